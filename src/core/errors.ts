@@ -1,0 +1,134 @@
+/** What is documented of one error code. */
+export interface ErrorCodeEntry {
+  /** SQLSTATE raised by the SQL functions; absent where only TypeScript raises the code. */
+  readonly sqlstate?: string;
+  readonly summary: string;
+  /** The same call may succeed later, unchanged. */
+  readonly isRetryable?: true;
+}
+
+/**
+ * Every error code of Howdah. A code never changes its meaning; programs may compare against it.
+ * The SQL functions raise the SQLSTATEs of class `HW`; `db/pg-error.ts` turns them into codes.
+ */
+const CODES = {
+  HOWDAH_QUEUE_UNKNOWN: { sqlstate: 'HW001', summary: 'No queue of that name exists.' },
+  HOWDAH_QUEUE_NAME_INVALID: { sqlstate: 'HW002', summary: 'The queue name is not allowed.' },
+  HOWDAH_POLICY_INVALID: {
+    sqlstate: 'HW003',
+    summary: 'A policy key or its value is not allowed.',
+  },
+  HOWDAH_QUEUE_EXISTS: { sqlstate: 'HW004', summary: 'A queue of that name exists already.' },
+  HOWDAH_QUEUE_NOT_EMPTY: { sqlstate: 'HW005', summary: 'The queue still holds jobs.' },
+  HOWDAH_PAYLOAD_INVALID: { sqlstate: 'HW010', summary: 'The payload cannot be stored as JSON.' },
+  HOWDAH_PAYLOAD_TOO_LARGE: {
+    sqlstate: 'HW011',
+    summary: "The payload is larger than the queue's payload_bytes_max.",
+  },
+  HOWDAH_PRIORITY_INVALID: {
+    sqlstate: 'HW012',
+    summary: 'The priority is not an integer from -100 to 100.',
+  },
+  HOWDAH_DELAY_INVALID: { sqlstate: 'HW013', summary: 'The delay is negative or out of bounds.' },
+  HOWDAH_RUN_AT_INVALID: { sqlstate: 'HW014', summary: 'The run-at time is not a usable date.' },
+  HOWDAH_HEADERS_INVALID: { sqlstate: 'HW015', summary: 'The headers are not a JSON object.' },
+  HOWDAH_ATTEMPTS_INVALID: {
+    sqlstate: 'HW016',
+    summary: 'The number of attempts is not an integer from 1 to 1000.',
+  },
+  HOWDAH_TTL_INVALID: { sqlstate: 'HW017', summary: 'The time to live is out of bounds.' },
+  HOWDAH_JOB_INVALID: { sqlstate: 'HW018', summary: 'The job is not an object with known keys.' },
+  HOWDAH_LEASE_LOST: {
+    sqlstate: 'HW020',
+    summary: 'The lease has expired or was closed; its jobs run elsewhere.',
+  },
+  HOWDAH_SETTLE_STALE: {
+    sqlstate: 'HW021',
+    summary: 'The job is no longer held by this lease and attempt; nothing was changed.',
+  },
+  HOWDAH_SETTLE_INVALID: { sqlstate: 'HW022', summary: 'The outcome of a job is malformed.' },
+  HOWDAH_LEASE_INVALID: { sqlstate: 'HW023', summary: 'The lease length is out of bounds.' },
+  HOWDAH_FILTER_INVALID: {
+    sqlstate: 'HW030',
+    summary: 'A filter key or its value is not allowed.',
+  },
+  HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
+  HOWDAH_CLIENT_CLOSED: { summary: 'The client, database or pool was closed before.' },
+  HOWDAH_TRANSACTION_INVALID: {
+    summary: 'The handle given as `tx` is a pool, not in a transaction, or already aborted.',
+  },
+  HOWDAH_SCHEMA_MISSING: { summary: 'The schema is not installed in this database.' },
+  HOWDAH_SCHEMA_NEWER: { summary: 'The schema is newer than this version of Howdah.' },
+  HOWDAH_SCHEMA_OLDER: { summary: 'The schema is older than this version of Howdah.' },
+  HOWDAH_MIGRATION_FAILED: { summary: 'A migration failed and was rolled back.' },
+  HOWDAH_MIGRATION_LOCKED: {
+    summary: 'Another process holds the migration lock.',
+    isRetryable: true,
+  },
+  HOWDAH_PERMISSION_DENIED: { summary: 'The database role lacks a privilege.' },
+  HOWDAH_DATABASE_UNAVAILABLE: {
+    summary: 'The database cannot be reached or dropped the connection.',
+    isRetryable: true,
+  },
+  HOWDAH_DATABASE_READ_ONLY: {
+    summary: 'The server accepts no writes (a standby, perhaps).',
+    isRetryable: true,
+  },
+  HOWDAH_DATABASE_ERROR: { summary: 'PostgreSQL refused a statement; see `cause`.' },
+  HOWDAH_COMMIT_UNKNOWN: {
+    summary: 'The reply to a COMMIT was lost: the transaction may have committed or not.',
+  },
+  HOWDAH_TIMEOUT: { summary: 'The time allowed ran out.', isRetryable: true },
+  HOWDAH_JOB_TIMEOUT: { summary: "The attempt took longer than the queue's run time-out." },
+  HOWDAH_JOB_CANCELLED: { summary: 'Somebody asked to cancel the job while it ran.' },
+  HOWDAH_HANDLER_INVALID: { summary: 'A handler or worker configuration cannot be used.' },
+  HOWDAH_SHUTDOWN: { summary: 'The worker is shutting down.' },
+} as const satisfies Record<string, ErrorCodeEntry>;
+
+/** The codes a {@link HowdahError} can carry. */
+export type HowdahErrorCode = keyof typeof CODES;
+
+/** Every code with its SQLSTATE (where SQL raises it) and its meaning. */
+export const ERROR_CODES: Readonly<Record<HowdahErrorCode, ErrorCodeEntry>> = CODES;
+
+const CODE_BY_SQLSTATE: ReadonlyMap<string, HowdahErrorCode> = new Map(
+  (Object.entries(ERROR_CODES) as [HowdahErrorCode, ErrorCodeEntry][]).flatMap(([code, entry]) =>
+    entry.sqlstate ? [[entry.sqlstate, code] as const] : [],
+  ),
+);
+
+/** The code that a SQLSTATE of class `HW` stands for; undefined for any other SQLSTATE. */
+export function errorCodeOf(sqlstate: string): HowdahErrorCode | undefined {
+  return CODE_BY_SQLSTATE.get(sqlstate);
+}
+
+/** What may accompany an error. */
+export interface HowdahErrorOptions {
+  /** The error underneath. */
+  readonly cause?: unknown;
+  /** Facts for programs: the option, the value, the limit. Never a password or a payload. */
+  readonly details?: Readonly<Record<string, unknown>>;
+  /** What the reader can do about it, as one sentence. */
+  readonly remedy?: string;
+}
+
+/** The only error class that Howdah throws. Tell the cases apart by {@link HowdahError.code}. */
+export class HowdahError extends Error {
+  override readonly name = 'HowdahError';
+  readonly code: HowdahErrorCode;
+  readonly details: Readonly<Record<string, unknown>>;
+  readonly remedy?: string;
+
+  constructor(code: HowdahErrorCode, message: string, options: HowdahErrorOptions = {}) {
+    const { cause, details = {}, remedy } = options;
+    super(remedy ? `${message} ${remedy}` : message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.details = details;
+    if (remedy !== undefined) this.remedy = remedy;
+  }
+
+  /** Whether the same call may succeed later, unchanged. */
+  get isRetryable(): boolean {
+    return ERROR_CODES[this.code].isRetryable === true;
+  }
+}
