@@ -1,0 +1,102 @@
+-- Jobs: only those that are not finished. How a state is read from a row:
+--   dead       dead_at is set (the row lies in its dead-letter queue)
+--   running    lease_id is set
+--   ready      seq is set, no lease
+--   scheduled  seq is null: due at run_at
+-- Finished jobs are in history.
+
+-- Up Migration
+
+-- One sequence numbers jobs and their readiness: a job that is ready at once has seq = id.
+create sequence {{schema}}.job_seq as bigint;
+
+create table {{schema}}.jobs (
+  id              bigint not null,
+  seq             bigint,                        -- order of readiness; null while scheduled
+  lease_id        bigint,                        -- who runs it; null while waiting
+  run_at          timestamptz,                   -- due time of a scheduled job, kept afterwards
+  enqueued_at     timestamptz not null,
+  claimed_at      timestamptz,
+  expires_at      timestamptz,                   -- end of the waiting TTL
+  dead_at         timestamptz,
+  queue_id        integer not null,
+  origin_queue_id integer,                       -- where a dead job comes from
+  attempt         integer not null default 0,    -- claims so far; never goes back: part of the fence
+  uncounted       integer not null default 0,    -- attempts given back by snooze, release, redrive
+  crashes         smallint not null default 0,   -- attempts that ended with their worker's death
+  max_attempts    smallint,                      -- null: as the queue says
+  -- 2 * (100 - priority), plus 1 in the ordinary lane; without it in the lane at the head, where
+  -- interrupted jobs return. 32767: parked, never claimed.
+  lane            smallint not null,
+  cancel_requested boolean not null default false,
+  dead_reason     text,
+  payload         jsonb not null,
+  headers         jsonb,
+  errors          jsonb,                         -- one entry a failed attempt, the last 100
+  constraint jobs_pkey primary key (id)
+) with (
+  -- A claim must find room in the page: then it is a heap-only update and touches no index.
+  fillfactor = 45,
+  autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 5000,
+  autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0,
+  autovacuum_analyze_scale_factor = 0.5
+);
+
+-- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested: see above.
+create index jobs_claim_idx on {{schema}}.jobs (queue_id, lane, seq) where seq is not null;
+create index jobs_due_idx on {{schema}}.jobs (run_at) where seq is null and run_at is not null;
+create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
+create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
+
+-- Finished jobs, append-only, a partition a day; retention drops partitions, never rows.
+create table {{schema}}.history (
+  id           bigint not null,
+  finished_at  timestamptz not null,
+  enqueued_at  timestamptz not null,
+  claimed_at   timestamptz,
+  queue_id     integer not null,
+  attempt      integer not null,
+  lane         smallint not null,
+  state        text not null,
+  reason       text,
+  worker       text,
+  payload      jsonb not null,
+  headers      jsonb,
+  errors       jsonb,
+  result       jsonb,
+  constraint history_state_check check (state in ('completed', 'cancelled', 'expired', 'discarded'))
+) partition by range (finished_at);
+
+create index history_id_idx on {{schema}}.history (id);
+-- Only reached when maintenance has not run for days; prune() moves its rows out.
+create table {{schema}}.history_default partition of {{schema}}.history default;
+
+-- Statistics are counted where work happens: one row a statement and queue, folded by roll_up().
+create table {{schema}}.counter_deltas (
+  id bigint generated always as identity constraint counter_deltas_pkey primary key,
+  queue_id integer not null,
+  ready integer not null default 0, scheduled integer not null default 0,
+  running integer not null default 0, dead integer not null default 0,
+  enqueued integer not null default 0, completed integer not null default 0,
+  failed integer not null default 0, cancelled integer not null default 0,
+  expired integer not null default 0, buried integer not null default 0,
+  discarded integer not null default 0
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+create table {{schema}}.counters (
+  queue_id integer constraint counters_pkey primary key,
+  ready bigint not null default 0, scheduled bigint not null default 0,
+  running bigint not null default 0, dead bigint not null default 0,
+  enqueued bigint not null default 0, completed bigint not null default 0,
+  failed bigint not null default 0, cancelled bigint not null default 0,
+  expired bigint not null default 0, buried bigint not null default 0,
+  discarded bigint not null default 0
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+-- Down Migration
+
+drop table {{schema}}.counters;
+drop table {{schema}}.counter_deltas;
+drop table {{schema}}.history;
+drop table {{schema}}.jobs;
+drop sequence {{schema}}.job_seq;

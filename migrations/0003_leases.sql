@@ -1,0 +1,193 @@
+-- Leases: one row a worker process, or one a pull request, however many jobs it holds. The heartbeat
+-- renews that one row. Lock order everywhere: lease, then jobs by id, then queues.
+
+-- Up Migration
+
+create table {{schema}}.leases (
+  id         bigint constraint leases_pkey primary key,  -- random: never repeats after a failover
+  worker     text not null,
+  lease_ms   integer not null,
+  opened_at  timestamptz not null,
+  expires_at timestamptz not null,
+  attention  boolean not null default false,             -- one of its jobs has a cancel request
+  info       jsonb not null default '{}'
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+-- Where a lease has been: every job it holds has a seq in [low_seq, high_seq] of that lane. So a dead
+-- worker's jobs are found without reading the backlog and without an index that a claim would have
+-- to write. high_seq runs ahead of what was claimed so that the row is written about once a second.
+-- seen_seq is what its cursor had really passed at marked_at.
+create table {{schema}}.lease_marks (
+  lease_id  bigint not null,
+  queue_id  integer not null,
+  lane      smallint not null,
+  low_seq   bigint not null,
+  seen_seq  bigint not null,
+  high_seq  bigint not null,
+  marked_at timestamptz not null,
+  constraint lease_marks_pkey primary key (lease_id, queue_id, lane)
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+-- Leases that want to be woken for a queue. Changed a few times a second at most, because its dead
+-- versions would slow every producer while another session holds a snapshot.
+create table {{schema}}.sleepers (
+  queue_id integer not null,
+  lease_id bigint not null,
+  constraint sleepers_pkey primary key (queue_id, lease_id)
+) with (autovacuum_vacuum_threshold = 100);
+
+-- Who runs maintenance. The term grows with each new leader.
+create table {{schema}}.leader (
+  is_only    boolean constraint leader_pkey primary key default true,
+  term       bigint not null default 0,
+  lease_id   bigint not null default 0,
+  expires_at timestamptz not null default '-infinity',
+  constraint leader_is_only_check check (is_only)
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+insert into {{schema}}.leader default values;
+
+create function {{schema}}.open_lease(
+  p_worker text, p_lease_ms integer, p_info jsonb default '{}'
+) returns bigint
+language plpgsql security definer {{settings}} as $$
+declare
+  v_id bigint;
+begin
+  if p_worker is null or length(p_worker) not between 1 and 200 then
+    raise exception 'a worker name has 1 to 200 characters' using errcode = 'HW023';
+  end if;
+  if p_lease_ms is null or p_lease_ms not between 100 and 43200000 then
+    raise exception 'lease of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
+      using errcode = 'HW023', hint = 'use 100 ms to 12 hours';
+  end if;
+  -- 63 bits of a strong random number (gen_random_uuid() draws from the system's generator)
+  v_id := (('x' || translate(substr(gen_random_uuid()::text, 1, 8)
+    || substr(gen_random_uuid()::text, 1, 8), '-', ''))::bit(64) >> 1)::bigint;
+  insert into leases (id, worker, lease_ms, opened_at, expires_at, info)
+  values (v_id, p_worker, p_lease_ms, clock(),
+    clock() + p_lease_ms * interval '1 millisecond', coalesce(p_info, '{}'));
+  return v_id;
+end $$;
+
+-- Renews a lease, an expired one too as long as nobody has reaped it: its jobs are still its own.
+create function {{schema}}.heartbeat(p_lease_id bigint)
+returns table (alive boolean, attention boolean)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_attention boolean;
+begin
+  select l.attention into v_attention from leases l where l.id = p_lease_id for no key update;
+  if not found then
+    return query select false, false;
+    return;
+  end if;
+  update leases l set attention = false,
+    expires_at = clock() + l.lease_ms * interval '1 millisecond'
+  where l.id = p_lease_id;
+  return query select true, v_attention;
+end $$;
+
+-- Visibility: the lease now ends p_lease_ms from now.
+create function {{schema}}.extend(p_lease_id bigint, p_lease_ms integer) returns timestamptz
+language plpgsql security definer {{settings}} as $$
+declare
+  v_expires_at timestamptz;
+begin
+  if p_lease_ms is null or p_lease_ms not between 0 and 43200000 then
+    raise exception 'visibility of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
+      using errcode = 'HW023', hint = 'use 0 to 12 hours, in milliseconds';
+  end if;
+  update leases set expires_at = clock() + p_lease_ms * interval '1 millisecond'
+  where id = p_lease_id and expires_at > clock()
+  returning expires_at into v_expires_at;
+  if not found then
+    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
+      hint = 'its jobs run elsewhere or will; drop the work';
+  end if;
+  return v_expires_at;
+end $$;
+
+-- Doorbell. NOTIFY takes a database-wide lock at commit, so it is sent only when somebody sleeps, and
+-- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval.
+create function {{schema}}.ring_queue(p_queue_id integer, p_count integer, p_except bigint)
+returns void
+language sql security definer {{settings}} as $$
+  select pg_notify('howdah_' || s.lease_id, '')
+  from (
+    select lease_id from sleepers where queue_id = p_queue_id and lease_id <> p_except
+    order by random() limit least(greatest(p_count, 1), 16)
+  ) s
+$$;
+
+create function {{schema}}.ring(p_queue text, p_count integer default 1, p_except bigint default 0)
+returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  perform ring_queue(queue_id_of(p_queue), p_count, p_except);
+end $$;
+
+-- The promoter wakes on time by itself for what is due later; it needs to hear of what is due soon.
+create function {{schema}}.ring_promoter(p_run_at timestamptz) returns void
+language sql security definer {{settings}} as $$
+  select pg_notify('howdah_' || lease_id, 'p') from leader
+  where p_run_at < clock() + interval '2 seconds' and expires_at > clock()
+$$;
+
+create function {{schema}}.sleep(p_lease_id bigint, p_queues text[]) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  perform 1 from leases where id = p_lease_id for key share;
+  if not found then
+    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
+      hint = 'open a new lease';
+  end if;
+  insert into sleepers (queue_id, lease_id)
+  select id, p_lease_id from queues where name = any (p_queues) and deleted_at is null
+  on conflict do nothing;
+end $$;
+
+create function {{schema}}.wake(p_lease_id bigint) returns void
+language sql security definer {{settings}} as $$
+  delete from sleepers where lease_id = p_lease_id
+$$;
+
+-- Leadership: the term when this lease leads (a call renews it), null when another does.
+create function {{schema}}.lead(p_lease_id bigint, p_term_ms integer) returns bigint
+language plpgsql security definer {{settings}} as $$
+declare
+  v_term bigint;
+begin
+  perform 1 from leader where lease_id = p_lease_id or expires_at <= clock();
+  if not found then
+    return null;  -- the usual answer costs no write
+  end if;
+  update leader set
+    term = case when lease_id = p_lease_id then term else term + 1 end,
+    lease_id = p_lease_id,
+    expires_at = clock() + p_term_ms * interval '1 millisecond'
+  where lease_id = p_lease_id or expires_at <= clock()
+  returning term into v_term;
+  return v_term;
+end $$;
+
+create function {{schema}}.resign(p_lease_id bigint) returns void
+language sql security definer {{settings}} as $$
+  update leader set expires_at = '-infinity' where lease_id = p_lease_id
+$$;
+
+-- Down Migration
+
+drop function {{schema}}.resign(bigint);
+drop function {{schema}}.lead(bigint, integer);
+drop function {{schema}}.wake(bigint);
+drop function {{schema}}.sleep(bigint, text[]);
+drop function {{schema}}.ring_promoter(timestamptz);
+drop function {{schema}}.ring(text, integer, bigint);
+drop function {{schema}}.ring_queue(integer, integer, bigint);
+drop function {{schema}}.extend(bigint, integer);
+drop function {{schema}}.heartbeat(bigint);
+drop function {{schema}}.open_lease(text, integer, jsonb);
+drop table {{schema}}.leader;
+drop table {{schema}}.sleepers;
+drop table {{schema}}.lease_marks;
+drop table {{schema}}.leases;

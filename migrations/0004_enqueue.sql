@@ -1,0 +1,232 @@
+-- Enqueue: any number of jobs of any queues in one text parameter, callable from every driver:
+--   select * from enqueue($1::text::jsonb)
+
+-- Up Migration
+
+-- A time as text, or null when it is none. Only run_at given as text pays for the exception block.
+create function {{schema}}.parse_time(p_text text) returns timestamptz
+language plpgsql stable security definer {{settings}} as $$
+begin
+  return p_text::timestamptz;
+exception when others then
+  return null;
+end $$;
+
+create function {{schema}}.run_at_of(p_job jsonb, p_delay_ms bigint, p_now timestamptz)
+returns timestamptz
+language sql stable as $$
+  select case coalesce(jsonb_typeof(p_job -> 'run_at'), 'null')
+    when 'number' then case when (p_job -> 'run_at')::numeric between 0 and 32503680000000
+      then to_timestamp(((p_job -> 'run_at')::numeric / 1000)::float8) end
+    when 'string' then {{schema}}.parse_time(p_job ->> 'run_at')
+    else p_now + coalesce((p_job ->> 'delay_ms')::float8, p_delay_ms) * interval '1 millisecond'
+  end
+$$;
+
+-- What is wrong with a whole number among the options of a job, as a boolean.
+create function {{schema}}.is_out_of_range(p_value jsonb, p_min numeric, p_max numeric)
+returns boolean
+language sql immutable as $$
+  select case coalesce(jsonb_typeof(p_value), 'null')
+    when 'null' then false
+    when 'number' then p_value::numeric not between p_min and p_max or p_value::numeric % 1 <> 0
+    else true
+  end
+$$;
+
+-- The SQLSTATE of the first thing wrong with a job, null when it is good.
+create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
+returns text
+language sql immutable as $$
+  select case
+    when jsonb_typeof(p_job) <> 'object' then 'HW018'
+    when p_queue_id is null then 'HW001'
+    when not p_job ? 'payload' then 'HW010'
+    -- the text is measured only when its stored form comes near the bound
+    when pg_column_size(p_job -> 'payload') > p_payload_bytes_max / 4
+      and octet_length((p_job -> 'payload')::text) > p_payload_bytes_max then 'HW011'
+    when {{schema}}.is_out_of_range(p_job -> 'priority', -100, 100) then 'HW012'
+    when case coalesce(jsonb_typeof(p_job -> 'delay_ms'), 'null') when 'null' then false
+      when 'number' then (p_job -> 'delay_ms')::numeric not between 0 and 315360000000
+      else true end then 'HW013'
+    when coalesce(jsonb_typeof(p_job -> 'run_at'), 'null') <> 'null' and coalesce(
+      {{schema}}.run_at_of(p_job, 0, '-infinity') not between '2000-01-01 00:00:00+00'
+        and {{schema}}.clock() + interval '10 years', true) then 'HW014'
+    when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object')
+      or pg_column_size(p_job -> 'headers') > 16384 then 'HW015'
+    when {{schema}}.is_out_of_range(p_job -> 'max_attempts', 1, 1000) then 'HW016'
+    when {{schema}}.is_out_of_range(p_job -> 'ttl_ms', 1, 315360000000) then 'HW017'
+  end
+$$;
+
+-- The code, the message with the value, and the remedy, for one problem of one job.
+create function {{schema}}.describe_problem(
+  p_state text, p_job jsonb, out code text, out message text, out hint text
+)
+language plpgsql stable security definer {{settings}} as $$
+declare
+  v_max integer;
+begin
+  case p_state
+    when 'HW001' then
+      code := 'HOWDAH_QUEUE_UNKNOWN';
+      message := format('queue %s does not exist',
+        coalesce(quote_literal(left(p_job ->> 'queue', 140)), 'null'));
+      hint := 'create it with create_queue() or `howdah queues set`';
+    when 'HW010' then
+      code := 'HOWDAH_PAYLOAD_INVALID';
+      message := 'payload is missing';
+      hint := 'give "payload" any JSON value; null is one';
+    when 'HW011' then
+      code := 'HOWDAH_PAYLOAD_TOO_LARGE';
+      select payload_bytes_max into v_max from queues
+      where name = p_job ->> 'queue' and deleted_at is null;
+      message := format('payload has %s bytes, queue %L allows %s',
+        octet_length((p_job -> 'payload')::text), p_job ->> 'queue', v_max);
+      hint := 'store large data elsewhere and enqueue a reference, or raise payload_bytes_max';
+    when 'HW012' then
+      code := 'HOWDAH_PRIORITY_INVALID';
+      message := format('priority %s is not valid', left(p_job ->> 'priority', 40));
+      hint := 'use a whole number from -100 to 100; higher runs first';
+    when 'HW013' then
+      code := 'HOWDAH_DELAY_INVALID';
+      message := format('delay_ms %s is not valid', left(p_job ->> 'delay_ms', 40));
+      hint := 'use milliseconds from 0 to 315360000000 (10 years)';
+    when 'HW014' then
+      code := 'HOWDAH_RUN_AT_INVALID';
+      message := format('run_at %s is not valid', left(p_job ->> 'run_at', 60));
+      hint := 'use an ISO 8601 time with zone, or epoch milliseconds, from 2000 to 10 years ahead';
+    when 'HW015' then
+      code := 'HOWDAH_HEADERS_INVALID';
+      message := 'headers must be a JSON object of at most 16384 bytes';
+      hint := 'put large data into the payload';
+    when 'HW016' then
+      code := 'HOWDAH_ATTEMPTS_INVALID';
+      message := format('max_attempts %s is not valid', left(p_job ->> 'max_attempts', 40));
+      hint := 'use a whole number from 1 to 1000';
+    when 'HW017' then
+      code := 'HOWDAH_TTL_INVALID';
+      message := format('ttl_ms %s is not valid', left(p_job ->> 'ttl_ms', 40));
+      hint := 'use whole milliseconds from 1 to 315360000000 (10 years)';
+    else
+      code := 'HOWDAH_JOB_INVALID';
+      message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
+      hint := 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
+  end case;
+end $$;
+
+-- p_on_error 'raise': the first bad job fails the statement, nothing is enqueued. 'report': good jobs
+-- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
+-- NOTIFY); the caller rings after its commit. A row a job, in the order given.
+create function {{schema}}.enqueue(
+  p_jobs jsonb, p_on_error text default 'raise', p_ring boolean default true
+) returns table (
+  ordinal integer, id bigint, created boolean, error_code text, error_message text
+)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_ids bigint[];
+  v_problems text[];
+  v_queue_ids integer[];
+  v_ready integer[];
+  v_new_lanes jsonb;
+  v_soonest timestamptz;
+  v_bad integer;
+begin
+  if jsonb_typeof(p_jobs) = 'object' then
+    p_jobs := jsonb_build_array(p_jobs);
+  elsif jsonb_typeof(p_jobs) is distinct from 'array' then
+    raise exception 'jobs must be a JSON object or array, not %',
+      coalesce(jsonb_typeof(p_jobs), 'null') using errcode = 'HW018';
+  end if;
+
+  with given as materialized (
+    select e.n, e.j, q.id as queue_id, q.lanes,
+      job_problem(e.j, q.id, q.payload_bytes_max) as problem,
+      q.delay_ms, q.ttl_ms
+    from jsonb_array_elements(p_jobs) with ordinality e (j, n)
+    left join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
+  ), timed as materialized (
+    select n, j, queue_id, lanes, ttl_ms, problem,
+      case when problem is null then nextval('job_seq') end as id,
+      case when problem is null and (delay_ms > 0 or j ?| '{delay_ms,run_at}')
+        then run_at_of(j, delay_ms, v_now) end as run_at,
+      case when problem is null
+        then (201 - 2 * coalesce((j ->> 'priority')::integer, 0))::smallint end as lane
+    from given
+  ), inserted as (
+    insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
+      payload, headers)
+    select t.id, case when t.run_at > v_now then null else t.id end,
+      case when t.run_at > v_now then t.run_at end, v_now,
+      case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
+        + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
+      t.queue_id, (t.j ->> 'max_attempts')::smallint, t.lane, t.j -> 'payload',
+      nullif(t.j -> 'headers', 'null')
+    from timed t where t.problem is null
+  ), per_queue as (
+    select queue_id, count(*) filter (where run_at > v_now) as scheduled, count(*) as n
+    from timed where problem is null group by queue_id
+  ), counted as (
+    insert into counter_deltas (queue_id, enqueued, scheduled, ready)
+    select queue_id, n, scheduled, n - scheduled from per_queue
+  )
+  select t.ids, t.problems, t.new_lanes, t.soonest, p.queue_ids, p.ready
+  into v_ids, v_problems, v_new_lanes, v_soonest, v_queue_ids, v_ready
+  from (
+    select array_agg(t.id order by n) as ids,
+      case when count(problem) > 0 then array_agg(problem order by n) end as problems,
+      jsonb_agg(distinct jsonb_build_array(queue_id, lane))
+        filter (where not lane = any (lanes)) as new_lanes,
+      min(run_at) filter (where run_at > v_now) as soonest
+    from timed t
+  ) t, (
+    select array_agg(queue_id) as queue_ids, array_agg(n - scheduled) as ready from per_queue
+  ) p;
+
+  if v_problems is not null and p_on_error <> 'report' then
+    v_bad := (select min(i) from unnest(v_problems) with ordinality u (p, i) where p is not null);
+    declare
+      v_text record := describe_problem(v_problems[v_bad], p_jobs -> (v_bad - 1));
+    begin
+      raise exception '%', v_text.message || case when jsonb_array_length(p_jobs) > 1
+        then format(' (job %s of %s)', v_bad, jsonb_array_length(p_jobs)) else '' end
+        using errcode = v_problems[v_bad], hint = v_text.hint;
+    end;
+  end if;
+
+  if v_new_lanes is not null then
+    perform add_lane((e ->> 0)::integer, (e ->> 1)::smallint)
+    from jsonb_array_elements(v_new_lanes) e order by e;
+  end if;
+  if p_ring then
+    -- one look tells whether anybody sleeps at all on these queues
+    perform ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
+    where u.n > 0 and exists (select from sleepers s where s.queue_id = u.q);
+    if v_soonest is not null then
+      perform ring_promoter(v_soonest);
+    end if;
+  end if;
+
+  if v_problems is null then
+    return query select u.n::integer, u.id, true, null::text, null::text
+      from unnest(v_ids) with ordinality u (id, n);
+  else
+    return query select u.n::integer, u.id, u.id is not null, d.code,
+        d.message || case when d.code is null then '' else '; ' || d.hint end
+      from unnest(v_ids, v_problems) with ordinality u (id, problem, n)
+      left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer) d
+        on u.problem is not null;
+  end if;
+end $$;
+
+-- Down Migration
+
+drop function {{schema}}.enqueue(jsonb, text, boolean);
+drop function {{schema}}.describe_problem(text, jsonb);
+drop function {{schema}}.job_problem(jsonb, integer, integer);
+drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);
+drop function {{schema}}.run_at_of(jsonb, bigint, timestamptz);
+drop function {{schema}}.parse_time(text);

@@ -1,0 +1,284 @@
+-- Settle: end an attempt. Every settle names (job id, lease, attempt); a row that no longer matches is
+-- left alone and reported as stale, so a worker that lost its lease changes nothing.
+
+-- Up Migration
+
+-- Moves a job out of jobs into history, as one of its end states. The caller holds the row's lock.
+create function {{schema}}.finish(
+  p_job {{schema}}.jobs, p_state text, p_reason text default null, p_result jsonb default null
+) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  delete from jobs where id = p_job.id;
+  insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
+    reason, worker, payload, headers, errors, result)
+  select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
+    p_job.attempt - p_job.uncounted, p_job.lane, p_state, p_reason,
+    (select worker from leases where id = p_job.lease_id),
+    p_job.payload, p_job.headers, p_job.errors, p_result
+  from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
+  insert into counter_deltas (queue_id, running, ready, scheduled, dead, completed, cancelled,
+    expired, discarded)
+  values (p_job.queue_id,
+    -(p_job.lease_id is not null)::integer,
+    -(p_job.lease_id is null and p_job.seq is not null)::integer,
+    -(p_job.seq is null)::integer, -(p_job.dead_at is not null)::integer,
+    (p_state = 'completed')::integer, (p_state = 'cancelled')::integer,
+    (p_state = 'expired')::integer, (p_state = 'discarded')::integer);
+end $$;
+
+-- Puts an unleased or leased job back: ready now (p_run_at null) or scheduled. At the head for
+-- interrupted work, else at the tail: order is by readiness.
+create function {{schema}}.put_back(
+  p_job {{schema}}.jobs, p_run_at timestamptz, p_at_head boolean, p_failed boolean default false
+) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  -- a parked job keeps its lane, else even is the head and odd the ordinary lane of a priority
+  v_lane smallint := case when p_job.lane = 32767 then 32767
+    else p_job.lane - p_job.lane % 2 + (not p_at_head)::integer end;
+begin
+  if not exists (select from queues where id = p_job.queue_id and v_lane = any (lanes)) then
+    perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
+  end if;
+  update jobs set lease_id = null, lane = v_lane, cancel_requested = false,
+    run_at = coalesce(p_run_at, run_at),
+    seq = case when p_run_at is null then nextval('job_seq') end,
+    uncounted = p_job.uncounted, crashes = p_job.crashes, errors = p_job.errors
+  where id = p_job.id;
+  insert into counter_deltas (queue_id, running, ready, scheduled, failed)
+  values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
+    (p_run_at is null)::integer - (p_job.lease_id is null and p_job.seq is not null)::integer,
+    (p_run_at is not null)::integer - (p_job.seq is null)::integer, p_failed::integer);
+  if p_run_at is null then
+    perform ring_queue(p_job.queue_id, 1, 0);
+  else
+    perform ring_promoter(p_run_at);
+  end if;
+end $$;
+
+-- Sends a job to its dead-letter queue, where it can be consumed like any other. A job that dies there
+-- again is parked: kept and listed, but claimed no more, so that no loop can form.
+create function {{schema}}.bury(p_job {{schema}}.jobs, p_reason text) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_target integer := (select dead_letter_queue_id from queues where id = p_job.queue_id);
+  v_is_parked boolean := p_job.dead_at is not null or v_target = p_job.queue_id;
+  v_lane smallint := p_job.lane | 1;
+begin
+  if v_is_parked then
+    v_target := p_job.queue_id;
+    v_lane := 32767;
+  else
+    perform add_lane(v_target, v_lane);
+  end if;
+  update jobs set queue_id = v_target, lane = v_lane, seq = nextval('job_seq'), lease_id = null,
+    run_at = null, expires_at = null, cancel_requested = false,
+    dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
+    origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
+    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors
+  where id = p_job.id;
+  insert into counter_deltas (queue_id, running, ready, scheduled, failed, buried, dead)
+  values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
+    -(p_job.lease_id is null and p_job.seq is not null)::integer, -(p_job.seq is null)::integer,
+    1, 1, -(p_job.dead_at is not null)::integer);
+  insert into counter_deltas (queue_id, ready, dead) values (v_target, 1, 1);
+  if not v_is_parked then
+    perform ring_queue(v_target, 1, 0);
+  end if;
+end $$;
+
+-- Delay before the next attempt after p_failures failed ones, in milliseconds.
+create function {{schema}}.backoff_ms(p_queue {{schema}}.queues, p_failures integer)
+returns double precision
+language sql volatile as $$
+  select least(p_queue.backoff_max_ms, p_queue.backoff_ms * case p_queue.backoff
+      when 'exponential' then power(2, least(greatest(p_failures, 1) - 1, 40)) else 1 end)
+    * (1 - p_queue.backoff_jitter + 2 * p_queue.backoff_jitter * random())
+$$;
+
+-- Appends an error to a job's history of errors, of which the last 100 are kept.
+create function {{schema}}.add_error(p_job {{schema}}.jobs, p_error jsonb) returns jsonb
+language sql volatile as $$
+  select case when jsonb_array_length(e) > 100 then e - 0 else e end
+  from (select coalesce(p_job.errors, '[]') || jsonb_build_array(
+    case jsonb_typeof(p_error) when 'object' then p_error
+      else jsonb_build_object('message', coalesce(p_error #>> '{}', 'no error given')) end
+    || jsonb_build_object('attempt', p_job.attempt - p_job.uncounted,
+      'at', to_char({{schema}}.clock() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
+  ) as e) x
+$$;
+
+-- One job, locked by the caller and still under its lease, to its next state, which is returned.
+create function {{schema}}.settle_one(
+  p_job {{schema}}.jobs, p_ask jsonb, out outcome text, out run_at timestamptz
+)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_queue queues;
+  v_delay_ms double precision := case when jsonb_typeof(p_ask -> 'delay_ms') = 'number'
+    then least(greatest((p_ask ->> 'delay_ms')::float8, 0), 315360000000) end;
+begin
+  select * into v_queue from queues where id = p_job.queue_id;
+  case p_ask ->> 'outcome'
+    when 'complete' then
+      perform finish(p_job, 'completed', null, p_ask -> 'result');
+      outcome := 'completed';
+    when 'fail' then
+      p_job.errors := add_error(p_job, p_ask -> 'error');
+      if p_job.attempt - p_job.uncounted >= coalesce(p_job.max_attempts, v_queue.max_attempts) then
+        perform bury(p_job, 'attempts exhausted');
+        outcome := 'dead';
+      else
+        v_delay_ms := coalesce(v_delay_ms, backoff_ms(v_queue, p_job.attempt - p_job.uncounted));
+        if v_delay_ms > 0 then
+          run_at := clock() + v_delay_ms * interval '1 millisecond';
+        end if;
+        perform put_back(p_job, run_at, false, true);
+        outcome := case when run_at is null then 'ready' else 'scheduled' end;
+      end if;
+    when 'snooze' then
+      p_job.uncounted := p_job.uncounted + 1;
+      run_at := clock() + coalesce(v_delay_ms, 0) * interval '1 millisecond';
+      perform put_back(p_job, run_at, false);
+      outcome := 'scheduled';
+    when 'release' then
+      p_job.uncounted := p_job.uncounted + 1;
+      perform put_back(p_job, null, true);
+      outcome := 'ready';
+    when 'dead_letter' then
+      p_job.errors := add_error(p_job, p_ask -> 'error');
+      perform bury(p_job, coalesce(left(p_ask ->> 'reason', 500), 'dead-lettered by its handler'));
+      outcome := 'dead';
+    when 'cancel' then
+      perform finish(p_job, 'cancelled', left(p_ask ->> 'reason', 500));
+      outcome := 'cancelled';
+    when 'expire' then
+      p_job.uncounted := p_job.uncounted + 1;
+      perform finish(p_job, 'expired', coalesce(left(p_ask ->> 'reason', 500), 'waiting TTL'));
+      outcome := 'expired';
+    else
+      raise exception 'outcome % is not valid', coalesce(quote_literal(p_ask ->> 'outcome'), 'null')
+        using errcode = 'HW022',
+        hint = 'use complete, fail, snooze, release, dead_letter, cancel or expire';
+  end case;
+end $$;
+
+-- Any outcomes, any queues: [{"id", "attempt", "outcome", "error", "result", "delay_ms", "reason"}].
+create function {{schema}}.settle(p_lease_id bigint, p_jobs jsonb)
+returns table (id bigint, outcome text, run_at timestamptz)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_ask record;
+  v_job jobs;
+begin
+  if jsonb_typeof(p_jobs) = 'object' then
+    p_jobs := jsonb_build_array(p_jobs);
+  end if;
+  for v_ask in
+    select (e ->> 'id')::bigint as id, (e ->> 'attempt')::integer as attempt, e
+    from jsonb_array_elements(p_jobs) e order by 1, 2
+  loop
+    select * into v_job from jobs j
+    where j.id = v_ask.id and j.lease_id = p_lease_id and j.attempt = v_ask.attempt
+    for update;
+    if found then
+      return query select v_ask.id, s.outcome, s.run_at from settle_one(v_job, v_ask.e) s;
+    else
+      return query select v_ask.id, 'stale', null::timestamptz;
+    end if;
+  end loop;
+end $$;
+
+-- The hot path: many successes in one statement. Returns the stale ids. p_results is aligned with
+-- p_ids; a job without a result has null there.
+create function {{schema}}.complete(
+  p_lease_id bigint, p_ids bigint[], p_attempts integer[], p_results jsonb default null
+) returns setof bigint
+language plpgsql security definer {{settings}} as $$
+declare
+  v_done bigint[];
+  v_worker text := (select worker from leases where id = p_lease_id);
+begin
+  with done as (
+    delete from jobs j
+    using unnest(p_ids, p_attempts) with ordinality a (id, attempt, n)
+    where j.id = a.id and j.lease_id = p_lease_id and j.attempt = a.attempt
+    returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
+      j.payload, j.headers, j.errors, j.dead_at, a.n
+  ), kept as (
+    insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
+      worker, payload, headers, errors, result)
+    select d.id, clock(), d.enqueued_at, d.claimed_at, d.queue_id, d.attempt - d.uncounted, d.lane,
+      'completed', v_worker, d.payload, d.headers, d.errors, nullif(p_results -> (d.n - 1)::int, 'null')
+    from done d join queues q on q.id = d.queue_id where q.retention_ms > 0
+  ), counted as (
+    insert into counter_deltas (queue_id, running, completed, dead)
+    select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
+  )
+  select array_agg(id) into v_done from done;
+  if coalesce(cardinality(v_done), 0) < cardinality(p_ids) then
+    return query select unnest(p_ids) except all select unnest(v_done);
+  end if;
+end $$;
+
+-- For one job, from psql and other languages. A stale one raises.
+create function {{schema}}.settle_or_raise(p_lease_id bigint, p_ask jsonb) returns text
+language plpgsql security definer {{settings}} as $$
+declare
+  v_outcome text := (select s.outcome from settle(p_lease_id, p_ask) s);
+begin
+  if v_outcome = 'stale' then
+    raise exception 'job % is no longer held by this lease and attempt', p_ask ->> 'id'
+      using errcode = 'HW021', hint = 'its lease ended and it runs elsewhere, or it is settled; drop the work';
+  end if;
+  return v_outcome;
+end $$;
+
+create function {{schema}}.complete(
+  p_lease_id bigint, p_id bigint, p_attempt integer, p_result jsonb default null
+) returns text
+language sql security definer {{settings}} as $$
+  select settle_or_raise(p_lease_id, jsonb_build_object(
+    'outcome', 'complete', 'id', p_id, 'attempt', p_attempt, 'result', p_result))
+$$;
+
+create function {{schema}}.fail(
+  p_lease_id bigint, p_id bigint, p_attempt integer, p_error jsonb default null,
+  p_delay_ms bigint default null
+) returns text
+language sql security definer {{settings}} as $$
+  select settle_or_raise(p_lease_id, jsonb_build_object('outcome', 'fail', 'id', p_id,
+    'attempt', p_attempt, 'error', p_error, 'delay_ms', p_delay_ms))
+$$;
+
+create function {{schema}}.snooze(
+  p_lease_id bigint, p_id bigint, p_attempt integer, p_delay_ms bigint
+) returns text
+language sql security definer {{settings}} as $$
+  select settle_or_raise(p_lease_id, jsonb_build_object(
+    'outcome', 'snooze', 'id', p_id, 'attempt', p_attempt, 'delay_ms', p_delay_ms))
+$$;
+
+create function {{schema}}.release(p_lease_id bigint, p_id bigint, p_attempt integer) returns text
+language sql security definer {{settings}} as $$
+  select settle_or_raise(p_lease_id, jsonb_build_object(
+    'outcome', 'release', 'id', p_id, 'attempt', p_attempt))
+$$;
+
+-- Down Migration
+
+drop function {{schema}}.release(bigint, bigint, integer);
+drop function {{schema}}.snooze(bigint, bigint, integer, bigint);
+drop function {{schema}}.fail(bigint, bigint, integer, jsonb, bigint);
+drop function {{schema}}.complete(bigint, bigint, integer, jsonb);
+drop function {{schema}}.settle_or_raise(bigint, jsonb);
+drop function {{schema}}.complete(bigint, bigint[], integer[], jsonb);
+drop function {{schema}}.settle(bigint, jsonb);
+drop function {{schema}}.settle_one({{schema}}.jobs, jsonb);
+drop function {{schema}}.add_error({{schema}}.jobs, jsonb);
+drop function {{schema}}.backoff_ms({{schema}}.queues, integer);
+drop function {{schema}}.bury({{schema}}.jobs, text);
+drop function {{schema}}.put_back({{schema}}.jobs, timestamptz, boolean, boolean);
+drop function {{schema}}.finish({{schema}}.jobs, text, text, jsonb);

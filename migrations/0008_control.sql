@@ -1,0 +1,124 @@
+-- Control: what people do to jobs and queues from outside.
+
+-- Up Migration
+
+-- Cancels waiting jobs at once; a running one gets a request, of which its worker is told.
+create function {{schema}}.cancel(p_ids bigint[], p_reason text default null)
+returns table (id bigint, outcome text)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_id bigint;
+  v_job jobs;
+begin
+  -- leases before jobs, as everywhere: see 0003_leases.sql
+  perform 1 from leases l where l.id in (select j.lease_id from jobs j where j.id = any (p_ids))
+  order by l.id for no key update;
+  for v_id in select distinct u from unnest(p_ids) u order by u loop
+    id := v_id;
+    select * into v_job from jobs j where j.id = v_id for update;
+    if not found then
+      outcome := case when exists (select from history h where h.id = v_id)
+        then 'finished' else 'unknown' end;
+    elsif v_job.lease_id is null then
+      perform finish(v_job, 'cancelled', left(p_reason, 500));
+      outcome := 'cancelled';
+    else
+      update jobs set cancel_requested = true where jobs.id = v_id;
+      update leases set attention = true where leases.id = v_job.lease_id;
+      perform pg_notify('howdah_' || v_job.lease_id, 'c');
+      outcome := 'requested';
+    end if;
+    return next;
+  end loop;
+end $$;
+
+-- Which of these running jobs are to be cancelled. A worker asks when it is told to look.
+create function {{schema}}.cancel_requests(p_lease_id bigint, p_ids bigint[]) returns setof bigint
+language sql stable security definer {{settings}} as $$
+  select id from jobs where id = any (p_ids) and lease_id = p_lease_id and cancel_requested
+$$;
+
+-- Runs waiting jobs without further delay: a scheduled one becomes ready, a dead one is redriven.
+create function {{schema}}.run_now(p_ids bigint[]) returns table (id bigint, outcome text)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_id bigint;
+  v_job jobs;
+begin
+  for v_id in select distinct u from unnest(p_ids) u order by u loop
+    id := v_id;
+    select * into v_job from jobs j where j.id = v_id for update;
+    if not found then
+      outcome := case when exists (select from history h where h.id = v_id)
+        then 'finished' else 'unknown' end;
+    elsif v_job.lease_id is not null then
+      outcome := 'running';
+    else
+      if v_job.dead_at is not null then
+        perform redrive_one(v_job, v_job.origin_queue_id);
+      elsif v_job.seq is null then
+        perform put_back(v_job, null, false);
+      end if;
+      outcome := 'ready';
+    end if;
+    return next;
+  end loop;
+end $$;
+
+create function {{schema}}.pause_queue(p_name text, p_reason text default null) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  update queues set paused_at = coalesce(paused_at, clock()), paused_reason = left(p_reason, 500)
+  where id = queue_id_of(p_name);
+end $$;
+
+create function {{schema}}.resume_queue(p_name text) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  update queues set paused_at = null, paused_reason = null where id = queue_id_of(p_name);
+  perform ring_queue(queue_id_of(p_name), 16, 0);
+end $$;
+
+-- Jobs of a queue that are not finished, from the counters: no table is read.
+create function {{schema}}.queue_size(p_queue_id integer) returns bigint
+language sql stable security definer {{settings}} as $$
+  select coalesce(sum(n), 0)::bigint from (
+    select ready + scheduled + running as n from counters where queue_id = p_queue_id
+    union all
+    select ready + scheduled + running from counter_deltas where queue_id = p_queue_id
+  ) c
+$$;
+
+-- Refuses while jobs are there, unless forced: then its waiting jobs are recorded as discarded. An
+-- enqueue that races the deletion is not lost: prune() buries what it finds in a deleted queue.
+create function {{schema}}.delete_queue(p_name text, p_force boolean default false) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_id integer := queue_id_of(p_name);
+  v_job jobs;
+begin
+  if v_id = 1 then
+    raise exception 'queue % cannot be deleted', quote_literal(p_name) using errcode = 'HW005',
+      hint = 'it is where dead jobs go by default';
+  end if;
+  if not p_force and queue_size(v_id) > 0 then
+    raise exception 'queue % still has jobs', quote_literal(p_name) using errcode = 'HW005',
+      hint = 'drain it, or force the deletion: waiting jobs are then discarded';
+  end if;
+  update queues set dead_letter_queue_id = 1 where dead_letter_queue_id = v_id and id <> v_id;
+  update queues set deleted_at = clock() where id = v_id;
+  for v_job in select * from jobs where queue_id = v_id and lease_id is null
+    order by id for update loop
+    perform finish(v_job, 'discarded', 'queue deleted');
+  end loop;
+end $$;
+
+-- Down Migration
+
+drop function {{schema}}.delete_queue(text, boolean);
+drop function {{schema}}.queue_size(integer);
+drop function {{schema}}.resume_queue(text);
+drop function {{schema}}.pause_queue(text, text);
+drop function {{schema}}.run_now(bigint[]);
+drop function {{schema}}.cancel_requests(bigint, bigint[]);
+drop function {{schema}}.cancel(bigint[], text);

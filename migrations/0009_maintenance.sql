@@ -1,0 +1,311 @@
+-- Maintenance: each duty is one function, bounded in rows, safe to run twice and on two machines at once.
+
+-- Up Migration
+
+-- Delayed jobs that are due become ready. p_after: where the last call stopped, so that entries
+-- promoted since the last vacuum are not walked again; now and then a call starts at -infinity for
+-- transactions that committed late. next_ms: until the next due job, null when there is none.
+create function {{schema}}.promote(
+  p_limit integer default 1000, p_after timestamptz default '-infinity'
+) returns table (promoted integer, next_ms bigint, mark timestamptz)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_ids bigint[];
+  v_seqs bigint[];
+begin
+  select array_agg(d.id order by d.run_at), max(d.run_at) into v_ids, mark from (
+    select j.id, j.run_at from jobs j
+    where j.seq is null and j.run_at is not null and j.run_at > p_after and j.run_at <= v_now
+    order by j.run_at limit least(greatest(p_limit, 1), 10000) for update skip locked
+  ) d;
+  promoted := coalesce(cardinality(v_ids), 0);
+  mark := coalesce(mark, p_after);
+  if promoted > 0 then
+    -- drawn first, not in the UPDATE: distributed engines refuse nextval() there
+    v_seqs := array(select nextval('job_seq') from generate_series(1, promoted));
+    with changed as (
+      update jobs j set seq = v_seqs[u.n]
+      from unnest(v_ids) with ordinality u (id, n) where j.id = u.id
+      returning j.queue_id
+    ), counted as (
+      insert into counter_deltas (queue_id, scheduled, ready)
+      select queue_id, -count(*), count(*) from changed group by queue_id
+      returning queue_id, ready
+    )
+    select null into v_ids from (select ring_queue(queue_id, ready, 0) from counted) r;
+  end if;
+  next_ms := (
+    select greatest(ceil(extract(epoch from j.run_at - clock()) * 1000), 0)::bigint from jobs j
+    where j.seq is null and j.run_at is not null and j.run_at > mark
+    order by j.run_at limit 1
+  );
+  return next;
+end $$;
+
+-- Gives back what a lease holds, at most p_limit jobs. p_crashed: its worker is dead, so attempts
+-- count and a job that keeps killing its workers is buried. done: nothing is left and the lease is gone.
+-- The caller holds the lease's row for update.
+create function {{schema}}.give_back(
+  p_lease {{schema}}.leases, p_crashed boolean, p_limit integer,
+  out requeued integer, out dead integer, out done boolean
+)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_mark lease_marks;
+  v_job jobs;
+  v_queue queues;
+begin
+  requeued := 0;
+  dead := 0;
+  for v_mark in select * from lease_marks where lease_id = p_lease.id order by queue_id, lane loop
+    for v_job in
+      select * from jobs j
+      where j.queue_id = v_mark.queue_id and j.lane = v_mark.lane and j.seq is not null
+        and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease.id
+      order by j.seq limit greatest(p_limit - requeued - dead, 0) for update skip locked
+    loop
+      select * into v_queue from queues where id = v_job.queue_id;
+      if p_crashed then
+        v_job.crashes := v_job.crashes + 1;
+        v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
+          format('worker %s stopped renewing its lease', p_lease.worker)));
+      else
+        v_job.uncounted := v_job.uncounted + 1;
+      end if;
+      if v_job.cancel_requested then
+        perform finish(v_job, 'cancelled', 'cancelled while its worker was lost');
+      elsif v_job.crashes >= v_queue.max_crashes then
+        perform bury(v_job, 'crashed its worker');
+        dead := dead + 1;
+      elsif p_crashed and v_job.attempt - v_job.uncounted
+          >= coalesce(v_job.max_attempts, v_queue.max_attempts) then
+        perform bury(v_job, 'attempts exhausted');
+        dead := dead + 1;
+      else
+        perform put_back(v_job, null, true);
+        requeued := requeued + 1;
+      end if;
+    end loop;
+  end loop;
+  -- a row that a settle holds right now was skipped; the lease stays until it is known to be gone
+  done := not exists (
+    select from lease_marks m join jobs j on j.queue_id = m.queue_id and j.lane = m.lane
+      and j.seq between m.low_seq and m.high_seq and j.seq is not null
+    where m.lease_id = p_lease.id and j.lease_id = p_lease.id
+  );
+  if done then
+    delete from sleepers where lease_id = p_lease.id;
+    delete from lease_marks where lease_id = p_lease.id;
+    delete from leases where id = p_lease.id;
+  end if;
+end $$;
+
+-- A worker's good-bye. Waits for nothing: what a settle holds right now is left to the reaper.
+create function {{schema}}.close_lease(p_lease_id bigint) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_lease leases;
+  v_result record;
+begin
+  perform resign(p_lease_id);
+  select * into v_lease from leases where id = p_lease_id for update;
+  if not found then
+    return 0;
+  end if;
+  v_result := give_back(v_lease, false, 100000);
+  if not v_result.done then
+    update leases set expires_at = clock() where id = p_lease_id;
+  end if;
+  return v_result.requeued;
+end $$;
+
+create function {{schema}}.reap(p_limit integer default 1000)
+returns table (leases integer, requeued integer, dead integer)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_lease leases;
+  v_result record;
+  v_leases integer := 0;
+  v_requeued integer := 0;
+  v_dead integer := 0;
+begin
+  for v_lease in
+    select * from leases l where l.expires_at < clock() order by l.expires_at, l.id
+    limit 100 for update skip locked
+  loop
+    v_result := give_back(v_lease, true, p_limit - v_requeued - v_dead);
+    v_leases := v_leases + v_result.done::integer;
+    v_requeued := v_requeued + v_result.requeued;
+    v_dead := v_dead + v_result.dead;
+    exit when v_requeued + v_dead >= p_limit;
+  end loop;
+  return query select v_leases, v_requeued, v_dead;
+end $$;
+
+-- Sequences are not commit order: a transaction that drew a low seq may commit when every cursor has
+-- passed it. Ready rows behind the cursors get a new seq.
+create function {{schema}}.sweep(p_limit integer default 1000) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_passed record;
+  v_ids bigint[];
+  v_seqs bigint[];
+  v_total integer := 0;
+  v_last bigint := (select last_value from job_seq);
+begin
+  for v_passed in
+    select queue_id, lane, max(seen_seq) as seq from lease_marks
+    -- after a failover that set the sequence back, marks ahead of it say nothing
+    where seen_seq <= v_last group by queue_id, lane order by queue_id, lane
+  loop
+    v_ids := array(
+      select j.id from jobs j
+      where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
+        and j.seq <= v_passed.seq and j.lease_id is null
+      order by j.seq limit greatest(p_limit - v_total, 0) for update skip locked
+    );
+    if cardinality(v_ids) > 0 then
+      v_seqs := array(select nextval('job_seq') from generate_series(1, cardinality(v_ids)));
+      update jobs j set seq = v_seqs[u.n]
+      from unnest(v_ids) with ordinality u (id, n) where j.id = u.id;
+      perform ring_queue(v_passed.queue_id, cardinality(v_ids), 0);
+      v_total := v_total + cardinality(v_ids);
+    end if;
+  end loop;
+  return v_total;
+end $$;
+
+-- Waiting jobs whose TTL has ended are recorded as expired.
+create function {{schema}}.expire(p_limit integer default 1000) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_job jobs;
+  v_total integer := 0;
+begin
+  for v_job in
+    select * from jobs j where j.expires_at is not null and j.expires_at < clock()
+      and j.lease_id is null
+    order by j.expires_at limit least(greatest(p_limit, 0), 10000) for update skip locked
+  loop
+    perform finish(v_job, 'expired', 'waiting TTL');
+    v_total := v_total + 1;
+  end loop;
+  return v_total;
+end $$;
+
+-- Folds counter deltas. p_after as in promote().
+create function {{schema}}.roll_up(p_limit integer default 10000, p_after bigint default 0)
+returns table (rolled integer, mark bigint)
+language plpgsql security definer {{settings}} as $$
+begin
+  with gone as (
+    delete from counter_deltas where id in (
+      select d.id from counter_deltas d where d.id > p_after
+      order by d.id limit least(greatest(p_limit, 1), 100000) for update skip locked)
+    returning *
+  ), folded as (
+    insert into counters as c (queue_id, ready, scheduled, running, dead, enqueued, completed,
+      failed, cancelled, expired, buried, discarded)
+    select queue_id, sum(ready), sum(scheduled), sum(running), sum(dead), sum(enqueued),
+      sum(completed), sum(failed), sum(cancelled), sum(expired), sum(buried), sum(discarded)
+    from gone group by queue_id order by queue_id
+    on conflict (queue_id) do update set
+      ready = c.ready + excluded.ready, scheduled = c.scheduled + excluded.scheduled,
+      running = c.running + excluded.running, dead = c.dead + excluded.dead,
+      enqueued = c.enqueued + excluded.enqueued, completed = c.completed + excluded.completed,
+      failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled,
+      expired = c.expired + excluded.expired, buried = c.buried + excluded.buried,
+      discarded = c.discarded + excluded.discarded
+  )
+  select count(*), coalesce(max(id), p_after) into rolled, mark from gone;
+  return next;
+end $$;
+
+-- Creates the partitions of history for today and the days ahead.
+create function {{schema}}.create_partitions() returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_day date;
+  v_name text;
+  v_created integer := 0;
+begin
+  for v_day in select generate_series(0, 3) + (clock() at time zone 'UTC')::date loop
+    v_name := 'history_' || to_char(v_day, 'YYYYMMDD');
+    continue when to_regclass(format('%I.%I', current_schema(), v_name)) is not null;
+    -- made beside and attached: this does not wait for, or block, readers and writers of history
+    execute format('create table %I (like history including all)', v_name);
+    execute format('with moved as (delete from history_default
+      where finished_at >= %1$L and finished_at < %2$L returning *)
+      insert into %3$I select * from moved', v_day::timestamp at time zone 'UTC',
+      (v_day + 1)::timestamp at time zone 'UTC', v_name);
+    execute format('alter table history attach partition %I for values from (%L) to (%L)', v_name,
+      v_day::timestamp at time zone 'UTC', (v_day + 1)::timestamp at time zone 'UTC');
+    v_created := v_created + 1;
+  end loop;
+  return v_created;
+end $$;
+
+-- Retention: a day's partition goes when the longest retention of any queue has passed. It is emptied
+-- first, which locks that day only; dropping needs history itself and gives up soon if it is in use.
+create function {{schema}}.drop_partitions() returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_name text;
+  v_dropped integer := 0;
+  v_keep interval := (select max(retention_ms) * interval '1 millisecond' from queues);
+begin
+  for v_name in
+    select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = to_regclass(format('%I.history', current_schema()))
+      and c.relname ~ '^history_\d{8}$'
+      and (to_date(right(c.relname, 8), 'YYYYMMDD') + 1)::timestamp at time zone 'UTC'
+        < clock() - v_keep
+    order by 1
+  loop
+    begin
+      perform set_config('lock_timeout', '100ms', true);
+      execute format('truncate %I', v_name);
+      execute format('drop table %I', v_name);
+      v_dropped := v_dropped + 1;
+    exception when lock_not_available then
+      null;  -- in use: the next run tries again
+    end;
+  end loop;
+  return v_dropped;
+end $$;
+
+-- Housekeeping: history partitions, and jobs that an enqueue put into a queue while it was deleted.
+create function {{schema}}.prune() returns table (created integer, dropped integer)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_job jobs;
+begin
+  perform pg_advisory_xact_lock(hashtext('howdah prune'), hashtext(current_schema()));
+  for v_job in
+    select j.* from queues q join jobs j on j.queue_id = q.id and j.seq is not null
+    where q.deleted_at is not null and j.lease_id is null
+    limit 1000 for update of j skip locked
+  loop
+    perform bury(v_job, 'queue deleted');
+  end loop;
+  created := create_partitions();
+  dropped := drop_partitions();
+  return next;
+end $$;
+
+do $$ begin perform {{schema}}.create_partitions(); end $$;
+
+-- Down Migration
+
+drop function {{schema}}.prune();
+drop function {{schema}}.drop_partitions();
+drop function {{schema}}.create_partitions();
+drop function {{schema}}.roll_up(integer, bigint);
+drop function {{schema}}.expire(integer);
+drop function {{schema}}.sweep(integer);
+drop function {{schema}}.reap(integer);
+drop function {{schema}}.close_lease(bigint);
+drop function {{schema}}.give_back({{schema}}.leases, boolean, integer);
+drop function {{schema}}.promote(integer, timestamptz);

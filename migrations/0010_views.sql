@@ -1,0 +1,119 @@
+-- Views: the readable surface, for people and for the command line.
+
+-- Up Migration
+
+-- Every job that is not finished.
+create view {{schema}}.job_states as
+select j.id, q.name as queue,
+  case when j.dead_at is not null and j.lease_id is null then 'dead'
+    when j.lease_id is not null then 'running'
+    when j.seq is not null then 'ready'
+    else 'scheduled' end as state,
+  case when j.lane = 32767 then null else 100 - j.lane / 2 end as priority,
+  j.attempt - j.uncounted as attempt,
+  coalesce(j.max_attempts, q.max_attempts) as max_attempts,
+  j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
+  l.worker, o.name as origin_queue, j.dead_at, j.dead_reason,
+  j.errors -> -1 ->> 'message' as last_error,
+  j.payload, j.headers, j.errors, j.cancel_requested
+from {{schema}}.jobs j
+join {{schema}}.queues q on q.id = j.queue_id
+left join {{schema}}.queues o on o.id = j.origin_queue_id
+left join {{schema}}.leases l on l.id = j.lease_id;
+
+create view {{schema}}.history_view as
+select h.id, q.name as queue, h.state, 100 - h.lane / 2 as priority, h.attempt, h.reason, h.worker,
+  h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
+  h.payload, h.headers, h.errors, h.result
+from {{schema}}.history h join {{schema}}.queues q on q.id = h.queue_id;
+
+-- Every job there is a row of, finished or not.
+create view {{schema}}.jobs_all as
+select id, queue, state, priority, attempt, enqueued_at, run_at, claimed_at,
+  null::timestamptz as finished_at, worker, dead_reason as reason, last_error, payload, headers,
+  errors, null::jsonb as result
+from {{schema}}.job_states
+union all
+select id, queue, state, priority, attempt, enqueued_at, null, claimed_at, finished_at, worker,
+  reason, last_error, payload, headers, errors, result
+from {{schema}}.history_view;
+
+-- From counters: reading it costs nothing, however many jobs there are. backlog_age_ms is how long the
+-- first ready job has waited.
+create view {{schema}}.queue_stats as
+select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.completed,
+  c.failed as failed_attempts, c.buried, c.cancelled, c.expired, c.discarded,
+  (select (extract(epoch from {{schema}}.clock()
+      - greatest(f.enqueued_at, f.run_at, f.dead_at)) * 1000)::bigint
+    from unnest(q.lanes) l (lane) cross join lateral (
+      select j.* from {{schema}}.jobs j
+      where j.queue_id = q.id and j.lane = l.lane and j.seq is not null and j.lease_id is null
+      order by j.seq limit 1) f
+    order by 1 desc limit 1) as backlog_age_ms,
+  q.paused_at is not null as paused, q.paused_reason
+from {{schema}}.queues q
+cross join lateral (
+  select coalesce(sum(x.ready), 0)::bigint as ready,
+    coalesce(sum(x.scheduled), 0)::bigint as scheduled,
+    coalesce(sum(x.running), 0)::bigint as running,
+    coalesce(sum(x.dead), 0)::bigint as dead,
+    coalesce(sum(x.enqueued), 0)::bigint as enqueued,
+    coalesce(sum(x.completed), 0)::bigint as completed,
+    coalesce(sum(x.failed), 0)::bigint as failed,
+    coalesce(sum(x.buried), 0)::bigint as buried,
+    coalesce(sum(x.cancelled), 0)::bigint as cancelled,
+    coalesce(sum(x.expired), 0)::bigint as expired,
+    coalesce(sum(x.discarded), 0)::bigint as discarded
+  from (
+    select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
+      discarded
+    from {{schema}}.counters where queue_id = q.id
+    union all
+    select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
+      discarded
+    from {{schema}}.counter_deltas where queue_id = q.id
+  ) x
+) c
+where q.deleted_at is null;
+
+create view {{schema}}.dead_letters as
+select j.id, o.name as queue, q.name as dead_letter_queue, j.dead_reason as reason,
+  j.errors -> -1 ->> 'message' as last_error, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
+  j.dead_at, j.enqueued_at, j.payload, j.headers, j.errors
+from {{schema}}.jobs j
+join {{schema}}.queues q on q.id = j.queue_id
+left join {{schema}}.queues o on o.id = j.origin_queue_id
+where j.dead_at is not null;
+
+create view {{schema}}.workers as
+select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
+  l.expires_at > {{schema}}.clock() as alive,
+  coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads, l.info
+from {{schema}}.leases l cross join {{schema}}.leader d;
+
+create view {{schema}}.queue_policies as
+select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
+  q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
+  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.created_at
+from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
+where q.deleted_at is null;
+
+-- The version of this schema: the number of its newest migration file.
+create function {{schema}}.schema_version() returns integer
+language sql stable security definer {{settings}} as $$
+  select coalesce(max(left(name, 4)::integer), 0) from migration
+$$;
+
+-- Functions are the way in: whoever is to use them is granted EXECUTE by name.
+revoke execute on all functions in schema {{schema}} from public;
+
+-- Down Migration
+
+drop function {{schema}}.schema_version();
+drop view {{schema}}.queue_policies;
+drop view {{schema}}.workers;
+drop view {{schema}}.dead_letters;
+drop view {{schema}}.queue_stats;
+drop view {{schema}}.jobs_all;
+drop view {{schema}}.history_view;
+drop view {{schema}}.job_states;
