@@ -57,6 +57,10 @@ const CODES = {
   HOWDAH_TRANSACTION_INVALID: {
     summary: 'The handle given as `tx` is a pool, not in a transaction, or already aborted.',
   },
+  HOWDAH_TRANSACTION_CONFLICT: {
+    summary: 'A serialization failure or deadlock that the retries did not get past.',
+    isRetryable: true,
+  },
   HOWDAH_SCHEMA_MISSING: { summary: 'The schema is not installed in this database.' },
   HOWDAH_SCHEMA_NEWER: { summary: 'The schema is newer than this version of Howdah.' },
   HOWDAH_SCHEMA_OLDER: { summary: 'The schema is older than this version of Howdah.' },

@@ -1,0 +1,89 @@
+import type { EventEmitter } from 'node:events';
+import net from 'node:net';
+import pg from 'pg';
+import { HowdahError } from '../core/errors.js';
+import type { Hosts } from './hosts.js';
+
+/** Idle time before TCP asks whether the peer still lives. */
+const KEEP_ALIVE_MS = 10_000;
+
+/** A client that takes its server from a host list and knows whether that server takes writes. */
+export class Connection extends pg.Client {
+  readonly #hosts: Hosts;
+  readonly #host: number;
+  readonly #socket: net.Socket;
+  readonly #status = new Map<string, string>();
+
+  constructor(config: pg.ClientConfig, hosts: Hosts) {
+    const host = hosts.preferred;
+    const url = hosts.url(host);
+    const socket = new net.Socket();
+    super({
+      ...config,
+      ...(url === undefined ? {} : { connectionString: url }),
+      stream: () => socket,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: KEEP_ALIVE_MS,
+    });
+    this.#hosts = hosts;
+    this.#host = host;
+    this.#socket = socket;
+    this.#readStatus();
+  }
+
+  /** Hangs up at once. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** The next connection goes to another host, if there is one. */
+  blameHost(): void {
+    this.#hosts.failed(this.#host);
+  }
+
+  /**
+   * @throws HowdahError HOWDAH_DATABASE_READ_ONLY when the server is a standby or refuses writes
+   */
+  async assertWritable(): Promise<void> {
+    if (!(await this.#isReadOnly())) return;
+    this.blameHost();
+    throw new HowdahError('HOWDAH_DATABASE_READ_ONLY', 'The server accepts no writes.', {
+      remedy: 'Name the primary in the URL, or all servers: postgres://user@h1,h2/database.',
+    });
+  }
+
+  /** The server reports both settings at connect (a pooler may not): no round trip then. */
+  async #isReadOnly(): Promise<boolean> {
+    const standby = this.#status.get('in_hot_standby');
+    const readOnly = this.#status.get('default_transaction_read_only');
+    if (standby !== undefined && readOnly !== undefined) {
+      return standby === 'on' || readOnly === 'on';
+    }
+    const { rows } = await this.query<{ is_read_only: boolean }>(
+      `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as is_read_only`,
+    );
+    return rows[0]?.is_read_only === true;
+  }
+
+  /** The driver passes these messages on, but only from the object underneath. */
+  #readStatus(): void {
+    const { connection } = this as unknown as { connection: EventEmitter };
+    connection.on(
+      'parameterStatus',
+      (message: { parameterName: string; parameterValue: string }) => {
+        this.#status.set(message.parameterName, message.parameterValue);
+      },
+    );
+  }
+}
+
+/** Settings of any connection of ours. No `options`: a transaction pooler refuses them. */
+export function connectionConfig(
+  applicationName: string,
+  connectTimeoutMs: number,
+): pg.ClientConfig {
+  return {
+    application_name: applicationName.slice(0, 63),
+    connectionTimeoutMillis: connectTimeoutMs,
+  };
+}

@@ -1,0 +1,178 @@
+import type { Kysely } from 'kysely';
+import type pg from 'pg';
+import { HowdahError } from '../core/errors.js';
+import { type ConnectContext, type ConnectOptions, openSession } from './connect.js';
+import { type Executor, prepare, type Session, type Statement } from './executor.js';
+import { Hosts } from './hosts.js';
+import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
+import { isConnectionUnusable, toHowdahError } from './pg-error.js';
+import {
+  type Checkout,
+  createPool,
+  type OwnPool,
+  type PoolClientLike,
+  type PoolLike,
+} from './pool.js';
+import { StatementNames } from './query.js';
+import type { Tables } from './tables.js';
+import { runTransaction } from './transaction.js';
+import { checkVersion } from './version.js';
+
+/** The way to one installation: a pool for short statements, and connections of their own. */
+export class Database implements Executor {
+  /** Name of the schema. */
+  readonly schema: string;
+  readonly settings: DatabaseSettings;
+  readonly #names = new StatementNames();
+  readonly #hosts: Hosts;
+  readonly #context: ConnectContext;
+  readonly #ownPool: OwnPool | undefined;
+  readonly #pool: PoolLike;
+  #kysely: Promise<Kysely<Tables>> | undefined;
+  #closing: Promise<void> | undefined;
+
+  /** Opens nothing yet. @throws HowdahError HOWDAH_OPTION_INVALID */
+  constructor(options: DatabaseOptions = {}) {
+    this.settings = resolveDatabaseOptions(options);
+    this.schema = this.settings.schema;
+    this.#hosts = new Hosts(this.settings.url);
+    const { directUrl, url } = this.settings;
+    this.#context = {
+      settings: this.settings,
+      names: this.#names,
+      hosts: directUrl === url ? this.#hosts : new Hosts(directUrl),
+      base: directUrl === undefined ? configOf(options.pool) : {},
+    };
+    this.#ownPool = options.pool ? undefined : createPool(this.settings, this.#hosts);
+    this.#pool = options.pool ?? (this.#ownPool as OwnPool);
+  }
+
+  /** `{{schema}}` in the text becomes the quoted schema name. */
+  sql(text: string): string {
+    return text.replaceAll('{{schema}}', `"${this.schema}"`);
+  }
+
+  /** A statement prepared once per connection; `{{schema}}` is replaced. Make it once, not per call. */
+  statement(name: string, text: string, rowMode?: 'array'): Statement {
+    return prepare(name, this.sql(text), rowMode);
+  }
+
+  /**
+   * Runs one statement on a connection of the pool. An error whose details say `isSent` came after
+   * the statement had left: it may have taken effect.
+   */
+  query<R extends object>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
+    return this.#use((checkout) => this.#query<R>(checkout, statement, values));
+  }
+
+  /** See {@link runTransaction}: COMMIT is checked; `run` runs again after 40001 and 40P01. */
+  transaction<T>(run: (tx: Executor) => Promise<T>): Promise<T> {
+    const { schema, statementTimeoutMs } = this.settings;
+    return runTransaction(
+      { names: this.#names, schema, statementTimeoutMs, use: (each) => this.#use(each) },
+      run,
+    );
+  }
+
+  /**
+   * Opens a connection of its own, shown on the server as `howdah <purpose>`.
+   * @throws HowdahError HOWDAH_DATABASE_UNAVAILABLE, HOWDAH_DATABASE_READ_ONLY
+   */
+  async connect(purpose: string, options: ConnectOptions = {}): Promise<Session> {
+    this.#assertOpen();
+    return openSession(this.#context, purpose, options);
+  }
+
+  /** Query builder on the same pool, for lists and filters; loaded on first use. */
+  kysely(): Promise<Kysely<Tables>> {
+    this.#kysely ??= import('./kysely.js').then(({ createKysely }) =>
+      createKysely(this.#pool, this.schema),
+    );
+    return this.#kysely;
+  }
+
+  /** @throws HowdahError HOWDAH_SCHEMA_MISSING, HOWDAH_SCHEMA_OLDER, HOWDAH_SCHEMA_NEWER */
+  async assertVersion(): Promise<void> {
+    const text = this.sql('select {{schema}}.schema_version() as version');
+    const [row] = await this.query<{ version: number }>({ text });
+    checkVersion(row?.version ?? 0, this.schema);
+  }
+
+  /** Whether the server is a standby or refuses writes. */
+  async isReadOnly(): Promise<boolean> {
+    const [row] = await this.query<{ is_read_only: boolean }>({
+      text: `select current_setting('transaction_read_only') = 'on' as is_read_only`,
+    });
+    return row?.is_read_only === true;
+  }
+
+  /** Closes our own pool, after the statements that run; a pool that was handed in stays open. */
+  close(): Promise<void> {
+    this.#closing ??= this.#ownPool?.end() ?? Promise.resolve();
+    return this.#closing;
+  }
+
+  async #query<R>(
+    checkout: Checkout,
+    statement: Statement,
+    values: readonly unknown[],
+  ): Promise<R[]> {
+    const config = this.#names.config(statement, values, this.settings.statementTimeoutMs);
+    try {
+      return (await checkout.client.query(config)).rows as R[];
+    } catch (error) {
+      if (this.#names.learn(config, error)) return this.#query(checkout, statement, values);
+      checkout.isUnusable = isConnectionUnusable(error);
+      throw sent(toHowdahError(error, this.schema));
+    }
+  }
+
+  async #use<T>(run: (checkout: Checkout) => Promise<T>): Promise<T> {
+    const client = await this.#acquire();
+    const checkout: Checkout = { client, isUnusable: false };
+    client.on?.('error', ignore);
+    try {
+      return await run(checkout);
+    } finally {
+      client.removeListener?.('error', ignore);
+      client.release(checkout.isUnusable);
+    }
+  }
+
+  async #acquire(): Promise<PoolClientLike> {
+    this.#assertOpen();
+    for (let tried = 1; ; tried += 1) {
+      try {
+        return await this.#pool.connect();
+      } catch (error) {
+        if (tried >= this.#hosts.count) throw toHowdahError(error, this.schema);
+      }
+    }
+  }
+
+  #assertOpen(): void {
+    if (this.#closing) {
+      throw new HowdahError('HOWDAH_CLIENT_CLOSED', 'The database has been closed.');
+    }
+  }
+}
+
+/** An 'error' event without a listener would end the process; the statement reports the failure. */
+const ignore = (): void => undefined;
+
+/** Marks a lost connection as lost after the statement had been sent. */
+function sent(error: HowdahError): HowdahError {
+  if (error.code !== 'HOWDAH_DATABASE_UNAVAILABLE' && error.code !== 'HOWDAH_TIMEOUT') return error;
+  return new HowdahError(error.code, error.message, {
+    cause: error.cause,
+    details: { ...error.details, isSent: true },
+  });
+}
+
+/** The password is a hidden property of a pool's options: a spread alone would lose it. */
+function configOf(pool: PoolLike | undefined): pg.ClientConfig {
+  const options = pool?.options as pg.PoolConfig | undefined;
+  if (!options) return {};
+  const { password } = options;
+  return password === undefined ? { ...options } : { ...options, password };
+}

@@ -1,0 +1,122 @@
+import type pg from 'pg';
+import { HowdahError } from '../core/errors.js';
+import type { Connection } from './connection.js';
+import type { Session, Statement } from './executor.js';
+import { toHowdahError } from './pg-error.js';
+import type { QueryConfig, StatementNames } from './query.js';
+
+/** How long a polite goodbye may take before we hang up. */
+const CLOSE_MS = 2_000;
+
+/** What a session is made of. */
+export interface SessionParts {
+  readonly connection: Connection;
+  readonly names: StatementNames;
+  readonly schema: string;
+  readonly statementTimeoutMs: number;
+  readonly processId: number;
+  readonly isPooled: boolean;
+}
+
+/** open → lost (by the server or a statement time-out) or closed (by us); both are final. */
+export class PgSession implements Session {
+  readonly processId: number;
+  readonly isPooled: boolean;
+  readonly #parts: SessionParts;
+  readonly #connection: Connection;
+  readonly #channels = new Map<string, (payload: string) => void>();
+  #lostListeners: ((error: Error) => void)[] = [];
+  #lost: HowdahError | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(parts: SessionParts) {
+    this.#parts = parts;
+    this.#connection = parts.connection;
+    this.processId = parts.processId;
+    this.isPooled = parts.isPooled;
+    this.#connection.on('error', (error: Error) => this.#lose(error));
+    this.#connection.on('end', () => this.#lose(new Error('Connection terminated')));
+    this.#connection.on('notification', (message) => {
+      this.#channels.get(message.channel)?.(message.payload ?? '');
+    });
+  }
+
+  async query<R extends object>(
+    statement: Statement,
+    values: readonly unknown[] = [],
+  ): Promise<R[]> {
+    const { names, statementTimeoutMs, schema } = this.#parts;
+    const config = names.config(statement, values, statementTimeoutMs);
+    try {
+      return (await this.#run(config)) as R[];
+    } catch (error) {
+      if (names.learn(config, error)) return this.query(statement, values);
+      const mapped = toHowdahError(error, schema);
+      // The server still works on the statement: the connection cannot be used for another.
+      if (mapped.code === 'HOWDAH_TIMEOUT' && !isFromServer(mapped)) this.#lose(mapped);
+      throw mapped;
+    }
+  }
+
+  onLost(listener: (error: Error) => void): void {
+    const lost = this.#lost;
+    if (lost) queueMicrotask(() => listener(lost));
+    else this.#lostListeners.push(listener);
+  }
+
+  async listen(channel: string, onNotify: (payload: string) => void): Promise<void> {
+    this.#channels.set(channel, onNotify);
+    await this.query({ text: `listen ${quoteIdentifier(channel)}` });
+  }
+
+  async unlisten(channel: string): Promise<void> {
+    this.#channels.delete(channel);
+    await this.query({ text: `unlisten ${quoteIdentifier(channel)}` });
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  /** Callbacks instead of the driver's promises: fewer hops on the hot path. */
+  #run(config: QueryConfig): Promise<unknown[]> {
+    if (this.#closing) throw new HowdahError('HOWDAH_CLIENT_CLOSED', 'The connection is closed.');
+    if (this.#lost) throw this.#lost;
+    return new Promise((resolve, reject) => {
+      void this.#connection.query(config as pg.QueryConfig, (error: Error | null, result) => {
+        if (error) reject(error);
+        else resolve(result.rows);
+      });
+    });
+  }
+
+  #lose(error: Error): void {
+    if (this.#lost || this.#closing) return;
+    this.#lost = toHowdahError(error, this.#parts.schema);
+    this.#connection.destroy();
+    const listeners = this.#lostListeners;
+    this.#lostListeners = [];
+    for (const listener of listeners) listener(this.#lost);
+  }
+
+  async #close(): Promise<void> {
+    if (this.#lost) return;
+    const timer = setTimeout(() => this.#connection.destroy(), CLOSE_MS);
+    try {
+      await this.#connection.end();
+    } catch {
+      this.#connection.destroy();
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+function isFromServer(error: HowdahError): boolean {
+  return error.details.sqlstate !== undefined;
+}
+
+function quoteIdentifier(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
