@@ -1,0 +1,18 @@
+/** Bounds of a delay that doubles with each failure, in milliseconds. */
+export interface BackoffBounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+/** How a lost connection is tried again: for ever. */
+export const RECONNECT: BackoffBounds = { min: 50, max: 5_000 };
+
+/**
+ * Delay before the next try after `failures` in a row (1 or more): doubling, with full jitter over
+ * its upper half, so that a fleet does not come back in step.
+ * @param random from 0 to 1
+ */
+export function backoffMs(failures: number, bounds: BackoffBounds, random: number): number {
+  const full = Math.min(bounds.max, bounds.min * 2 ** Math.min(failures - 1, 30));
+  return full / 2 + (full / 2) * random;
+}

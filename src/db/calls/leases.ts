@@ -1,0 +1,88 @@
+import type { Database } from '../database.js';
+import type { Executor } from '../executor.js';
+
+/** Answer to a heartbeat. */
+export interface HeartbeatAnswer {
+  /** False: the lease is gone and its jobs run elsewhere, or will. */
+  readonly isAlive: boolean;
+  /** One of its jobs has a cancel request. */
+  readonly hasAttention: boolean;
+}
+
+/** Leases, the doorbell and cancel requests: what a worker says of itself. */
+export interface LeaseCalls {
+  /** @returns the lease id, a random 63-bit number as text */
+  open(executor: Executor, worker: string, leaseMs: number, info: object): Promise<string>;
+  heartbeat(executor: Executor, leaseId: string): Promise<HeartbeatAnswer>;
+  /** Gives back what the lease still holds, attempts uncounted. @returns how many jobs */
+  close(executor: Executor, leaseId: string): Promise<number>;
+  /** From now on notify this lease of work in these queues, too. */
+  sleep(executor: Executor, leaseId: string, queues: readonly string[]): Promise<void>;
+  /** No more notifications: this worker looks by itself. */
+  wake(executor: Executor, leaseId: string): Promise<void>;
+  /** Passes a wake-up on to another sleeper. */
+  ring(executor: Executor, queue: string, exceptLeaseId: string): Promise<void>;
+  /** Sends a notification to this lease's own channel, to hear whether it arrives. */
+  ringSelf(executor: Executor, leaseId: string, payload: string): Promise<void>;
+  /** Which of these running jobs somebody asked to cancel. */
+  cancelRequests(executor: Executor, leaseId: string, ids: readonly string[]): Promise<string[]>;
+}
+
+/** Name of the channel on which a lease is notified. */
+export function channelOf(leaseId: string): string {
+  return `howdah_${leaseId}`;
+}
+
+/** Prepares the statements of {@link LeaseCalls}. */
+export function leaseCalls(database: Database): LeaseCalls {
+  const open = database.statement(
+    'open_lease',
+    'select {{schema}}.open_lease($1, $2, $3::text::jsonb) as id',
+  );
+  const heartbeat = database.statement(
+    'heartbeat',
+    'select alive, attention from {{schema}}.heartbeat($1::bigint)',
+  );
+  const close = database.statement('close_lease', 'select {{schema}}.close_lease($1::bigint) as n');
+  const sleep = database.statement('sleep', 'select {{schema}}.sleep($1::bigint, $2::text[])');
+  const wake = database.statement('wake', 'select {{schema}}.wake($1::bigint)');
+  const ring = database.statement('ring', 'select {{schema}}.ring($1, 1, $2::bigint)');
+  const ringSelf = database.statement('ring_self', 'select pg_catalog.pg_notify($1, $2)');
+  const requests = database.statement(
+    'cancel_requests',
+    'select {{schema}}.cancel_requests($1::bigint, $2::bigint[]) as id',
+  );
+  return {
+    async open(executor, worker, leaseMs, info) {
+      const values = [worker, leaseMs, JSON.stringify(info)];
+      const [row] = await executor.query<{ id: string }>(open, values);
+      return row?.id ?? '';
+    },
+    async heartbeat(executor, leaseId) {
+      const [row] = await executor.query<{ alive: boolean; attention: boolean }>(heartbeat, [
+        leaseId,
+      ]);
+      return { isAlive: row?.alive === true, hasAttention: row?.attention === true };
+    },
+    async close(executor, leaseId) {
+      const [row] = await executor.query<{ n: number }>(close, [leaseId]);
+      return row?.n ?? 0;
+    },
+    async sleep(executor, leaseId, queues) {
+      await executor.query(sleep, [leaseId, queues]);
+    },
+    async wake(executor, leaseId) {
+      await executor.query(wake, [leaseId]);
+    },
+    async ring(executor, queue, exceptLeaseId) {
+      await executor.query(ring, [queue, exceptLeaseId]);
+    },
+    async ringSelf(executor, leaseId, payload) {
+      await executor.query(ringSelf, [channelOf(leaseId), payload]);
+    },
+    async cancelRequests(executor, leaseId, ids) {
+      const rows = await executor.query<{ id: string }>(requests, [leaseId, ids]);
+      return rows.map(({ id }) => id);
+    },
+  };
+}

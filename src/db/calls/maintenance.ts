@@ -1,0 +1,85 @@
+import type { Database } from '../database.js';
+import type { Executor, Statement } from '../executor.js';
+
+/** What one round of promotion did. */
+export interface Promotion {
+  readonly promoted: number;
+  /** Milliseconds until the next job is due; null when none waits. */
+  readonly nextMs: number | null;
+  /** Where the next round may begin, opaque. */
+  readonly mark: string;
+}
+
+/** What one round of reaping did. */
+export interface Reaping {
+  readonly leases: number;
+  readonly requeued: number;
+  readonly dead: number;
+}
+
+/** Duties of the leader. Each is bounded by `limit` and safe to run twice and at two places at once. */
+export interface MaintenanceCalls {
+  /** Leads, or goes on leading, for `termMs`. @returns the number of the term; null: another leads */
+  lead(executor: Executor, leaseId: string, termMs: number): Promise<string | null>;
+  resign(executor: Executor, leaseId: string): Promise<void>;
+  /** Scheduled jobs that are due become ready. @param after a mark, or `-infinity` for all */
+  promote(executor: Executor, limit: number, after: string): Promise<Promotion>;
+  /** Jobs of expired leases run again, or are dead-lettered. */
+  reap(executor: Executor, limit: number): Promise<Reaping>;
+  /** Ready jobs that were committed behind every cursor are found. @returns how many */
+  sweep(executor: Executor, limit: number): Promise<number>;
+  /** Waiting jobs whose TTL is over end as expired. @returns how many */
+  expire(executor: Executor, limit: number): Promise<number>;
+  /** Folds counters. @param after a mark, or `0` for all */
+  rollUp(
+    executor: Executor,
+    limit: number,
+    after: string,
+  ): Promise<{ readonly rolled: number; readonly mark: string }>;
+  /** Creates and drops partitions of the history. */
+  prune(executor: Executor): Promise<{ readonly created: number; readonly dropped: number }>;
+}
+
+/** Prepares the statements of {@link MaintenanceCalls}. */
+export function maintenanceCalls(database: Database): MaintenanceCalls {
+  const lead = database.statement('lead', 'select {{schema}}.lead($1::bigint, $2) as term');
+  const resign = database.statement('resign', 'select {{schema}}.resign($1::bigint)');
+  const promote = database.statement(
+    'promote',
+    `select promoted, next_ms::float8 as "nextMs", mark::text as mark
+    from {{schema}}.promote($1, $2::text::timestamptz)`,
+  );
+  const reap = database.statement('reap', 'select leases, requeued, dead from {{schema}}.reap($1)');
+  const sweep = database.statement('sweep', 'select {{schema}}.sweep($1) as n');
+  const expire = database.statement('expire', 'select {{schema}}.expire($1) as n');
+  const rollUp = database.statement(
+    'roll_up',
+    'select rolled, mark from {{schema}}.roll_up($1, $2::bigint)',
+  );
+  const prune = database.statement('prune', 'select created, dropped from {{schema}}.prune()');
+  return {
+    async lead(executor, leaseId, termMs) {
+      const { term } = await one<{ term: string | null }>(executor, lead, [leaseId, termMs]);
+      return term;
+    },
+    async resign(executor, leaseId) {
+      await executor.query(resign, [leaseId]);
+    },
+    promote: (executor, limit, after) => one(executor, promote, [limit, after]),
+    reap: (executor, limit) => one(executor, reap, [limit]),
+    sweep: async (executor, limit) => (await one<{ n: number }>(executor, sweep, [limit])).n,
+    expire: async (executor, limit) => (await one<{ n: number }>(executor, expire, [limit])).n,
+    rollUp: (executor, limit, after) => one(executor, rollUp, [limit, after]),
+    prune: (executor) => one(executor, prune, []),
+  };
+}
+
+/** Functions that return one row, always. */
+async function one<R extends object>(
+  executor: Executor,
+  statement: Statement,
+  values: readonly unknown[],
+): Promise<R> {
+  const [row] = await executor.query<R>(statement, values);
+  return row as R;
+}

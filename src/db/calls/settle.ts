@@ -1,0 +1,74 @@
+import type { SettleVerb } from '../../core/outcome.js';
+import type { Database } from '../database.js';
+import type { Executor } from '../executor.js';
+
+/** What became of a settled job. `stale`: it is no longer held by that lease and attempt. */
+export type SettleOutcome =
+  | 'completed'
+  | 'scheduled'
+  | 'ready'
+  | 'dead'
+  | 'cancelled'
+  | 'expired'
+  | 'stale';
+
+/** One entry of a `settle` call, as the SQL function takes it. */
+export interface SettleAsk {
+  readonly id: string;
+  readonly attempt: number;
+  readonly outcome: SettleVerb;
+  readonly error?: object;
+  readonly delay_ms?: number;
+  readonly reason?: string;
+}
+
+/** id, outcome, Unix time in milliseconds when it runs again (null: not, or at once). */
+export type SettledRow = readonly [id: string, outcome: SettleOutcome, runAtMs: number | null];
+
+/** Ways to end attempts; all are fenced by job, lease and attempt. */
+export interface SettleCalls {
+  /**
+   * The hot path: successes of one lease.
+   * @param results JSON array aligned with the ids, or null when none has a result
+   * @returns the ids that were stale
+   */
+  complete(
+    executor: Executor,
+    leaseId: string,
+    ids: readonly string[],
+    claims: readonly number[],
+    results: string | null,
+  ): Promise<string[]>;
+  /** Any outcomes of one lease. @param asks JSON array of {@link SettleAsk} */
+  settle(executor: Executor, leaseId: string, asks: string): Promise<SettledRow[]>;
+  /** SQL of one `complete` with one text parameter, so that it runs in any driver's transaction. */
+  readonly completeInText: string;
+}
+
+/** Prepares the statements of {@link SettleCalls}. */
+export function settleCalls(database: Database): SettleCalls {
+  const complete = database.statement(
+    'complete',
+    'select * from {{schema}}.complete($1::bigint, $2::bigint[], $3::integer[], $4::text::jsonb)',
+    'array',
+  );
+  const settle = database.statement(
+    'settle',
+    `select id, outcome, date_part('epoch', run_at) * 1000
+    from {{schema}}.settle($1::bigint, $2::text::jsonb)`,
+    'array',
+  );
+  return {
+    async complete(executor, leaseId, ids, claims, results) {
+      const values = [leaseId, `{${ids.join()}}`, `{${claims.join()}}`, results];
+      const rows = await executor.query<[string]>(complete, values);
+      return rows.map(([id]) => id);
+    },
+    settle: (executor, leaseId, asks) =>
+      executor.query<SettledRow & object>(settle, [leaseId, asks]),
+    completeInText: database.sql(
+      `select s.id::text as id, s.outcome from (select $1::text::jsonb as ask) a,
+        lateral {{schema}}.settle((a.ask ->> 'lease')::bigint, a.ask -> 'jobs') s`,
+    ),
+  };
+}
