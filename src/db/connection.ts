@@ -3,6 +3,7 @@ import net from 'node:net';
 import pg from 'pg';
 import { HowdahError } from '../core/errors.js';
 import type { Hosts } from './hosts.js';
+import { toHowdahError } from './pg-error.js';
 
 /** Idle time before TCP asks whether the peer still lives. */
 const KEEP_ALIVE_MS = 10_000;
@@ -52,6 +53,14 @@ export class Connection extends pg.Client {
     });
   }
 
+  /** A transaction pooler makes up the process id it reports at connect. */
+  async identify(): Promise<{ processId: number; isPooled: boolean }> {
+    const { rows } = await this.query<{ id: number }>('select pg_backend_pid() as id');
+    const processId = rows[0]?.id ?? 0;
+    const reported = (this as unknown as { processID: number | null }).processID;
+    return { processId, isPooled: processId !== reported };
+  }
+
   /** The server reports both settings at connect (a pooler may not): no round trip then. */
   async #isReadOnly(): Promise<boolean> {
     const standby = this.#status.get('in_hot_standby');
@@ -86,4 +95,29 @@ export function connectionConfig(
     application_name: applicationName.slice(0, 63),
     connectionTimeoutMillis: connectTimeoutMs,
   };
+}
+
+/**
+ * Connects to the first host that takes writes; each is tried once.
+ * @throws HowdahError HOWDAH_DATABASE_UNAVAILABLE, HOWDAH_DATABASE_READ_ONLY, ...
+ */
+export async function connectToPrimary(
+  config: pg.ClientConfig,
+  hosts: Hosts,
+  schema: string,
+): Promise<Connection> {
+  for (let tried = 1; ; tried += 1) {
+    const connection = new Connection(config, hosts);
+    // Without a listener the 'error' event would end the process; the statement reports the failure.
+    connection.on('error', () => undefined);
+    try {
+      await connection.connect();
+      await connection.assertWritable();
+      return connection;
+    } catch (error) {
+      connection.blameHost();
+      connection.destroy();
+      if (tried >= hosts.count) throw toHowdahError(error, schema);
+    }
+  }
 }

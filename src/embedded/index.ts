@@ -1,1 +1,6 @@
-export {};
+export type { StopMode } from './keeper-protocol.js';
+export {
+  type EmbeddedPostgres,
+  type EmbeddedPostgresOptions,
+  startEmbeddedPostgres,
+} from './postgres.js';

@@ -1,0 +1,254 @@
+import { type MigrationBuilder, runner } from 'node-pg-migrate';
+import { HowdahError } from '../core/errors.js';
+import type { Connection } from './connection.js';
+import { MIGRATIONS_DIR, type MigrationFile, readMigrations } from './migration-files.js';
+import {
+  type MigrationSessionOptions,
+  withMigrationLock,
+  withMigrationSession,
+} from './migration-session.js';
+import { checkSchema } from './options.js';
+import { toHowdahError } from './pg-error.js';
+
+/** The table in which node-pg-migrate records what it has run. */
+const RECORD_TABLE = 'migration';
+
+/** What to migrate, and how far. */
+export interface MigrateOptions extends MigrationSessionOptions {
+  /** Version to end at, up or down; 0 removes everything. Default: the newest. */
+  readonly to?: number;
+  /** `'down'` without `to` undoes the newest migration. Default `'up'`. */
+  readonly direction?: 'up' | 'down';
+  /** Only say what would run; the database is not changed. */
+  readonly dryRun?: boolean;
+  /** Told the name of each migration that ran. */
+  readonly log?: (name: string) => void;
+  /** Folder of the migration files. Default: the package's own. */
+  readonly dir?: string;
+}
+
+/** What a migration did. */
+export interface MigrateResult {
+  readonly direction: 'up' | 'down';
+  /** Names of the migrations that ran (or would run), in that order. */
+  readonly applied: string[];
+  /** Version of the schema now; after a dry run, the version it would have. */
+  readonly version: number;
+}
+
+/** How a database and this version of the code compare. */
+export interface MigrationStatus {
+  /** Version of the schema; 0: not installed. */
+  readonly version: number;
+  /** The newest version this code knows. */
+  readonly latest: number;
+  readonly applied: string[];
+  readonly pending: string[];
+  /** Recorded in the database but not known here: the database is newer. */
+  readonly unknown: string[];
+}
+
+/**
+ * Brings the schema to a version, all in one transaction. Any number of processes may call it at
+ * once: one works, the others wait and find nothing left to do.
+ * @throws HowdahError HOWDAH_SCHEMA_NEWER, HOWDAH_MIGRATION_LOCKED, HOWDAH_MIGRATION_FAILED,
+ *   HOWDAH_PERMISSION_DENIED
+ */
+export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
+  const schema = checkSchema(options.schema);
+  const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
+  checkTarget(options.to, files);
+  return withMigrationSession(options, (connection) =>
+    options.dryRun
+      ? plan(connection, schema, files, options)
+      : withMigrationLock(connection, schema, options, async () => {
+          const planned = await plan(connection, schema, files, options);
+          if (planned.applied.length > 0) await run(connection, schema, files, options, planned);
+          return planned;
+        }),
+  );
+}
+
+/** Compares a database with this version of the code, and changes nothing. */
+export async function migrationStatus(
+  options: MigrationSessionOptions & Pick<MigrateOptions, 'dir'>,
+): Promise<MigrationStatus> {
+  const schema = checkSchema(options.schema);
+  const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
+  return withMigrationSession(options, async (connection) =>
+    statusOf(await readRecorded(connection, schema), files),
+  );
+}
+
+/**
+ * The migrations as SQL text for `psql`, recorded in the same way as {@link migrate} does.
+ * @param options.from version the schema is at, default 0; `to`: default the newest
+ */
+export async function printMigrations(
+  options: Pick<MigrateOptions, 'schema' | 'to' | 'dir'> & { readonly from?: number } = {},
+): Promise<string> {
+  const schema = checkSchema(options.schema);
+  const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
+  checkTarget(options.to, files);
+  const { from = 0, to = Number.POSITIVE_INFINITY } = options;
+  const wanted = files.filter(({ version }) => version > from && version <= to);
+  const table = `"${schema}".${RECORD_TABLE}`;
+  const head = [
+    'begin;',
+    `create schema if not exists "${schema}";`,
+    `set local search_path to "${schema}";`,
+    `create table if not exists ${table}`,
+    '  (id serial primary key, name varchar(255) not null, run_on timestamp not null);',
+  ];
+  const body = wanted.flatMap(({ name, up }) => [
+    `\n-- ${name}\n`,
+    up,
+    `\ninsert into ${table} (name, run_on) values ('${name}', now());`,
+  ]);
+  return `${[...head, ...body, '\ncommit;'].join('\n')}\n`;
+}
+
+function statusOf(recorded: string[], files: readonly MigrationFile[]): MigrationStatus {
+  const known = new Set(files.map(({ name }) => name));
+  const pending = files.filter(({ name }) => !recorded.includes(name));
+  return {
+    version: Math.max(0, ...recorded.map((name) => Number(name.slice(0, 4)))),
+    latest: files.at(-1)?.version ?? 0,
+    applied: recorded,
+    pending: pending.map(({ name }) => name),
+    unknown: recorded.filter((name) => !known.has(name)),
+  };
+}
+
+async function plan(
+  connection: Connection,
+  schema: string,
+  files: readonly MigrationFile[],
+  options: MigrateOptions,
+): Promise<MigrateResult> {
+  const status = statusOf(await readRecorded(connection, schema), files);
+  if (status.unknown.length > 0) throw newer(schema, status);
+  const { version, latest, applied } = status;
+  const isStepDown = options.to === undefined && options.direction === 'down';
+  const previous = files.filter((file) => file.version < version).at(-1)?.version ?? 0;
+  const to = options.to ?? (isStepDown ? previous : latest);
+  const wanted =
+    to >= version
+      ? files.filter((file) => file.version <= to && !applied.includes(file.name))
+      : files.filter((file) => file.version > to && applied.includes(file.name)).reverse();
+  return {
+    direction: to >= version ? 'up' : 'down',
+    applied: wanted.map(({ name }) => name),
+    version: to,
+  };
+}
+
+async function run(
+  connection: Connection,
+  schema: string,
+  files: readonly MigrationFile[],
+  options: MigrateOptions,
+  planned: MigrateResult,
+): Promise<void> {
+  let current = '';
+  const silent = (): void => undefined;
+  try {
+    await createSchemaIfMissing(connection, schema);
+    await runner({
+      dbClient: connection,
+      dir: options.dir ?? MIGRATIONS_DIR,
+      ignorePattern: '(?!\\d{4}_.*\\.sql$).*',
+      direction: planned.direction,
+      count: planned.applied.length,
+      schema,
+      migrationsTable: RECORD_TABLE,
+      singleTransaction: true,
+      checkOrder: true,
+      noLock: true,
+      migrationLoaderStrategies: [
+        {
+          extensions: ['.sql'],
+          loader: async (paths) =>
+            paths.map((each) =>
+              unitOf(each, files, (name) => {
+                current = name;
+              }),
+            ),
+        },
+      ],
+      logger: { debug: silent, info: silent, warn: silent, error: silent },
+    });
+  } catch (error) {
+    throw failed(error, schema, current);
+  }
+  for (const name of planned.applied) options.log?.(name);
+}
+
+/** What node-pg-migrate runs for one file. */
+function unitOf(file: string, files: readonly MigrationFile[], onRun: (name: string) => void) {
+  const migration = files.find((each) => file.endsWith(`${each.name}.sql`));
+  if (!migration) throw new Error(`${file} appeared while migrating`);
+  const step =
+    (sql: string) =>
+    (builder: MigrationBuilder): void => {
+      onRun(migration.name);
+      builder.sql(sql);
+    };
+  return {
+    id: file,
+    filePaths: [file],
+    actions: { up: step(migration.up), down: step(migration.down) },
+  };
+}
+
+/** CREATE SCHEMA IF NOT EXISTS wants the right to create even where the schema exists. */
+async function createSchemaIfMissing(connection: Connection, schema: string): Promise<void> {
+  const found = await connection.query('select from pg_namespace where nspname = $1', [schema]);
+  if (found.rowCount === 0) await connection.query(`create schema "${schema}"`);
+}
+
+async function readRecorded(connection: Connection, schema: string): Promise<string[]> {
+  const table = `"${schema}".${RECORD_TABLE}`;
+  const found = await connection.query('select to_regclass($1) is not null as is_there', [table]);
+  if (!(found.rows[0] as { is_there: boolean }).is_there) return [];
+  const { rows } = await connection.query<{ name: string }>(
+    `select name from ${table} order by name`,
+  );
+  return rows.map(({ name }) => name);
+}
+
+function checkTarget(to: number | undefined, files: readonly MigrationFile[]): void {
+  if (to === undefined || to === 0 || files.some(({ version }) => version === to)) return;
+  throw new HowdahError('HOWDAH_OPTION_INVALID', `Option to: there is no version ${to}.`, {
+    details: { option: 'to', value: to },
+    remedy: `Versions go from 0 (nothing) to ${files.at(-1)?.version ?? 0}.`,
+  });
+}
+
+function newer(schema: string, { version, latest, unknown }: MigrationStatus): HowdahError {
+  return new HowdahError(
+    'HOWDAH_SCHEMA_NEWER',
+    `Schema ${schema} holds migrations this Howdah does not know: ${unknown.join(', ')}.`,
+    { details: { schema, version, expected: latest }, remedy: 'Upgrade the package.' },
+  );
+}
+
+/** Trouble with the connection or with rights keeps its code; anything else is a bad migration. */
+function failed(error: unknown, schema: string, name: string): HowdahError {
+  const mapped = toHowdahError(error, schema);
+  const { code, details } = mapped;
+  if (code === 'HOWDAH_DATABASE_UNAVAILABLE') return mapped;
+  if (code === 'HOWDAH_PERMISSION_DENIED') {
+    return new HowdahError(code, mapped.message, {
+      cause: error,
+      details,
+      remedy: `Grant CREATE on the database, or create schema ${schema} for this role.`,
+    });
+  }
+  const what = name ? `Migration ${name}` : 'The migration';
+  return new HowdahError('HOWDAH_MIGRATION_FAILED', `${what} failed: ${mapped.message}`, {
+    cause: error,
+    details: { ...details, migration: name },
+    remedy: 'Nothing was changed.',
+  });
+}
