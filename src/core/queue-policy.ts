@@ -1,0 +1,157 @@
+import { describeValue } from './describe-value.js';
+import { type Duration, parseDuration } from './duration.js';
+import { HowdahError } from './errors.js';
+import { assertQueueName } from './queue-name.js';
+
+/** Ten years, the longest time anything may wait. */
+export const WAIT_MS_MAX = 315_360_000_000;
+/** The largest `payloadBytesMax`: 64 MiB. */
+export const PAYLOAD_BYTES_MAX = 67_108_864;
+const INTEGER_MAX = 2_147_483_647;
+
+/** How the delay before the next attempt grows. */
+export interface BackoffPolicy {
+  /** `exponential` (default) doubles the delay with each attempt; `fixed` keeps it. */
+  readonly type?: 'exponential' | 'fixed';
+  /** Delay after the first failed attempt, 0 to 24 days. Default 5 s. */
+  readonly delay?: Duration;
+  /** Longest delay, 0 to 24 days. Default 1 h. */
+  readonly max?: Duration;
+  /** Share of the delay that chance takes away or adds, 0 to 1. Default 0.2. */
+  readonly jitter?: number;
+}
+
+/**
+ * What holds for every job of a queue. A key left out keeps the value the database has: the default
+ * on creation, or what an operator has set since.
+ */
+export interface QueuePolicy {
+  /** Attempts before a job is dead, 1 to 1000. Default 10. */
+  readonly attempts?: number;
+  readonly backoff?: BackoffPolicy;
+  /** Longest run of one attempt, 1 ms to 24 days; null is without end. Default 5 min. */
+  readonly timeout?: Duration | null;
+  /** Longest wait for a worker, 1 ms to 10 years: a job not begun by then expires. Default null. */
+  readonly ttl?: Duration | null;
+  /** Delay of every job that names none, 0 to 10 years. Default 0. */
+  readonly delay?: Duration;
+  /** How long finished jobs stay in the history, 0 (keep none) to 10 years. Default 1 day. */
+  readonly retention?: Duration;
+  /** Largest payload in bytes of JSON, 1 to 64 MiB. Default 1 MiB. */
+  readonly payloadBytesMax?: number;
+  /** Attempts that may end with the death of their worker, 1 to 1000. Default 3. */
+  readonly maxCrashes?: number;
+  /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
+  readonly deadLetterQueue?: string;
+}
+
+/** Policy as the SQL functions take it: only the keys that are given. */
+export type SqlPolicy = Readonly<Record<string, string | number | null>>;
+
+type Writer = (value: unknown, policy: Record<string, string | number | null>) => void;
+
+const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
+  attempts: integer('attempts', 'max_attempts', 1, 1000),
+  backoff: writeBackoff,
+  timeout: duration('timeout', 'timeout_ms', 1, INTEGER_MAX, 'nullable'),
+  ttl: duration('ttl', 'ttl_ms', 1, WAIT_MS_MAX, 'nullable'),
+  delay: duration('delay', 'delay_ms', 0, WAIT_MS_MAX),
+  retention: duration('retention', 'retention_ms', 0, WAIT_MS_MAX),
+  payloadBytesMax: integer('payloadBytesMax', 'payload_bytes_max', 1, PAYLOAD_BYTES_MAX),
+  maxCrashes: integer('maxCrashes', 'max_crashes', 1, 1000),
+  deadLetterQueue: (value, policy) => {
+    assertQueueName(value);
+    policy.dead_letter_queue = value;
+  },
+};
+
+const BACKOFF_WRITERS: Readonly<Record<keyof BackoffPolicy, Writer>> = {
+  type: (value, policy) => {
+    if (value !== 'exponential' && value !== 'fixed') {
+      throw invalid('backoff.type', value, "Use 'exponential' or 'fixed'.");
+    }
+    policy.backoff = value;
+  },
+  delay: duration('backoff.delay', 'backoff_ms', 0, INTEGER_MAX),
+  max: duration('backoff.max', 'backoff_max_ms', 0, INTEGER_MAX),
+  jitter: (value, policy) => {
+    if (typeof value !== 'number' || !(value >= 0 && value <= 1)) {
+      throw invalid('backoff.jitter', value, 'Use a number from 0 to 1.');
+    }
+    policy.backoff_jitter = value;
+  },
+};
+
+/**
+ * Checks every key of a policy and translates it for the SQL functions.
+ * @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
+ */
+export function encodePolicy(policy: QueuePolicy): SqlPolicy {
+  const encoded: Record<string, string | number | null> = {};
+  writeAll(policy, WRITERS, '', encoded);
+  const { backoff_ms: delay, backoff_max_ms: max } = encoded;
+  if (typeof delay === 'number' && typeof max === 'number' && max < delay) {
+    throw invalid('backoff.max', max, `Use at least backoff.delay, ${delay} ms.`);
+  }
+  return encoded;
+}
+
+function writeAll(
+  given: object,
+  writers: Readonly<Record<string, Writer>>,
+  prefix: string,
+  policy: Record<string, string | number | null>,
+): void {
+  for (const [key, value] of Object.entries(given)) {
+    if (value === undefined) continue;
+    const write = Object.hasOwn(writers, key) ? writers[key] : undefined;
+    if (!write) {
+      const known = Object.keys(writers).join(', ');
+      throw new HowdahError('HOWDAH_OPTION_INVALID', `Option ${prefix}${key} does not exist.`, {
+        details: { option: `${prefix}${key}` },
+        remedy: `Known are ${known}.`,
+      });
+    }
+    write(value, policy);
+  }
+}
+
+function writeBackoff(value: unknown, policy: Record<string, string | number | null>): void {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw invalid('backoff', value, "Use an object such as { type: 'fixed', delay: '10s' }.");
+  }
+  writeAll(value, BACKOFF_WRITERS, 'backoff.', policy);
+}
+
+function integer(option: string, key: string, min: number, max: number): Writer {
+  return (value, policy) => {
+    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
+      throw invalid(option, value, `Use a whole number from ${min} to ${max}.`);
+    }
+    policy[key] = value as number;
+  };
+}
+
+function duration(
+  option: string,
+  key: string,
+  min: number,
+  max: number,
+  nullable?: 'nullable',
+): Writer {
+  return (value, policy) => {
+    policy[key] =
+      value === null && nullable ? null : parseDuration(value as Duration, option, { min, max });
+  };
+}
+
+function invalid(option: string, value: unknown, remedy: string): HowdahError {
+  return new HowdahError(
+    'HOWDAH_OPTION_INVALID',
+    `Option ${option}: ${describeValue(value)} is not valid.`,
+    {
+      details: { option, value },
+      remedy,
+    },
+  );
+}

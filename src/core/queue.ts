@@ -1,0 +1,111 @@
+import { describeValue } from './describe-value.js';
+import { HowdahError } from './errors.js';
+import type { Jsonified } from './json.js';
+import { assertQueueName } from './queue-name.js';
+import { encodePolicy, type QueuePolicy, type SqlPolicy } from './queue-policy.js';
+import {
+  isStandardSchema,
+  type SchemaInput,
+  type SchemaOutput,
+  type StandardSchema,
+} from './standard-schema.js';
+
+declare const IN: unique symbol;
+declare const OUT: unique symbol;
+
+/**
+ * A queue as the program declares it: `In` is what producers hand over, `Out` what handlers get.
+ * Made by {@link queue}; frozen.
+ */
+export interface Queue<Name extends string = string, In = unknown, Out = In> {
+  readonly name: Name;
+  readonly policy: QueuePolicy;
+  /** Priority of jobs that name none, -100 to 100; higher runs first. */
+  readonly priority: number;
+  readonly schema?: StandardSchema;
+  /** Exists for the compiler only. */
+  readonly [IN]?: (payload: In) => void;
+  /** Exists for the compiler only. */
+  readonly [OUT]?: Out;
+}
+
+/** A queue of any payload. */
+export type AnyQueue = Queue<string, never, unknown>;
+
+/** What a queue can be declared with: its policy and how its payloads are checked. */
+export interface QueueOptions extends Omit<QueuePolicy, 'deadLetterQueue'> {
+  /** Priority of jobs that name none, -100 to 100; higher runs first. Default 0. */
+  readonly priority?: number;
+  /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
+  readonly deadLetterQueue?: string | AnyQueue;
+}
+
+/**
+ * Declares a queue. With a `schema` (Zod, Valibot, ArkType or any Standard Schema) payloads are
+ * checked when they are enqueued and again before the handler sees them: the handler gets what the
+ * schema returns. Without one the type parameter is believed, and the handler gets what JSON makes
+ * of it (a Date becomes a string).
+ *
+ * Declaring touches no database; the first use of the queue in a process creates or alters it there.
+ * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID
+ */
+export function queue<const Name extends string, S extends StandardSchema>(
+  name: Name,
+  options: QueueOptions & { readonly schema: S },
+): Queue<Name, SchemaInput<S>, SchemaOutput<S>>;
+export function queue<Payload = unknown>(
+  name: string,
+  options?: QueueOptions & { readonly schema?: undefined },
+): Queue<string, Payload, Jsonified<Payload>>;
+export function queue(
+  name: string,
+  options: QueueOptions & { readonly schema?: StandardSchema | undefined } = {},
+): Queue {
+  assertQueueName(name);
+  if (typeof options !== 'object' || options === null) {
+    throw new HowdahError('HOWDAH_OPTION_INVALID', `Queue ${name}: the options are not an object.`);
+  }
+  const { schema, priority = 0, deadLetterQueue, ...rest } = options;
+  const policy: QueuePolicy = Object.freeze({
+    ...rest,
+    ...(deadLetterQueue === undefined ? {} : { deadLetterQueue: nameOf(deadLetterQueue) }),
+  });
+  assertPriority(priority);
+  encodePolicy(policy);
+  if (policy.deadLetterQueue === name) {
+    throw new HowdahError('HOWDAH_OPTION_INVALID', `Queue ${name} is its own deadLetterQueue.`, {
+      details: { option: 'deadLetterQueue', value: name },
+      remedy: "Name another queue; the default is 'dead-letters'.",
+    });
+  }
+  if (schema !== undefined && !isStandardSchema(schema)) {
+    throw new HowdahError('HOWDAH_OPTION_INVALID', 'Option schema is not a Standard Schema.', {
+      details: { option: 'schema' },
+      remedy: 'Use Zod 3.24+, Valibot 1+, ArkType 2+ or see https://standardschema.dev.',
+    });
+  }
+  return Object.freeze({ name, policy, priority, ...(schema ? { schema } : {}) });
+}
+
+/** The policy of a declared queue as the SQL functions take it: only the keys that it names. */
+export function toPolicy(definition: AnyQueue): SqlPolicy {
+  return encodePolicy(definition.policy);
+}
+
+/** The name of a queue given as a declaration or by name. */
+export function nameOf(target: AnyQueue | string): string {
+  return typeof target === 'string' ? target : target.name;
+}
+
+/** @throws HowdahError HOWDAH_PRIORITY_INVALID */
+export function assertPriority(priority: unknown): asserts priority is number {
+  if (Number.isInteger(priority) && Math.abs(priority as number) <= 100) return;
+  throw new HowdahError(
+    'HOWDAH_PRIORITY_INVALID',
+    `Priority ${describeValue(priority)} is not valid.`,
+    {
+      details: { value: priority },
+      remedy: 'Use a whole number from -100 to 100; higher runs first.',
+    },
+  );
+}
