@@ -1,4 +1,4 @@
-import { type MigrationBuilder, runner } from 'node-pg-migrate';
+import type { MigrationBuilder } from 'node-pg-migrate';
 import { HowdahError } from '../core/errors.js';
 import type { Connection } from './connection.js';
 import { MIGRATIONS_DIR, type MigrationFile, readMigrations } from './migration-files.js';
@@ -153,6 +153,8 @@ async function run(
   let current = '';
   const silent = (): void => undefined;
   try {
+    // Loaded late: who only enqueues has no use for it.
+    const { runner } = await import('node-pg-migrate');
     await createSchemaIfMissing(connection, schema);
     await runner({
       dbClient: connection,
