@@ -17,4 +17,4 @@ export {
   printMigrations,
 } from './db/migrate.js';
 export type { DatabaseOptions } from './db/options.js';
-export type { PoolClientLike, PoolLike } from './db/pool.js';
+export type { PoolClientLike, PoolLike } from './db/pool-like.js';

@@ -6,13 +6,8 @@ import { type Executor, prepare, type Session, type Statement } from './executor
 import { Hosts } from './hosts.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
 import { isConnectionUnusable, toHowdahError } from './pg-error.js';
-import {
-  type Checkout,
-  createPool,
-  type OwnPool,
-  type PoolClientLike,
-  type PoolLike,
-} from './pool.js';
+import { createPool, type OwnPool } from './pool.js';
+import type { Checkout, PoolClientLike, PoolLike } from './pool-like.js';
 import { StatementNames } from './query.js';
 import type { Tables } from './tables.js';
 import { runTransaction } from './transaction.js';

@@ -2,29 +2,9 @@ import pg from 'pg';
 import { Connection, connectionConfig } from './connection.js';
 import type { Hosts } from './hosts.js';
 import type { DatabaseSettings } from './options.js';
-import type { QueryConfig, QueryResult } from './query.js';
+import type { PoolLike } from './pool-like.js';
 
-/** A connection taken from a pool. */
-export interface PoolClientLike {
-  query(config: QueryConfig): Promise<QueryResult>;
-  release(isUnusable?: boolean): void;
-  on?(event: 'error', listener: (error: Error) => void): unknown;
-  removeListener?(event: 'error', listener: (error: Error) => void): unknown;
-}
-
-/** What is used of a pg.Pool: any version of `pg`, or anything shaped like it. */
-export interface PoolLike {
-  connect(): Promise<PoolClientLike>;
-  /** As given to the pool's constructor: connections of our own are made from it. */
-  readonly options?: object;
-}
-
-/** A connection taken from the pool, until it is given back. */
-export interface Checkout {
-  readonly client: PoolClientLike;
-  /** Set when the connection must not be used again. */
-  isUnusable: boolean;
-}
+export type { PoolClientLike, PoolLike } from './pool-like.js';
 
 /** A pool of our own. */
 export interface OwnPool extends PoolLike {

@@ -1,7 +1,7 @@
 import { HowdahError } from '../core/errors.js';
 import type { Executor, Statement } from './executor.js';
 import { isConnectionUnusable, sqlstateOf, toHowdahError } from './pg-error.js';
-import type { Checkout, PoolClientLike } from './pool.js';
+import type { Checkout, PoolClientLike } from './pool-like.js';
 import type { StatementNames } from './query.js';
 
 /** Serialization failures and deadlocks are tried again this often. */

@@ -1,0 +1,143 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+
+const SRC = fileURLToPath(new URL('../src/', import.meta.url));
+
+/** Lowest first. A file imports its own folder and lower layers; folders on a layer never meet. */
+const LAYERS: readonly (readonly string[])[] = [
+  ['core'],
+  ['crypto', 'db'],
+  ['telemetry', 'http'],
+  ['client', 'worker', 'maintenance'],
+  ['testing', 'embedded', 'gateway', 'dashboard'],
+  ['cli'],
+];
+
+/** Packages, and the only folders that may import them. Types count. */
+const PACKAGES: Readonly<Record<string, readonly string[]>> = {
+  pg: ['db'],
+  kysely: ['db'],
+  'node-pg-migrate': ['db'],
+  hono: ['http', 'gateway', 'dashboard'],
+  '@hono/node-server': ['http'],
+  yargs: ['cli'],
+  'yargs/helpers': ['cli'],
+  jiti: ['cli'],
+};
+
+/** Modules of Node that neither do I/O nor tell the time. */
+const PURE_NODE_MODULES: readonly string[] = ['node:async_hooks', 'node:events', 'node:util'];
+
+const FORBIDDEN_NAME = /(^|-)(utils?|commons?|helpers?|misc|types?|interfaces?|managers?)(-|\.|$)/;
+
+const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|^\s*import\s+)'([^']+)'/gm;
+
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
+  .filter((each) => each.endsWith('.ts'))
+  .map((each) => each.split(path.sep).join('/'));
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+}
+
+const imports: Import[] = files.flatMap((from) => {
+  const text = readFileSync(path.join(SRC, from), 'utf8');
+  const code = text.replace(/\/\*[\s\S]*?\*\//g, '').replace(/^\s*\/\/.*$/gm, '');
+  return [...code.matchAll(IMPORT)].map(([, to = '']) => ({ from, to }));
+});
+
+const own: Import[] = imports
+  .filter(({ to }) => to.startsWith('.'))
+  .map(({ from, to }) => ({ from, to: target(from, to) }));
+
+function target(from: string, to: string): string {
+  return path.posix.join(path.posix.dirname(from), to).replace(/\.js$/, '.ts');
+}
+
+function folderOf(file: string): string {
+  return file.includes('/') ? file.slice(0, file.indexOf('/')) : '';
+}
+
+function layerOf(file: string): number {
+  return LAYERS.findIndex((layer) => layer.includes(folderOf(file)));
+}
+
+function show({ from, to }: Import): string {
+  return `${from} -> ${to}`;
+}
+
+describe('layers', () => {
+  test('every folder is on a layer', () => {
+    const homeless = files.filter((file) => file !== 'index.ts' && layerOf(file) < 0);
+    expect(homeless).toEqual([]);
+  });
+
+  test('a file imports its own folder and lower layers only', () => {
+    const breaches = own.filter(
+      ({ from, to }) =>
+        from !== 'index.ts' && folderOf(from) !== folderOf(to) && layerOf(to) >= layerOf(from),
+    );
+    expect(breaches.map(show)).toEqual([]);
+  });
+
+  test('nobody imports the public index', () => {
+    expect(own.filter(({ to }) => to === 'index.ts').map(show)).toEqual([]);
+  });
+
+  test('relative imports name a file that exists', () => {
+    expect(own.filter(({ to }) => !files.includes(to)).map(show)).toEqual([]);
+  });
+
+  test('a package is imported where it belongs', () => {
+    const breaches = imports.filter(({ from, to }) => {
+      if (to.startsWith('.') || to.startsWith('node:')) return false;
+      return !PACKAGES[to]?.includes(folderOf(from));
+    });
+    expect(breaches.map(show)).toEqual([]);
+  });
+
+  test('core does no input or output', () => {
+    const breaches = imports.filter(
+      ({ from, to }) =>
+        folderOf(from) === 'core' && to.startsWith('node:') && !PURE_NODE_MODULES.includes(to),
+    );
+    expect(breaches.map(show)).toEqual([]);
+  });
+});
+
+test('there are no cycles, type imports included', () => {
+  expect(findCycle()).toBeUndefined();
+});
+
+test('files are kebab-case and say what they are about', () => {
+  const badly = files.filter((file) => {
+    const name = path.posix.basename(file, '.ts');
+    return !/^[a-z0-9]+(-[a-z0-9]+)*$/.test(name) || FORBIDDEN_NAME.test(name);
+  });
+  expect(badly).toEqual([]);
+});
+
+/** Depth first; the first cycle found, as a path. */
+function findCycle(): string | undefined {
+  const edges = new Map<string, Import[]>(files.map((file) => [file, []]));
+  for (const each of own) edges.get(each.from)?.push(each);
+  const done = new Set<string>();
+  const visit = (file: string, trail: readonly string[]): string | undefined => {
+    if (trail.includes(file)) return [...trail.slice(trail.indexOf(file)), file].join(' -> ');
+    if (done.has(file)) return undefined;
+    for (const { to } of edges.get(file) ?? []) {
+      const cycle = visit(to, [...trail, file]);
+      if (cycle) return cycle;
+    }
+    done.add(file);
+    return undefined;
+  };
+  for (const file of files) {
+    const cycle = visit(file, []);
+    if (cycle) return cycle;
+  }
+  return undefined;
+}

@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest';
+import { HowdahError } from '../../../src/core/errors.js';
+import { isConnectionUnusable, toHowdahError } from '../../../src/db/pg-error.js';
+
+function serverError(code: string, message = 'it failed', severity = 'ERROR'): Error {
+  return Object.assign(new Error(message), { code, severity });
+}
+
+describe('toHowdahError', () => {
+  test.each([
+    ['HW001', 'HOWDAH_QUEUE_UNKNOWN', false],
+    ['HW020', 'HOWDAH_LEASE_LOST', false],
+    ['HW999', 'HOWDAH_DATABASE_ERROR', false],
+    ['42501', 'HOWDAH_PERMISSION_DENIED', false],
+    ['28P01', 'HOWDAH_PERMISSION_DENIED', false],
+    ['25006', 'HOWDAH_DATABASE_READ_ONLY', true],
+    ['25P02', 'HOWDAH_TRANSACTION_INVALID', false],
+    ['40001', 'HOWDAH_TRANSACTION_CONFLICT', true],
+    ['40P01', 'HOWDAH_TRANSACTION_CONFLICT', true],
+    ['57014', 'HOWDAH_TIMEOUT', true],
+    ['57P01', 'HOWDAH_DATABASE_UNAVAILABLE', true],
+    ['57P03', 'HOWDAH_DATABASE_UNAVAILABLE', true],
+    ['53300', 'HOWDAH_DATABASE_UNAVAILABLE', true],
+    ['08006', 'HOWDAH_DATABASE_UNAVAILABLE', true],
+    ['22P05', 'HOWDAH_PAYLOAD_INVALID', false],
+    ['22012', 'HOWDAH_DATABASE_ERROR', false],
+  ])('SQLSTATE %s is %s', (sqlstate, code, isRetryable) => {
+    const cause = serverError(sqlstate);
+    expect(toHowdahError(cause)).toMatchObject({ code, isRetryable, details: { sqlstate }, cause });
+  });
+
+  test.each([
+    ['3F000', 'schema "jobs" does not exist'],
+    ['42P01', 'relation "jobs.queues" does not exist'],
+    ['42883', 'function jobs.enqueue(jsonb) does not exist'],
+  ])('%s on our schema means that it is missing', (sqlstate, message) => {
+    const error = serverError(sqlstate, message);
+    expect(toHowdahError(error, 'jobs')).toMatchObject({
+      code: 'HOWDAH_SCHEMA_MISSING',
+      remedy: expect.stringContaining('howdah migrate'),
+    });
+    expect(toHowdahError(error, 'other').code).toBe('HOWDAH_DATABASE_ERROR');
+  });
+
+  test.each([
+    'Connection terminated unexpectedly',
+    'timeout expired',
+    'timeout exceeded when trying to connect',
+    'Client has encountered a connection error and is not queryable',
+  ])('the driver says: %s', (message) => {
+    expect(toHowdahError(new Error(message)).code).toBe('HOWDAH_DATABASE_UNAVAILABLE');
+  });
+
+  test('system errors, of one address or of several', () => {
+    const refused = Object.assign(new Error('connect ECONNREFUSED ::1:5432'), {
+      code: 'ECONNREFUSED',
+    });
+    const both = Object.assign(new AggregateError([refused, refused]), { code: 'ECONNREFUSED' });
+    for (const error of [refused, both]) {
+      expect(toHowdahError(error)).toMatchObject({
+        code: 'HOWDAH_DATABASE_UNAVAILABLE',
+        message: expect.stringContaining('::1:5432'),
+      });
+    }
+  });
+
+  test('a HowdahError passes; anything can be thrown', () => {
+    const own = new HowdahError('HOWDAH_SHUTDOWN', 'Stop.');
+    expect(toHowdahError(own)).toBe(own);
+    for (const thrown of [undefined, null, 'text', 5, {}]) {
+      expect(toHowdahError(thrown).code).toBe('HOWDAH_DATABASE_ERROR');
+    }
+  });
+
+  test('the hint of the server is the remedy', () => {
+    const error = Object.assign(serverError('HW001', 'queue x does not exist'), {
+      hint: 'create it first',
+    });
+    expect(toHowdahError(error)).toMatchObject({
+      message: 'Queue x does not exist. Create it first.',
+      remedy: 'Create it first.',
+    });
+  });
+});
+
+test('a connection survives an SQL error only', () => {
+  expect(isConnectionUnusable(serverError('HW001'))).toBe(false);
+  expect(isConnectionUnusable(toHowdahError(serverError('23505')))).toBe(false);
+  expect(isConnectionUnusable(serverError('57P01', 'bye', 'FATAL'))).toBe(true);
+  expect(isConnectionUnusable(serverError('25006'))).toBe(true);
+  expect(isConnectionUnusable(new Error('Connection terminated'))).toBe(true);
+  expect(isConnectionUnusable(new HowdahError('HOWDAH_OPTION_INVALID', 'No.'))).toBe(false);
+});
