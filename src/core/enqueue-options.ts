@@ -44,7 +44,7 @@ export function encodeJobOptions(
   let priority = defaultPriority;
   for (const key in options) {
     const value = (options as Record<string, unknown>)[key];
-    if (value === undefined) continue;
+    if (value === undefined || key === 'tx') continue; // tx is for the client to read
     switch (key as keyof JobOptions) {
       case 'priority':
         assertPriority(value);

@@ -53,6 +53,10 @@ const CODES = {
     summary: 'A filter key or its value is not allowed.',
   },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
+  HOWDAH_BUFFER_FULL: {
+    summary: 'Too many jobs wait in this process to be enqueued.',
+    isRetryable: true,
+  },
   HOWDAH_CLIENT_CLOSED: { summary: 'The client, database or pool was closed before.' },
   HOWDAH_TRANSACTION_INVALID: {
     summary: 'The handle given as `tx` is a pool, not in a transaction, or already aborted.',

@@ -23,6 +23,8 @@ export interface Queue<Name extends string = string, In = unknown, Out = In> {
   /** Priority of jobs that name none, -100 to 100; higher runs first. */
   readonly priority: number;
   readonly schema?: StandardSchema;
+  /** The queue that receives dead jobs, where the declaration names one. */
+  readonly deadLetterQueue?: AnyQueue;
   /** Exists for the compiler only. */
   readonly [IN]?: (payload: In) => void;
   /** Exists for the compiler only. */
@@ -36,7 +38,7 @@ export type AnyQueue = Queue<string, never, unknown>;
 export interface QueueOptions extends Omit<QueuePolicy, 'deadLetterQueue'> {
   /** Priority of jobs that name none, -100 to 100; higher runs first. Default 0. */
   readonly priority?: number;
-  /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
+  /** Queue that receives dead jobs, declared with this one. Default `dead-letters`. */
   readonly deadLetterQueue?: string | AnyQueue;
 }
 
@@ -65,10 +67,11 @@ export function queue(
   if (typeof options !== 'object' || options === null) {
     throw new HowdahError('HOWDAH_OPTION_INVALID', `Queue ${name}: the options are not an object.`);
   }
-  const { schema, priority = 0, deadLetterQueue, ...rest } = options;
+  const { schema, priority = 0, deadLetterQueue: target, ...rest } = options;
+  const deadLetterQueue = typeof target === 'string' ? queue(target) : target;
   const policy: QueuePolicy = Object.freeze({
     ...rest,
-    ...(deadLetterQueue === undefined ? {} : { deadLetterQueue: nameOf(deadLetterQueue) }),
+    ...(deadLetterQueue ? { deadLetterQueue: deadLetterQueue.name } : {}),
   });
   assertPriority(priority);
   encodePolicy(policy);
@@ -84,7 +87,13 @@ export function queue(
       remedy: 'Use Zod 3.24+, Valibot 1+, ArkType 2+ or see https://standardschema.dev.',
     });
   }
-  return Object.freeze({ name, policy, priority, ...(schema ? { schema } : {}) });
+  return Object.freeze({
+    name,
+    policy,
+    priority,
+    ...(schema ? { schema } : {}),
+    ...(deadLetterQueue ? { deadLetterQueue } : {}),
+  });
 }
 
 /** The policy of a declared queue as the SQL functions take it: only the keys that it names. */
@@ -92,9 +101,14 @@ export function toPolicy(definition: AnyQueue): SqlPolicy {
   return encodePolicy(definition.policy);
 }
 
-/** The name of a queue given as a declaration or by name. */
+/**
+ * The name of a queue given as a declaration or by name.
+ * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID
+ */
 export function nameOf(target: AnyQueue | string): string {
-  return typeof target === 'string' ? target : target.name;
+  const name: unknown = typeof target === 'object' && target !== null ? target.name : target;
+  assertQueueName(name);
+  return name;
 }
 
 /** @throws HowdahError HOWDAH_PRIORITY_INVALID */

@@ -1,0 +1,49 @@
+import type { SqlPolicy } from '../../core/queue-policy.js';
+import type { Database } from '../database.js';
+import type { Executor } from '../executor.js';
+
+/** Queues and their policies. */
+export interface QueueCalls {
+  /**
+   * Creates the queue, or applies the given keys to the one that is there.
+   * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_POLICY_INVALID, HOWDAH_QUEUE_UNKNOWN (its
+   *   dead-letter queue)
+   */
+  create(executor: Executor, queue: string, policy: SqlPolicy): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_POLICY_INVALID */
+  alter(executor: Executor, queue: string, policy: SqlPolicy): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY */
+  delete(executor: Executor, queue: string, isForced: boolean): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  pause(executor: Executor, queue: string, reason: string | null): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  resume(executor: Executor, queue: string): Promise<void>;
+  /** SQL of `create` with one text parameter, so that it runs in any driver's transaction. */
+  readonly createText: string;
+}
+
+/** The calls of {@link QueueCalls}; they are rare, so their statements are not prepared. */
+export function queueCalls(database: Database): QueueCalls {
+  const call = (text: string) => {
+    const statement = { text: database.sql(text) };
+    return async (executor: Executor, values: readonly unknown[]): Promise<void> => {
+      await executor.query(statement, values);
+    };
+  };
+  const create = call('select {{schema}}.create_queue($1, $2::text::jsonb)');
+  const alter = call('select {{schema}}.alter_queue($1, $2::text::jsonb)');
+  const remove = call('select {{schema}}.delete_queue($1, $2)');
+  const pause = call('select {{schema}}.pause_queue($1, $2)');
+  const resume = call('select {{schema}}.resume_queue($1)');
+  return {
+    create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
+    alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
+    delete: (executor, queue, isForced) => remove(executor, [queue, isForced]),
+    pause: (executor, queue, reason) => pause(executor, [queue, reason]),
+    resume: (executor, queue) => resume(executor, [queue]),
+    createText: database.sql(
+      `select {{schema}}.create_queue(a.ask ->> 'queue', a.ask -> 'policy') as id
+      from (select $1::text::jsonb as ask) a`,
+    ),
+  };
+}

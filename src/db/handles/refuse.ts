@@ -1,0 +1,18 @@
+import { HowdahError } from '../../core/errors.js';
+
+/** @param problem completes "The handle given as `tx` cannot be used: ..." */
+export function refuse(problem: string, remedy: string): HowdahError {
+  return new HowdahError(
+    'HOWDAH_TRANSACTION_INVALID',
+    `The handle given as \`tx\` cannot be used: ${problem}.`,
+    { remedy },
+  );
+}
+
+/** The handle's transaction is beyond use. */
+export function refuseAborted(): HowdahError {
+  return refuse(
+    'its transaction is aborted, because an earlier statement in it failed',
+    'Roll back and run the whole transaction again.',
+  );
+}
