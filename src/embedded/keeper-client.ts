@@ -1,9 +1,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { systemClock } from '../core/clock.js';
 import type { KeeperOrders, KeeperReport, StopMode } from './keeper-protocol.js';
+
+/** How often, and how long apart, a server without a keeper is told to end. */
+const CLEAN_UP_TRIES = 50;
+const CLEAN_UP_POLL_MS = 100;
 
 /** The application's end of the pipe to the keeper of one server. */
 export class KeeperClient {
@@ -37,15 +42,14 @@ export class KeeperClient {
         pid = undefined;
       }
     });
-    this.ended = new Promise((resolve) => {
-      const end = (): void => {
-        // Only a killed keeper leaves a server behind.
-        if (pid !== undefined) killQuietly(pid);
-        resolveReady(undefined);
-        resolve(log);
-      };
-      this.#child.once('error', end);
-      this.#child.once('close', end);
+    this.ended = new Promise<void>((resolve) => {
+      this.#child.once('error', () => resolve());
+      this.#child.once('close', () => resolve());
+    }).then(async () => {
+      // Only a killed keeper leaves a server behind.
+      if (pid !== undefined) await cleanUpAfterKeeper(pid, orders.workspace);
+      resolveReady(undefined);
+      return log;
     });
     this.#child.stdin?.on('error', () => undefined);
     this.#child.stdin?.write(`${JSON.stringify(orders)}\n`);
@@ -83,10 +87,18 @@ function withoutNodeOptions(): NodeJS.ProcessEnv {
   return env;
 }
 
-function killQuietly(pid: number): void {
+async function cleanUpAfterKeeper(pid: number, workspace: string): Promise<void> {
+  for (let left = CLEAN_UP_TRIES; left > 0 && sendSignal(pid, 'SIGQUIT'); left -= 1) {
+    await systemClock.sleep(CLEAN_UP_POLL_MS);
+  }
+  rmSync(workspace, { recursive: true, force: true, maxRetries: 5 });
+}
+
+/** False: the process is gone. */
+function sendSignal(pid: number, signal: NodeJS.Signals): boolean {
   try {
-    process.kill(pid, 'SIGQUIT');
+    return process.kill(pid, signal);
   } catch {
-    // It is gone already.
+    return false;
   }
 }

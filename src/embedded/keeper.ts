@@ -52,7 +52,7 @@ function stop(mode: StopMode): void {
 function isReady(orders: KeeperOrders, pid: number): boolean {
   try {
     const lines = readFileSync(path.join(orders.dataDir, 'postmaster.pid'), 'utf8').split('\n');
-    return Number(lines[0]) === pid && lines[7]?.trim() === 'ready';
+    return Number(lines[0]) === pid && ['ready', 'standby'].includes(lines[7]?.trim() ?? '');
   } catch {
     return false;
   }

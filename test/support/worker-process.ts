@@ -12,6 +12,9 @@ export interface ProcessOptions {
   readonly cwd?: string;
   /** Written to standard input, which is closed then. */
   readonly input?: string;
+  /** Account to run under; only root may choose. */
+  readonly uid?: number;
+  readonly gid?: number;
   /** Signals go to the process and all its children. Default false. */
   readonly isGroup?: boolean;
 }
@@ -33,13 +36,15 @@ export class WorkerProcess {
 
   /** @param args of node: a script and its arguments */
   constructor(args: readonly string[], options: ProcessOptions = {}) {
-    const { env = {}, cwd = ROOT, input, isGroup = false } = options;
+    const { env = {}, cwd = ROOT, input, isGroup = false, uid, gid } = options;
     this.#isGroup = isGroup;
     this.#child = spawn(process.execPath, args, {
       cwd,
       detached: isGroup,
       env: withoutVitest({ ...process.env, ...env }),
       stdio: 'pipe',
+      ...(uid === undefined ? {} : { uid }),
+      ...(gid === undefined ? {} : { gid }),
     });
     this.#child.stdout?.on('data', (chunk) => {
       this.stdout += chunk;
