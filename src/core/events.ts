@@ -1,4 +1,4 @@
-import type { ErrorSnapshot } from './error-snapshot.js';
+import { type ErrorSnapshot, snapshotError } from './error-snapshot.js';
 import type { HowdahError } from './errors.js';
 
 /** A job in an event. */
@@ -28,8 +28,15 @@ export interface WorkerEvents {
   'job.dead': { readonly job: JobRef; readonly error: ErrorSnapshot | undefined };
   'job.cancelled': { readonly job: JobRef };
   'job.expired': { readonly job: JobRef };
-  /** The database refused the outcome: the job is no longer this worker's. `outcome` is what was asked. */
-  'job.stale': { readonly job: JobRef; readonly outcome: string };
+  /**
+   * The database refused the outcome: the job is no longer this worker's. `outcome` is what was asked.
+   * `isUncertain`: it was asked before and the reply got lost, so the first try may have done it.
+   */
+  'job.stale': {
+    readonly job: JobRef;
+    readonly outcome: string;
+    readonly isUncertain: boolean;
+  };
   /** The attempt ran into its time-out; it counts as failed from now on. */
   'job.timed-out': { readonly job: JobRef; readonly timeoutMs: number };
   /** A result could not be stored; the job is completed with a placeholder. */
@@ -39,6 +46,8 @@ export interface WorkerEvents {
   'lease.opened': { readonly leaseId: string };
   /** Attempts were aborted and a new lease is opened. */
   'lease.lost': { readonly leaseId: string; readonly reason: string };
+  /** The lease is renewed by the main thread while the lease thread is started again. */
+  'lease.thread-ended': { readonly reason: string };
   /** The worker hears notifications (again). */
   'listener.hearing': { readonly leaseId: string };
   /** Notifications do not arrive; new work is found by polling until they do. */
@@ -50,6 +59,8 @@ export interface WorkerEvents {
   'queue.found': { readonly queue: string };
   'claim.failed': { readonly queue: string; readonly error: HowdahError };
   'settle.failed': { readonly jobs: number; readonly error: HowdahError };
+  /** A listener of events threw; only the log is told. */
+  'listener.threw': { readonly error: ErrorSnapshot };
   'maintenance.leading': { readonly term: string };
   'maintenance.resigned': { readonly term: string };
   'maintenance.failed': { readonly duty: string; readonly error: HowdahError };
@@ -73,11 +84,11 @@ export type WorkerEventListener = (event: WorkerEvent) => void;
 /** Hands events to listeners. A listener that throws disturbs nobody. */
 export class EventHub {
   readonly #listeners = new Set<WorkerEventListener>();
-  readonly #onThrow: (error: unknown) => void;
+  readonly #log: WorkerEventListener;
 
-  /** @param onThrow learns what a listener threw */
-  constructor(onThrow: (error: unknown) => void = () => {}) {
-    this.#onThrow = onThrow;
+  /** @param log receives every event but `job.completed`, whether anybody listens or not */
+  constructor(log: WorkerEventListener = () => {}) {
+    this.#log = log;
   }
 
   /** Whether anybody listens: lets the hot path skip making events. */
@@ -94,15 +105,22 @@ export class EventHub {
   }
 
   emit<T extends WorkerEventType>(type: T, facts: WorkerEvents[T]): void {
-    if (this.#listeners.size === 0) return;
     const event = { type, ...facts } as unknown as WorkerEvent;
-    for (const listener of this.#listeners) {
-      try {
-        const returned: unknown = listener(event);
-        if (returned instanceof Promise) returned.catch(this.#onThrow);
-      } catch (error) {
-        this.#onThrow(error);
-      }
+    if (type !== 'job.completed') this.#tell(this.#log, event);
+    for (const listener of this.#listeners) this.#tell(listener, event);
+  }
+
+  #tell(listener: WorkerEventListener, event: WorkerEvent): void {
+    try {
+      const returned: unknown = listener(event);
+      if (returned instanceof Promise) returned.catch((error) => this.#onThrow(listener, error));
+    } catch (error) {
+      this.#onThrow(listener, error);
     }
+  }
+
+  #onThrow(listener: WorkerEventListener, error: unknown): void {
+    if (listener === this.#log) return;
+    this.#tell(this.#log, { type: 'listener.threw', error: snapshotError(error) });
   }
 }

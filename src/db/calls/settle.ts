@@ -41,7 +41,10 @@ export interface SettleCalls {
   ): Promise<string[]>;
   /** Any outcomes of one lease. @param asks JSON array of {@link SettleAsk} */
   settle(executor: Executor, leaseId: string, asks: string): Promise<SettledRow[]>;
-  /** SQL of one `complete` with one text parameter, so that it runs in any driver's transaction. */
+  /**
+   * SQL that completes jobs with one text parameter, so that it runs in any driver's transaction:
+   * `{"lease": ..., "jobs": [...]}`. A stale job raises HW021, which makes the transaction fail.
+   */
   readonly completeInText: string;
 }
 
@@ -67,8 +70,8 @@ export function settleCalls(database: Database): SettleCalls {
     settle: (executor, leaseId, asks) =>
       executor.query<SettledRow & object>(settle, [leaseId, asks]),
     completeInText: database.sql(
-      `select s.id::text as id, s.outcome from (select $1::text::jsonb as ask) a,
-        lateral {{schema}}.settle((a.ask ->> 'lease')::bigint, a.ask -> 'jobs') s`,
+      `select {{schema}}.settle_or_raise((a.ask ->> 'lease')::bigint, j.ask) as outcome
+      from (select $1::text::jsonb as ask) a, jsonb_array_elements(a.ask -> 'jobs') j (ask)`,
     ),
   };
 }

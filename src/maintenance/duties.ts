@@ -1,0 +1,98 @@
+import type { Clock } from '../core/clock.js';
+import type { MaintenanceCalls } from '../db/calls/maintenance.js';
+import type { Executor } from '../db/executor.js';
+import type { Duty } from './duty.js';
+import { promoter } from './promoter.js';
+
+const LIMIT = 1_000;
+const ROLL_UP_LIMIT = 10_000;
+const HOUR_MS = 3_600_000;
+/** Part of the time that background duties may take. */
+const SHARE = 0.05;
+
+/** What the leader does, in the order of urgency. @param leaseMs the length of leases to watch */
+export function dutiesOf(
+  executor: Executor,
+  calls: MaintenanceCalls,
+  clock: Clock,
+  leaseMs: number,
+): readonly Duty[] {
+  return [
+    promoter(executor, calls, clock),
+    reaper(executor, calls, leaseMs),
+    sweeper(executor, calls),
+    expirer(executor, calls),
+    rollUp(executor, calls),
+    pruner(executor, calls),
+  ];
+}
+
+/**
+ * A dead worker's jobs run elsewhere. After an outage of the database, or when a leader is elected,
+ * living workers get a moment to renew their leases before anybody is declared dead.
+ */
+function reaper(executor: Executor, calls: MaintenanceCalls, leaseMs: number): Duty {
+  return {
+    name: 'reap',
+    intervalMs: Math.min(1_000, Math.max(200, leaseMs / 10)),
+    firstMs: Math.min(3_000, leaseMs / 2),
+    async runOnce() {
+      const counts = await calls.reap(executor, LIMIT);
+      return { counts: { ...counts }, hasMore: counts.requeued + counts.dead >= LIMIT };
+    },
+  };
+}
+
+/** Jobs that were committed behind every cursor are found. */
+function sweeper(executor: Executor, calls: MaintenanceCalls): Duty {
+  return {
+    name: 'sweep',
+    intervalMs: 1_000,
+    share: SHARE,
+    async runOnce() {
+      const swept = await calls.sweep(executor, LIMIT);
+      return { counts: { swept }, hasMore: swept >= LIMIT };
+    },
+  };
+}
+
+/** Jobs that have waited longer than their TTL end. */
+function expirer(executor: Executor, calls: MaintenanceCalls): Duty {
+  return {
+    name: 'expire',
+    intervalMs: 1_000,
+    share: SHARE * 4,
+    async runOnce() {
+      const expired = await calls.expire(executor, LIMIT);
+      return { counts: { expired }, hasMore: expired >= LIMIT };
+    },
+  };
+}
+
+/** Counters are folded, so that statistics stay cheap to read. */
+function rollUp(executor: Executor, calls: MaintenanceCalls): Duty {
+  let mark = '0';
+  let runs = 0;
+  return {
+    name: 'roll-up',
+    intervalMs: 1_000,
+    share: SHARE,
+    async runOnce() {
+      // now and then from the beginning, for transactions that committed late
+      const found = await calls.rollUp(executor, ROLL_UP_LIMIT, runs++ % 10 === 0 ? '0' : mark);
+      mark = found.mark;
+      return { counts: { rolled: found.rolled }, hasMore: found.rolled >= ROLL_UP_LIMIT };
+    },
+  };
+}
+
+/** Partitions of the history are made ahead and dropped when their time is over. */
+function pruner(executor: Executor, calls: MaintenanceCalls): Duty {
+  return {
+    name: 'prune',
+    intervalMs: HOUR_MS,
+    async runOnce() {
+      return { counts: { ...(await calls.prune(executor)) } };
+    },
+  };
+}

@@ -1,0 +1,48 @@
+import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import type { MaintenanceCalls } from '../db/calls/maintenance.js';
+import type { Executor } from '../db/executor.js';
+
+/** What an election is made of. */
+export interface LeaderParts {
+  readonly executor: Executor;
+  readonly calls: MaintenanceCalls;
+  readonly clock: Clock;
+  readonly leaseId: () => string | undefined;
+  /** How long a term lasts unless it is renewed. */
+  readonly termMs: number;
+}
+
+/**
+ * Whether this process leads. The database decides by its own clock; this side only stops believing
+ * it, by a monotonic clock begun before the question was sent, when the term may have ended.
+ */
+export class Leader {
+  readonly #parts: LeaderParts;
+  #term: string | undefined;
+  #untilMs = Number.NEGATIVE_INFINITY;
+
+  constructor(parts: LeaderParts) {
+    this.#parts = parts;
+  }
+
+  /** The number of the term, undefined when another leads. */
+  get term(): string | undefined {
+    return this.#parts.clock.monotonic() < this.#untilMs ? this.#term : undefined;
+  }
+
+  /**
+   * Runs for election, or renews the term.
+   * @throws HowdahError when the database cannot be asked
+   */
+  async campaign(): Promise<string | undefined> {
+    const { executor, calls, clock, leaseId, termMs } = this.#parts;
+    const id = leaseId();
+    if (id === undefined) throw new HowdahError('HOWDAH_LEASE_LOST', 'There is no lease now.');
+    const sentAt = clock.monotonic();
+    const term = await calls.lead(executor, id, termMs);
+    this.#term = term ?? undefined;
+    this.#untilMs = term === null ? Number.NEGATIVE_INFINITY : sentAt + termMs;
+    return this.term;
+  }
+}

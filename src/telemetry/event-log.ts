@@ -1,0 +1,41 @@
+import type { WorkerEvent, WorkerEventListener, WorkerEventType } from '../core/events.js';
+import type { Logger, LogLevel } from './logger.js';
+
+/** How loudly each event is logged. */
+const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
+  'worker.started': 'info',
+  'worker.stopping': 'info',
+  'worker.stopped': 'info',
+  'job.completed': 'debug',
+  'job.failed': 'info',
+  'job.snoozed': 'debug',
+  'job.released': 'debug',
+  'job.dead': 'warn',
+  'job.cancelled': 'info',
+  'job.expired': 'info',
+  'job.stale': 'warn',
+  'job.timed-out': 'warn',
+  'job.result-replaced': 'warn',
+  'handler.leaked': 'warn',
+  'lease.opened': 'debug',
+  'lease.lost': 'warn',
+  'lease.thread-ended': 'warn',
+  'listener.hearing': 'info',
+  'listener.deaf': 'warn',
+  'listener.threw': 'error',
+  'connection.lost': 'warn',
+  'connection.restored': 'info',
+  'queue.missing': 'warn',
+  'queue.found': 'info',
+  'claim.failed': 'warn',
+  'settle.failed': 'warn',
+  'maintenance.leading': 'info',
+  'maintenance.resigned': 'info',
+  'maintenance.failed': 'warn',
+  'maintenance.done': 'debug',
+};
+
+/** Writes events to a logger: the message is the type, the fields are the facts. */
+export function eventLog(logger: Logger): WorkerEventListener {
+  return ({ type, ...facts }: WorkerEvent) => logger[LEVELS[type]](type, facts);
+}

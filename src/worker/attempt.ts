@@ -1,0 +1,57 @@
+import type { JobRef } from '../core/events.js';
+import type { Job, JobError } from '../core/job.js';
+import type { Json } from '../core/json.js';
+import type { Settlement } from '../core/outcome.js';
+import type { ClaimedRow } from '../db/calls/claim.js';
+
+const NO_HEADERS: Readonly<Record<string, Json>> = Object.freeze({});
+const NO_ERRORS: readonly JobError[] = Object.freeze([]);
+
+/** One attempt of one job: what was claimed, and how it ends. Its fence is (id, lease, claims). */
+export class Attempt {
+  readonly id: string;
+  readonly leaseId: string;
+  readonly claims: number;
+  readonly number: number;
+  readonly queue: string;
+  /** What was claimed; dropped when the attempt has ended, for it may be large. */
+  row: ClaimedRow | undefined;
+  /** How long the handler ran, in milliseconds. */
+  durationMs = 0;
+  /** How the attempt is to end; undefined while that is open. */
+  settlement: Settlement | undefined;
+  isCancelRequested = false;
+  /** The handler has completed the job in its own transaction; whether that commits is not known. */
+  isCompletedIn = false;
+  /** Sent once without an answer: a stale reply may mean that the first try got through. */
+  isUncertain = false;
+
+  constructor(row: ClaimedRow, queue: string, leaseId: string) {
+    this.id = row[0];
+    this.claims = row[3];
+    this.number = row[3] - row[4];
+    this.queue = queue;
+    this.row = row;
+    this.leaseId = leaseId;
+  }
+
+  get ref(): JobRef {
+    return { id: this.id, queue: this.queue, attempt: this.number };
+  }
+}
+
+/** A claimed row as its handler sees it. */
+export function toJob(row: ClaimedRow, queue: string, payload: unknown): Job {
+  return {
+    id: row[0],
+    queue,
+    payload,
+    headers: row[6] ?? NO_HEADERS,
+    attempt: row[3] - row[4],
+    maxAttempts: row[8],
+    // two lanes a priority: see migrations/0002_jobs.sql
+    priority: 100 - (row[1] >> 1),
+    enqueuedAt: new Date(row[7] * 1_000),
+    errors: row[10] ?? NO_ERRORS,
+  };
+}

@@ -1,0 +1,107 @@
+import { describeValue } from '../core/describe-value.js';
+import { HowdahError } from '../core/errors.js';
+import type { Job } from '../core/job.js';
+import { settlementOf } from '../core/outcome.js';
+import type { Attempt } from './attempt.js';
+import type { BatchHandler, Binding } from './binding.js';
+import { type Call, type EndAttempt, factsOf } from './call.js';
+import { decideReturned, decideThrown } from './decide.js';
+import type { JobContext } from './job-context.js';
+import { type JobMaker, jobMakerOf } from './job-maker.js';
+import type { Run } from './run.js';
+
+/** Many jobs a call. Jobs whose payload does not fit are left out of it and fail on their own. */
+export class BatchCall implements Call {
+  readonly #handler: BatchHandler;
+  readonly #makeJob: JobMaker;
+  readonly #end: EndAttempt;
+
+  /** @param end ends attempts before the handler is called */
+  constructor(binding: Binding, end: EndAttempt) {
+    this.#handler = binding.handler as BatchHandler;
+    this.#makeJob = jobMakerOf(binding);
+    this.#end = end;
+  }
+
+  invoke(run: Run, context: JobContext): unknown {
+    const made = run.attempts.map((attempt) => this.#make(attempt));
+    if (made.some((job) => job instanceof Promise)) {
+      return Promise.all(made).then((jobs) => this.#call(run, jobs, context));
+    }
+    return this.#call(run, made as (Job | Refused)[], context);
+  }
+
+  returned(run: Run, value: unknown, end: EndAttempt): void {
+    const { attempts } = run;
+    const entryOf = readEntries(value, attempts);
+    if (entryOf instanceof Error) {
+      this.thrown(run, entryOf, end);
+      return;
+    }
+    attempts.forEach((attempt, index) => {
+      const entry = entryOf(attempt, index);
+      const facts = factsOf(run, attempt);
+      const decision =
+        entry instanceof Error ? decideThrown(entry, facts) : decideReturned(entry, facts);
+      end(attempt, decision);
+    });
+  }
+
+  thrown(run: Run, thrown: unknown, end: EndAttempt): void {
+    for (const attempt of run.attempts) end(attempt, decideThrown(thrown, factsOf(run, attempt)));
+  }
+
+  #make(attempt: Attempt): Job | Refused | Promise<Job | Refused> {
+    if (!attempt.row) return new Refused(undefined);
+    try {
+      const job = this.#makeJob(attempt.row);
+      return job instanceof Promise ? job.catch((error) => new Refused(error)) : job;
+    } catch (error) {
+      return new Refused(error);
+    }
+  }
+
+  #call(run: Run, made: readonly (Job | Refused)[], context: JobContext): unknown {
+    const jobs: Job[] = [];
+    const taking: Attempt[] = [];
+    run.attempts.forEach((attempt, index) => {
+      const job = made[index];
+      if (job instanceof Refused) {
+        this.#end(attempt, decideThrown(job.error, factsOf(run, attempt)));
+      } else if (job) {
+        jobs.push(job);
+        taking.push(attempt);
+      }
+    });
+    run.attempts = taking;
+    return jobs.length === 0 ? undefined : this.#handler(jobs, context);
+  }
+}
+
+/** A job that could not be made. */
+class Refused {
+  readonly error: unknown;
+
+  constructor(error: unknown) {
+    this.error = error;
+  }
+}
+
+type EntryOf = (attempt: Attempt, index: number) => unknown;
+
+/** What the handler said of each job, or why that cannot be understood. */
+function readEntries(value: unknown, attempts: readonly Attempt[]): EntryOf | HowdahError {
+  if (value === undefined || settlementOf(value)) return () => value;
+  if (value instanceof Map) return ({ id }) => value.get(id);
+  if (Array.isArray(value)) {
+    if (value.length === attempts.length) return (_, index) => value[index];
+    return invalid(`an array of ${value.length} for ${attempts.length} jobs`);
+  }
+  return invalid(describeValue(value));
+}
+
+function invalid(what: string): HowdahError {
+  return new HowdahError('HOWDAH_HANDLER_INVALID', `The batch handler returned ${what}.`, {
+    remedy: 'Return nothing, an array aligned with the jobs, or a Map by job id.',
+  });
+}

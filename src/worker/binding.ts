@@ -1,0 +1,142 @@
+import { describeValue } from '../core/describe-value.js';
+import { type Duration, parseDuration } from '../core/duration.js';
+import { HowdahError } from '../core/errors.js';
+import type { Job } from '../core/job.js';
+import type { Json } from '../core/json.js';
+import type { Outcome } from '../core/outcome.js';
+import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
+import { assertQueueName } from '../core/queue-name.js';
+import type { JobContext } from './job-context.js';
+
+/** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
+// biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement returns void
+export type HandlerReturn = Json | Outcome | undefined | void;
+
+/** Runs one job. Anything it throws is a failed attempt. */
+export type Handler<Payload = unknown> = (
+  job: Job<Payload>,
+  context: JobContext,
+) => HandlerReturn | Promise<HandlerReturn>;
+
+/** What became of one job of a batch; an Error is a failed attempt, undefined is success. */
+export type BatchEntry = Json | Outcome | Error | undefined;
+
+/**
+ * What a batch handler may return: nothing (all are complete), an array aligned with the jobs, a Map
+ * by job id (those not in it are complete), or one outcome for all.
+ */
+export type BatchReturn =
+  | readonly BatchEntry[]
+  | ReadonlyMap<string, BatchEntry>
+  | Outcome
+  | undefined
+  // biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement returns void
+  | void;
+
+/** Runs many jobs in one call. When it throws, the attempt of each has failed. */
+export type BatchHandler<Payload = unknown> = (
+  jobs: readonly Job<Payload>[],
+  context: JobContext,
+) => BatchReturn | Promise<BatchReturn>;
+
+/** How jobs are gathered for a batch handler. */
+export interface BatchOptions {
+  /** Most jobs in one call, 1 to 10,000. */
+  readonly size: number;
+  /** How long a call waits for its batch to fill, 0 to 1 h. Default 0: takes what is there. */
+  readonly wait?: Duration;
+}
+
+/** How one queue is worked. */
+export interface WorkOptions {
+  /** Handler calls that run at once, 1 to 10,000. Default 10. */
+  readonly concurrency?: number;
+  /**
+   * Jobs claimed ahead of a free slot, 0 to 10,000. Default: as many as the handler finishes in
+   * 25 ms, at most 1000; so fast handlers get large claims and slow ones hoard nothing.
+   */
+  readonly prefetch?: number;
+}
+
+/** A queue with its handler, for {@link createWorker}; made by {@link work}. */
+export interface Binding {
+  readonly queue: AnyQueue | string;
+  readonly name: string;
+  readonly handler: (input: never, context: JobContext) => unknown;
+  readonly concurrency: number;
+  /** Undefined: as the handler's speed allows. */
+  readonly prefetch: number | undefined;
+  /** Undefined: one job a call. */
+  readonly batch: { readonly size: number; readonly waitMs: number } | undefined;
+}
+
+const OPTIONS = ['concurrency', 'prefetch', 'batch'];
+
+/**
+ * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
+ * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
+ */
+export function work<Payload>(
+  queue: Queue<string, never, Payload>,
+  handler: Handler<Payload>,
+  options?: WorkOptions & { readonly batch?: undefined },
+): Binding;
+export function work<Payload>(
+  queue: Queue<string, never, Payload>,
+  handler: BatchHandler<Payload>,
+  options: WorkOptions & { readonly batch: BatchOptions },
+): Binding;
+export function work(
+  queue: string,
+  handler: Handler,
+  options?: WorkOptions & { readonly batch?: undefined },
+): Binding;
+export function work(
+  queue: string,
+  handler: BatchHandler,
+  options: WorkOptions & { readonly batch: BatchOptions },
+): Binding;
+export function work(
+  queue: AnyQueue | string,
+  handler: (input: never, context: JobContext) => unknown,
+  options: WorkOptions & { readonly batch?: BatchOptions | undefined } = {},
+): Binding {
+  const name = nameOf(queue);
+  assertQueueName(name);
+  if (typeof handler !== 'function') {
+    throw new HowdahError(
+      'HOWDAH_HANDLER_INVALID',
+      `The handler of queue ${name} is ${describeValue(handler)}, not a function.`,
+    );
+  }
+  for (const key of Object.keys(options)) {
+    if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
+  }
+  const { concurrency = 10, prefetch, batch } = options;
+  return Object.freeze({
+    queue,
+    name,
+    handler,
+    concurrency: integer('concurrency', concurrency, 1),
+    prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
+    batch: batch && {
+      size: integer('batch.size', batch.size, 1),
+      waitMs: parseDuration(batch.wait ?? 0, 'batch.wait', { max: 3_600_000 }),
+    },
+  });
+}
+
+function integer(option: string, value: unknown, min: number): number {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= 10_000) {
+    return value as number;
+  }
+  throw invalid(option, value, `Use a whole number from ${min} to 10000.`);
+}
+
+function invalid(option: string, value: unknown, remedy: string): HowdahError {
+  const problem = value === undefined ? 'does not exist' : `${describeValue(value)} is not valid`;
+  return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option}: ${problem}.`, {
+    details: { option, value },
+    remedy,
+  });
+}

@@ -1,0 +1,270 @@
+import { backoffMs, RECONNECT } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import { Cursors } from '../core/cursors.js';
+import type { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
+import type { ClaimCalls } from '../db/calls/claim.js';
+import type { LeaseCalls } from '../db/calls/leases.js';
+import type { Executor } from '../db/executor.js';
+import { toHowdahError } from '../db/pg-error.js';
+import { Doorbell } from './doorbell.js';
+import type { LeaseKeeper } from './lease-keeper.js';
+import type { Runner } from './runner.js';
+
+/** Most jobs in one claim. */
+const CLAIM_MAX = 500;
+/** A wake-up is passed on at most this often per queue. */
+const PASS_ON_MS = 100;
+
+/** After the database could not be told when to ring. Until then the poll finds work. */
+const BELLS_RETRY_MS = 1_000;
+const GONE = 'the database does not know it any more';
+
+/** What a claimer is made of. */
+export interface ClaimerParts {
+  readonly claims: ClaimCalls;
+  readonly leases: LeaseCalls;
+  /** The connection for claims; its commits do not wait for the disk. */
+  readonly line: Executor;
+  readonly keeper: LeaseKeeper;
+  readonly runners: readonly Runner[];
+  readonly pollMs: number;
+  readonly clock: Clock;
+  readonly hub: EventHub;
+  /** Too many outcomes wait to be settled: claim nothing. */
+  readonly isHeldUp: () => boolean;
+}
+
+/** One queue as the claimer sees it. */
+interface Lane {
+  readonly runner: Runner;
+  readonly cursors: Cursors;
+  readonly doorbell: Doorbell;
+  /** The last claim was full: more is there. */
+  hasMore: boolean;
+  isMissing: boolean;
+  failures: number;
+  passedOnAt: number;
+}
+
+/**
+ * Decides when to claim, from which queue and how many. One loop, one connection: a claim is sent as
+ * soon as the one before has come back, while handlers run what that one brought.
+ */
+export class Claimer {
+  readonly #parts: ClaimerParts;
+  readonly #lanes: readonly Lane[];
+  readonly #laneOf = new Map<Runner, Lane>();
+  #wake: (() => void) | undefined;
+  #isStopped = false;
+  #bellsAfter = 0;
+
+  constructor(parts: ClaimerParts) {
+    this.#parts = parts;
+    this.#lanes = parts.runners.map((runner) => ({
+      runner,
+      cursors: new Cursors(),
+      doorbell: new Doorbell(parts.pollMs),
+      hasMore: false,
+      isMissing: false,
+      failures: 0,
+      passedOnAt: 0,
+    }));
+    for (const lane of this.#lanes) this.#laneOf.set(lane.runner, lane);
+  }
+
+  /** Claims until it is stopped; resolves when the last claim has come back. */
+  async run(): Promise<void> {
+    while (!this.#isStopped) {
+      const lane = this.#next();
+      if (lane) await this.#claim(lane);
+      else if (!(await this.#changeBells())) await this.#wait();
+    }
+  }
+
+  /** One claim of each queue that has room, for a drain. @returns how many jobs were claimed */
+  async pass(): Promise<number> {
+    let found = 0;
+    for (const lane of this.#lanes) {
+      if (this.#isStopped) break;
+      if (this.#hasRoom(lane)) found += await this.#claim(lane);
+    }
+    return found;
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+    this.#wake?.();
+  }
+
+  /** Somebody rang: a sleeping queue has work. */
+  rung(): void {
+    const now = this.#parts.clock.monotonic();
+    for (const lane of this.#lanes) {
+      if (!lane.doorbell.isAsleep) continue;
+      lane.doorbell.rung(now);
+      if (!this.#hasRoom(lane)) void this.#passOn(lane, now);
+    }
+    this.#wake?.();
+  }
+
+  /** Look at every queue: after a connect, for instance. */
+  lookAround(): void {
+    const now = this.#parts.clock.monotonic();
+    for (const { doorbell } of this.#lanes) doorbell.rung(now);
+    this.#wake?.();
+  }
+
+  /** Whether notifications arrive. */
+  setHearing(isHearing: boolean): void {
+    for (const { doorbell } of this.#lanes) doorbell.isDeaf = !isHearing;
+    this.lookAround();
+  }
+
+  /** No bell is set any more: all were taken away, or belonged to another lease. */
+  bellsGone(): void {
+    const now = this.#parts.clock.monotonic();
+    for (const { doorbell } of this.#lanes) if (doorbell.isAsleep) doorbell.wokeUp(now);
+    this.#wake?.();
+  }
+
+  /** A queue can take more jobs. Called often: when nobody waits it costs nothing. */
+  onRoom(runner: Runner): void {
+    if (!this.#wake) return;
+    const lane = this.#laneOf.get(runner);
+    if (!lane || !this.#hasRoom(lane)) return;
+    if (lane.hasMore || lane.doorbell.dueAt <= this.#parts.clock.monotonic()) this.#wake();
+  }
+
+  /** Looks again whether a queue has room. */
+  poke(): void {
+    this.#wake?.();
+  }
+
+  /** The queue that is due and has room; of several the one that has been due longest. */
+  #next(): Lane | undefined {
+    const now = this.#parts.clock.monotonic();
+    let next: Lane | undefined;
+    for (const lane of this.#lanes) {
+      if (lane.doorbell.dueAt > now || !this.#hasRoom(lane)) continue;
+      if (!next || lane.doorbell.dueAt < next.doorbell.dueAt) next = lane;
+    }
+    return next;
+  }
+
+  /** Room enough to be worth a claim: a quarter of what it can hold, or a slot that idles. */
+  #hasRoom({ runner }: Lane): boolean {
+    const { room } = runner;
+    if (room <= 0 || this.#parts.isHeldUp()) return false;
+    return runner.isStarved || room * 4 >= Math.min(runner.capacity, CLAIM_MAX);
+  }
+
+  async #claim(lane: Lane): Promise<number> {
+    const { claims, line, keeper, clock } = this.#parts;
+    const { runner, cursors, doorbell } = lane;
+    const leaseId = keeper.id ?? (await this.#lease());
+    if (leaseId === undefined) return 0;
+    const limit = Math.min(runner.room, CLAIM_MAX);
+    const sentAt = clock.monotonic();
+    const start = cursors.start(sentAt);
+    try {
+      const rows = await claims.claim(line, runner.name, leaseId, limit, start);
+      const now = clock.monotonic();
+      for (const row of rows) cursors.advance(row[1], Number(row[2]));
+      lane.hasMore = rows.length >= limit;
+      cursors.finish(start, !lane.hasMore, now - sentAt);
+      doorbell.looked(now, rows.length, lane.hasMore, clock.random());
+      this.#found(lane);
+      if (rows.length > 0) runner.accept(rows, leaseId);
+      if (lane.hasMore && runner.room <= 0) void this.#passOn(lane, now);
+      return rows.length;
+    } catch (error) {
+      this.#failed(lane, leaseId, toHowdahError(error));
+      return 0;
+    }
+  }
+
+  /** Waits for a lease; undefined when there will be none. */
+  async #lease(): Promise<string | undefined> {
+    return this.#parts.keeper.current().catch(() => undefined);
+  }
+
+  #found(lane: Lane): void {
+    lane.failures = 0;
+    if (!lane.isMissing) return;
+    lane.isMissing = false;
+    this.#parts.hub.emit('queue.found', { queue: lane.runner.name });
+  }
+
+  #failed(lane: Lane, leaseId: string, error: HowdahError): void {
+    if (this.#isStopped) return;
+    const { keeper, hub, clock, pollMs } = this.#parts;
+    const queue = lane.runner.name;
+    const now = clock.monotonic();
+    lane.hasMore = false;
+    lane.failures += 1;
+    if (error.code === 'HOWDAH_LEASE_LOST') {
+      if (keeper.id === leaseId) keeper.lose(GONE);
+      return;
+    }
+    if (error.code === 'HOWDAH_QUEUE_UNKNOWN') {
+      if (!lane.isMissing) hub.emit('queue.missing', { queue });
+      lane.isMissing = true;
+      lane.doorbell.postpone(now, pollMs);
+      return;
+    }
+    hub.emit('claim.failed', { queue, error });
+    lane.doorbell.postpone(now, backoffMs(lane.failures, RECONNECT, clock.random()));
+  }
+
+  /** Tells the database for which queues to ring. @returns whether it did */
+  async #changeBells(): Promise<boolean> {
+    const { leases, line, keeper, clock } = this.#parts;
+    const leaseId = keeper.id;
+    const now = clock.monotonic();
+    if (leaseId === undefined || now < this.#bellsAfter) return false;
+    const isWaking = this.#lanes.some(({ doorbell }) => doorbell.wantsWake(now));
+    const tired = this.#lanes.filter((lane) => !lane.isMissing && lane.doorbell.wantsSleep(now));
+    if (!isWaking && tired.length === 0) return false;
+    try {
+      if (isWaking) {
+        await leases.wake(line, leaseId);
+        this.bellsGone();
+      } else {
+        const names = tired.map(({ runner }) => runner.name);
+        await leases.sleep(line, leaseId, names);
+        for (const { doorbell } of tired) doorbell.fellAsleep(clock.monotonic());
+      }
+    } catch (thrown) {
+      this.#bellsAfter = clock.monotonic() + BELLS_RETRY_MS;
+      const { code } = toHowdahError(thrown);
+      if (code === 'HOWDAH_LEASE_LOST' && keeper.id === leaseId) keeper.lose(GONE);
+    }
+    return true;
+  }
+
+  /** Another sleeper may have room. A hint: whether it gets through does not matter. */
+  async #passOn(lane: Lane, now: number): Promise<void> {
+    const { leases, line, keeper } = this.#parts;
+    if (now - lane.passedOnAt < PASS_ON_MS || keeper.id === undefined) return;
+    lane.passedOnAt = now;
+    await leases.ring(line, lane.runner.name, keeper.id).catch(() => undefined);
+  }
+
+  /** Until something is due, or {@link #wake} is called. */
+  #wait(): Promise<void> {
+    const now = this.#parts.clock.monotonic();
+    let dueAt = now + this.#parts.pollMs;
+    for (const lane of this.#lanes) {
+      if (this.#hasRoom(lane)) dueAt = Math.min(dueAt, lane.doorbell.dueAt);
+    }
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#wake?.(), Math.max(0, dueAt - now));
+      this.#wake = () => {
+        clearTimeout(timer);
+        this.#wake = undefined;
+        resolve();
+      };
+    });
+  }
+}

@@ -1,0 +1,23 @@
+import type { Clock } from '../core/clock.js';
+import type { EventHub } from '../core/events.js';
+import type { Database } from '../db/database.js';
+
+/** What runs beside a worker under the same lease: the maintenance of the installation. */
+export interface Companion {
+  start(): Promise<void>;
+  stop(): Promise<void>;
+  /** A delayed job may be due soon. */
+  notice(): void;
+}
+
+/** What a companion draws on. */
+export interface CompanionAccess {
+  readonly database: Database;
+  readonly clock: Clock;
+  readonly hub: EventHub;
+  readonly leaseMs: number;
+  /** The worker's lease now; undefined while there is none. */
+  readonly leaseId: () => string | undefined;
+}
+
+export type CompanionFactory = (access: CompanionAccess) => Companion;

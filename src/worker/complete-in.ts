@@ -1,0 +1,30 @@
+import { encodeJson, type Json } from '../core/json.js';
+import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
+import type { Attempt } from './attempt.js';
+
+/**
+ * Completes the jobs of a run in its handler's transaction, in the order of their ids: the order in
+ * which everybody locks jobs.
+ * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID
+ */
+export async function completeIn(
+  attempts: readonly Attempt[],
+  tx: TxHandle,
+  result: Json | undefined,
+  { schema, completeInText }: { readonly schema: string; readonly completeInText: string },
+): Promise<void> {
+  const [first] = attempts;
+  if (!first) return;
+  const text = result === undefined ? undefined : encodeJson(result, 'result');
+  const run = transactionRunner(tx, schema);
+  const jobs = [...attempts].sort(byId).map(({ id, claims }) => {
+    const ask = `{"id":"${id}","attempt":${claims},"outcome":"complete"`;
+    return text === undefined ? `${ask}}` : `${ask},"result":${text}}`;
+  });
+  await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
+}
+
+/** Ids are decimal numbers as text. */
+function byId(a: Attempt, b: Attempt): number {
+  return a.id.length - b.id.length || (a.id < b.id ? -1 : 1);
+}

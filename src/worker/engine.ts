@@ -1,0 +1,278 @@
+import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
+import { toPolicy } from '../core/queue.js';
+import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
+import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
+import { queueCalls } from '../db/calls/queues.js';
+import { settleCalls } from '../db/calls/settle.js';
+import { Database } from '../db/database.js';
+import { Claimer } from './claimer.js';
+import type { Companion, CompanionFactory } from './companion.js';
+import { completeIn } from './complete-in.js';
+import { Control } from './control.js';
+import { Deadlines } from './deadlines.js';
+import { LeaseKeeper } from './lease-keeper.js';
+import { BEAT_MS } from './lease-signals.js';
+import { Line } from './line.js';
+import { Listener } from './listener.js';
+import type { WorkerSettings } from './options.js';
+import { Runner } from './runner.js';
+import { Settler } from './settler.js';
+import { Tally } from './tally.js';
+
+/** How often run time-outs are read again, in case an operator changed them. */
+const POLICY_MS = 10_000;
+
+/** What an engine is made of. */
+export interface EngineParts {
+  readonly settings: WorkerSettings;
+  readonly clock: Clock;
+  readonly hub: EventHub;
+  readonly companion: CompanionFactory | undefined;
+}
+
+/**
+ * The parts of a running worker and how they are wired; no decisions. One engine lives from a start
+ * to a stop. Its connections: `claim` and `settle` for those, `listen`, `heartbeat` (in the lease
+ * thread), and a pool for what is rare.
+ */
+export class Engine {
+  readonly parts: EngineParts;
+  readonly database: Database;
+  readonly tally: Tally;
+  readonly claimLine: Line;
+  readonly settleLine: Line;
+  readonly listenLine: Line;
+  readonly runners: readonly Runner[];
+  readonly settler: Settler;
+  readonly keeper: LeaseKeeper;
+  readonly claimer: Claimer;
+  readonly listener: Listener;
+  readonly control: Control;
+  readonly deadlines: Deadlines;
+  readonly companion: Companion | undefined;
+  /** Resolves when the last claim has come back. */
+  claiming: Promise<void> = Promise.resolve();
+  readonly #claims: ClaimCalls;
+  #beat: NodeJS.Timeout | undefined;
+  #policy: NodeJS.Timeout | undefined;
+
+  constructor(parts: EngineParts) {
+    const { settings, clock, hub } = parts;
+    this.parts = parts;
+    this.database = new Database(settings.database);
+    this.tally = new Tally(hub);
+    const line = (purpose: string, asyncCommit: boolean, onRestored?: () => void) =>
+      new Line({
+        database: this.database,
+        purpose,
+        options: { asyncCommit },
+        hub,
+        clock,
+        ...(onRestored && { onRestored }),
+      });
+    this.claimLine = line('claim', true, () => this.claimer.lookAround());
+    this.settleLine = line('settle', false);
+    this.listenLine = line('listen', true, () => this.listener.reconnected());
+    const calls = settleCalls(this.database);
+    const leases = leaseCalls(this.database);
+    this.#claims = claimCalls(this.database);
+    this.runners = this.#makeRunners(calls.completeInText);
+    this.deadlines = new Deadlines(clock, this.runners);
+    this.settler = new Settler({
+      calls,
+      line: this.settleLine,
+      pool: this.database,
+      tally: this.tally,
+      hub,
+      clock,
+      onRoom: () => this.claimer.poke(),
+    });
+    this.keeper = this.#makeKeeper(leases);
+    this.claimer = new Claimer({
+      claims: this.#claims,
+      leases,
+      line: this.claimLine,
+      keeper: this.keeper,
+      runners: this.runners,
+      pollMs: settings.pollMs,
+      clock,
+      hub,
+      isHeldUp: () => this.settler.isFull,
+    });
+    const { keeper, runners } = this;
+    this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });
+    this.listener = this.#makeListener(leases);
+    this.companion = parts.companion?.({
+      database: this.database,
+      clock,
+      hub,
+      leaseMs: settings.leaseMs,
+      leaseId: () => keeper.id,
+    });
+  }
+
+  /** Connects, declares the queues, opens a lease. @throws HowdahError; nothing is left open then */
+  async open(): Promise<void> {
+    try {
+      await this.database.assertVersion();
+      await this.#declareQueues();
+      await Promise.all([this.claimLine.open(), this.settleLine.open()]);
+      this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
+      this.#policy = setInterval(() => void this.#readPolicies().catch(() => {}), POLICY_MS);
+      await this.keeper.start();
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  /** Begins to work. */
+  run(): void {
+    this.claiming = this.claimer.run();
+    void this.listenLine.open().catch(() => undefined);
+    void this.listener.run();
+    void this.companion?.start();
+  }
+
+  /** Lets go of everything at once. Whatever is not settled is left to the reaper. */
+  async close(): Promise<void> {
+    clearInterval(this.#beat);
+    clearInterval(this.#policy);
+    this.claimer.stop();
+    this.control.close();
+    this.listener.close();
+    this.deadlines.close();
+    this.settler.close();
+    await this.keeper.stop();
+    const lines = [this.claimLine, this.settleLine, this.listenLine];
+    await Promise.allSettled(lines.map((line) => line.close()));
+    await this.database.close();
+  }
+
+  async #declareQueues(): Promise<void> {
+    const queues = queueCalls(this.database);
+    for (const { queue } of this.parts.settings.bindings) {
+      if (typeof queue !== 'string') {
+        await queues.create(this.database, queue.name, toPolicy(queue));
+      }
+    }
+    const missing = await this.#readPolicies();
+    if (missing.length === 0) return;
+    throw new HowdahError('HOWDAH_QUEUE_UNKNOWN', `Queue ${missing[0]} does not exist.`, {
+      details: { queues: missing },
+      remedy: 'Declare it with queue(...), or create it with `howdah queues set`.',
+    });
+  }
+
+  /** @returns the queues that do not exist */
+  async #readPolicies(): Promise<string[]> {
+    const names = this.runners.map(({ name }) => name);
+    const timeouts = await this.#claims.readTimeouts(this.database, names);
+    for (const runner of this.runners) {
+      const timeoutMs = timeouts.get(runner.name);
+      if (timeoutMs !== undefined) runner.timeoutMs = timeoutMs;
+    }
+    return names.filter((name) => !timeouts.has(name));
+  }
+
+  #makeRunners(completeInText: string): Runner[] {
+    const { settings, clock, hub } = this.parts;
+    const { schema } = this.database;
+    return settings.bindings.map(
+      (binding) =>
+        new Runner(binding, {
+          clock,
+          hub,
+          logger: settings.logger,
+          settle: (attempt) => this.settler.add(attempt),
+          onDeadline: (deadline) => this.deadlines.note(deadline),
+          onBegin: (deadline) => this.#onBegin(deadline),
+          onEnd: (deadline) => this.#onEnd(deadline),
+          onRoom: (runner) => this.claimer.onRoom(runner),
+          completeIn: (attempts, tx, result) =>
+            completeIn(attempts, tx, result, { schema, completeInText }),
+        }),
+    );
+  }
+
+  #makeKeeper(calls: LeaseCalls): LeaseKeeper {
+    const { settings, clock, hub } = this.parts;
+    return new LeaseKeeper({
+      calls,
+      line: this.settleLine,
+      database: settings.database,
+      worker: settings.name,
+      leaseMs: settings.leaseMs,
+      heartbeatMs: settings.heartbeatMs,
+      info: { pid: process.pid, queues: settings.bindings.map(({ name }) => name) },
+      clock,
+      hub,
+      onLost: (leaseId, reason) => this.#onLeaseLost(calls, leaseId, reason),
+      onOpened: (leaseId) => {
+        this.claimer.bellsGone();
+        this.listener.follow(leaseId);
+      },
+      onAttention: () => this.control.look(),
+    });
+  }
+
+  #makeListener(calls: LeaseCalls): Listener {
+    const { settings, clock, hub } = this.parts;
+    return new Listener({
+      calls,
+      line: this.listenLine,
+      other: this.claimLine,
+      clock,
+      hub,
+      pollMs: settings.pollMs,
+      onRing: (payload) => {
+        if (payload === 'c') this.control.look();
+        else if (payload === 'p') this.companion?.notice();
+        else this.claimer.rung();
+      },
+      onHearing: (isHearing) => this.claimer.setHearing(isHearing),
+    });
+  }
+
+  #onBeat(): void {
+    // First end what has timed out: a handler that blocked the loop past its time-out fails by that.
+    this.deadlines.check();
+    this.keeper.beat();
+    this.#publishDeadline();
+    const now = this.parts.clock.monotonic();
+    for (const runner of this.runners) runner.unstall(now);
+  }
+
+  #onBegin(deadline: number): void {
+    this.deadlines.note(deadline);
+    const { signals } = this.keeper;
+    const published = signals.deadline;
+    if (published === 0 || deadline < published) signals.deadline = deadline;
+  }
+
+  #onEnd(deadline: number): void {
+    if (deadline <= this.keeper.signals.deadline) this.#publishDeadline();
+  }
+
+  /** For the lease thread: when the first running attempt times out. */
+  #publishDeadline(): void {
+    let deadline = 0;
+    for (const runner of this.runners) {
+      if (!runner.hasOpenRuns) continue;
+      const { earliestDeadline } = runner;
+      if (deadline === 0 || earliestDeadline < deadline) deadline = earliestDeadline;
+    }
+    this.keeper.signals.deadline = deadline;
+  }
+
+  /** What has finished may still be settled; what has not is given back, so that it runs again soon. */
+  #onLeaseLost(calls: LeaseCalls, leaseId: string, reason: HowdahError): void {
+    for (const runner of this.runners) runner.forsake(reason);
+    void this.settler
+      .whenIdle()
+      .then(() => calls.close(this.settleLine, leaseId))
+      .catch(() => undefined);
+  }
+}

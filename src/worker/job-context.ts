@@ -1,0 +1,53 @@
+import type { Json } from '../core/json.js';
+import type { TxHandle } from '../db/handles/tx-handle.js';
+import type { Logger } from '../telemetry/logger.js';
+
+/** What a handler can do beside its job. */
+export interface JobContext {
+  /**
+   * Aborts when the attempt is to end: its time-out passed (reason HOWDAH_JOB_TIMEOUT), somebody
+   * cancelled the job (HOWDAH_JOB_CANCELLED), the worker shuts down (HOWDAH_SHUTDOWN) or has lost
+   * its lease (HOWDAH_LEASE_LOST). A handler that stops early because of it should throw, for
+   * instance by `signal.throwIfAborted()`.
+   */
+  readonly signal: AbortSignal;
+  /** Writes with the job's id, queue and attempt beside each message. */
+  readonly log: Logger;
+  /**
+   * Completes the job in a transaction of the handler's own: its writes and the completion are
+   * committed together, or neither is. Commit before the handler returns. For a batch: all its jobs,
+   * with the same result.
+   * @param tx an open transaction: a `pg` client, a Kysely transaction or another supported handle
+   * @throws HowdahError HOWDAH_SETTLE_STALE when the job is no longer this attempt's (let the
+   *   transaction fail then), HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID for the result
+   */
+  completeIn(tx: TxHandle, result?: Json): Promise<void>;
+}
+
+/** What a context draws on. */
+export interface ContextSource {
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  completeIn(tx: TxHandle, result?: Json): Promise<void>;
+}
+
+/** The context as handlers get it: nothing but what the interface names. */
+export class RunContext implements JobContext {
+  readonly #source: ContextSource;
+
+  constructor(source: ContextSource) {
+    this.#source = source;
+  }
+
+  get signal(): AbortSignal {
+    return this.#source.signal;
+  }
+
+  get log(): Logger {
+    return this.#source.log;
+  }
+
+  completeIn(tx: TxHandle, result?: Json): Promise<void> {
+    return this.#source.completeIn(tx, result);
+  }
+}

@@ -1,0 +1,41 @@
+import { HowdahError } from '../core/errors.js';
+import type { Job } from '../core/job.js';
+import { PermanentError } from '../core/outcome.js';
+import { validatePayload } from '../core/payload.js';
+import type { AnyQueue } from '../core/queue.js';
+import type { ClaimedRow } from '../db/calls/claim.js';
+import { toJob } from './attempt.js';
+import type { Binding } from './binding.js';
+
+/** Makes the job that a handler sees: with a schema, its payload is what the schema returns. */
+export type JobMaker = (row: ClaimedRow) => Job | Promise<Job>;
+
+/**
+ * How jobs of a binding are made. A payload that does not fit the schema can never succeed: a
+ * {@link PermanentError} that names the issues.
+ */
+export function jobMakerOf(binding: Binding): JobMaker {
+  const { queue, name } = binding;
+  if (typeof queue === 'string' || !queue.schema) return (row) => toJob(row, name, row[5]);
+  return (row) => {
+    let payload: unknown;
+    try {
+      payload = validatePayload(queue as AnyQueue, row[5]);
+    } catch (error) {
+      throw permanent(error);
+    }
+    if (!(payload instanceof Promise)) return toJob(row, name, payload);
+    return payload.then(
+      (valid) => toJob(row, name, valid),
+      (error) => {
+        throw permanent(error);
+      },
+    );
+  };
+}
+
+/** A schema that itself failed, for want of a service perhaps, may do better at the next attempt. */
+function permanent(error: unknown): unknown {
+  if (!(error instanceof HowdahError) || !error.details.issues) return error;
+  return Object.assign(new PermanentError(error.message, { cause: error }), { code: error.code });
+}

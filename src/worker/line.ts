@@ -1,0 +1,134 @@
+import { backoffMs, RECONNECT } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
+import type { ConnectOptions } from '../db/connect.js';
+import type { Database } from '../db/database.js';
+import type { Executor, Session, Statement } from '../db/executor.js';
+import { toHowdahError } from '../db/pg-error.js';
+
+/** What a line is made of. */
+export interface LineParts {
+  readonly database: Database;
+  readonly purpose: string;
+  readonly options?: ConnectOptions;
+  readonly hub: EventHub;
+  readonly clock: Clock;
+  /** Called after each connect but the first. */
+  readonly onRestored?: () => void;
+}
+
+/**
+ * One connection that is made again for ever: after 50 ms at first, after 5 s in the end, with
+ * jitter. A statement under way when the connection breaks fails, and whoever sent it decides; a
+ * statement that comes while there is no connection waits for one.
+ */
+export class Line implements Executor {
+  readonly #parts: LineParts;
+  readonly #closing = new AbortController();
+  #session: Session | undefined;
+  #connecting: Promise<Session> | undefined;
+  /** Connects and losses since the last statement that succeeded. */
+  #failures = 0;
+  #lostAt: number | undefined;
+
+  constructor(parts: LineParts) {
+    this.#parts = parts;
+  }
+
+  /** @throws HowdahError when the first connect fails: nobody waits for a wrong address for ever */
+  async open(): Promise<void> {
+    this.#adopt(await this.#connectOnce());
+  }
+
+  async query<R extends object>(statement: Statement, values?: readonly unknown[]): Promise<R[]> {
+    const session = this.#session ?? (await this.#reconnected());
+    try {
+      const rows = await session.query<R>(statement, values);
+      this.#failures = 0;
+      return rows;
+    } catch (error) {
+      // A server that has become a standby keeps its connections: leave it.
+      if (error instanceof HowdahError && error.code === 'HOWDAH_DATABASE_READ_ONLY') {
+        this.#drop(session, error);
+      }
+      throw error;
+    }
+  }
+
+  /** Resolves with the session when there is one. @throws HowdahError HOWDAH_CLIENT_CLOSED */
+  session(): Promise<Session> {
+    return this.#session ? Promise.resolve(this.#session) : this.#reconnected();
+  }
+
+  get isConnected(): boolean {
+    return this.#session !== undefined;
+  }
+
+  /** Hangs up on a connection that is alive but of no use, and makes another. */
+  replace(reason: HowdahError): void {
+    if (this.#session) this.#drop(this.#session, reason);
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const session = this.#session;
+    this.#session = undefined;
+    await session?.close();
+    const late = await this.#connecting?.catch(() => undefined);
+    await late?.close();
+  }
+
+  #connectOnce(): Promise<Session> {
+    const { database, purpose, options } = this.#parts;
+    return database.connect(purpose, options);
+  }
+
+  #adopt(session: Session): void {
+    this.#session = session;
+    session.onLost((error) => this.#lose(session, toHowdahError(error)));
+  }
+
+  #drop(session: Session, reason: HowdahError): void {
+    void session.close().catch(() => undefined);
+    this.#lose(session, reason);
+  }
+
+  #lose(session: Session, error: HowdahError): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    if (this.#closing.signal.aborted) return;
+    this.#lostAt = this.#parts.clock.monotonic();
+    this.#parts.hub.emit('connection.lost', { purpose: this.#parts.purpose, error });
+    void this.#reconnected().catch(() => undefined);
+  }
+
+  #reconnected(): Promise<Session> {
+    this.#connecting ??= this.#reconnect().finally(() => {
+      this.#connecting = undefined;
+    });
+    return this.#connecting;
+  }
+
+  async #reconnect(): Promise<Session> {
+    const { clock, hub, purpose, onRestored } = this.#parts;
+    const { signal } = this.#closing;
+    for (;;) {
+      if (this.#failures > 0) {
+        await clock.sleep(backoffMs(this.#failures, RECONNECT, clock.random()), signal);
+      }
+      if (signal.aborted) {
+        throw new HowdahError('HOWDAH_CLIENT_CLOSED', `The ${purpose} connection was closed.`);
+      }
+      this.#failures += 1;
+      const session = await this.#connectOnce().catch(() => undefined);
+      if (!session) continue;
+      if (signal.aborted) return session; // close() closes it
+      this.#adopt(session);
+      const downMs = clock.monotonic() - (this.#lostAt ?? clock.monotonic());
+      hub.emit('connection.restored', { purpose, downMs });
+      onRestored?.();
+      return session;
+    }
+  }
+}

@@ -1,0 +1,170 @@
+import { hostname } from 'node:os';
+import { describeValue } from '../core/describe-value.js';
+import { type Duration, parseDuration } from '../core/duration.js';
+import { HowdahError } from '../core/errors.js';
+import type { DatabaseOptions } from '../db/options.js';
+import { jsonLogger, type Logger } from '../telemetry/logger.js';
+import type { Binding } from './binding.js';
+
+/**
+ * What a worker can be told. Of the four times of a job, two belong to its queue: how long it may
+ * wait (`ttl`) and how long one attempt may run (`timeout`). The other two belong to the worker:
+ * `lease` and `heartbeat`.
+ */
+export interface WorkerOptions extends DatabaseOptions {
+  /** Which queues to work, and how; see {@link work}. */
+  readonly queues: readonly Binding[];
+  /**
+   * How long the worker's ownership of its jobs outlives its last heartbeat, 1 s to 1 h, default
+   * 30 s. When the process dies, its jobs run elsewhere within this time.
+   */
+  readonly lease?: Duration;
+  /** How often the lease is renewed, 100 ms to half a lease. Default: a third of the lease. */
+  readonly heartbeat?: Duration;
+  /** How often an idle queue is looked at although no notification came, 50 ms to 1 h. Default 2 s. */
+  readonly poll?: Duration;
+  /** How long running jobs may take to finish when the worker stops, 0 to 24 h. Default 30 s. */
+  readonly grace?: Duration;
+  /** Name in the views, 1 to 200 characters. Default: host name and process id. */
+  readonly name?: string;
+  /** Whether this worker may be elected to promote, reap and prune. Default true. */
+  readonly maintain?: boolean;
+  /** Default: JSON lines to standard error, from `warn` upwards. */
+  readonly logger?: Logger;
+}
+
+/** Options with every default filled in and every bound checked. */
+export interface WorkerSettings {
+  readonly bindings: readonly Binding[];
+  readonly leaseMs: number;
+  readonly heartbeatMs: number;
+  readonly pollMs: number;
+  readonly graceMs: number;
+  readonly name: string;
+  readonly isMaintaining: boolean;
+  readonly logger: Logger;
+  readonly database: DatabaseOptions;
+}
+
+const DATABASE_OPTIONS = [
+  'url',
+  'pool',
+  'directUrl',
+  'schema',
+  'applicationName',
+  'connectionsMax',
+  'statementTimeout',
+  'connectTimeout',
+] as const satisfies readonly (keyof DatabaseOptions)[];
+
+const OWN_OPTIONS = [
+  'queues',
+  'lease',
+  'heartbeat',
+  'poll',
+  'grace',
+  'name',
+  'maintain',
+  'logger',
+] as const satisfies readonly (keyof WorkerOptions)[];
+
+const DAY_MS = 86_400_000;
+const HOUR_MS = 3_600_000;
+
+/** @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID naming option and value */
+export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
+  assertKnown(options);
+  const leaseMs = parseDuration(options.lease ?? '30s', 'lease', { min: 1_000, max: HOUR_MS });
+  return {
+    bindings: checkBindings(options.queues),
+    leaseMs,
+    heartbeatMs: resolveHeartbeat(options.heartbeat, leaseMs),
+    pollMs: parseDuration(options.poll ?? '2s', 'poll', { min: 50, max: HOUR_MS }),
+    graceMs: parseDuration(options.grace ?? '30s', 'grace', { max: DAY_MS }),
+    name: resolveName(options.name),
+    isMaintaining: resolveBoolean('maintain', options.maintain),
+    logger: resolveLogger(options.logger),
+    database: pickDatabaseOptions(options),
+  };
+}
+
+function assertKnown(options: unknown): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new HowdahError(
+      'HOWDAH_OPTION_INVALID',
+      `The options of a worker are an object, not ${describeValue(options)}.`,
+    );
+  }
+  const known: readonly string[] = [...OWN_OPTIONS, ...DATABASE_OPTIONS];
+  for (const option of Object.keys(options)) {
+    if (!known.includes(option)) {
+      throw new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
+        details: { option },
+        remedy: `Known are ${known.join(', ')}.`,
+      });
+    }
+  }
+}
+
+function checkBindings(bindings: unknown): readonly Binding[] {
+  if (!Array.isArray(bindings) || bindings.length === 0) {
+    throw invalid('queues', bindings, 'Give an array of work(queue, handler).');
+  }
+  const names = new Set<string>();
+  for (const binding of bindings as readonly Partial<Binding>[]) {
+    if (typeof binding?.handler !== 'function' || typeof binding.name !== 'string') {
+      throw new HowdahError(
+        'HOWDAH_HANDLER_INVALID',
+        `Option queues holds ${describeValue(binding)}, not what work(queue, handler) returns.`,
+      );
+    }
+    if (names.has(binding.name)) {
+      throw new HowdahError('HOWDAH_HANDLER_INVALID', `Queue ${binding.name} has two handlers.`, {
+        details: { queue: binding.name },
+        remedy: 'Bind each queue once.',
+      });
+    }
+    names.add(binding.name);
+  }
+  return bindings;
+}
+
+function resolveHeartbeat(heartbeat: Duration | undefined, leaseMs: number): number {
+  const max = Math.floor(leaseMs / 2);
+  if (heartbeat === undefined) return Math.floor(leaseMs / 3);
+  return parseDuration(heartbeat, 'heartbeat', { min: 100, max });
+}
+
+function resolveName(name: unknown = `${hostname()}:${process.pid}`): string {
+  if (typeof name === 'string' && name.length >= 1 && name.length <= 200 && !name.includes('\0')) {
+    return name.toWellFormed();
+  }
+  throw invalid('name', name, 'Use 1 to 200 characters.');
+}
+
+function resolveBoolean(option: string, value: unknown = true): boolean {
+  if (typeof value === 'boolean') return value;
+  throw invalid(option, value, 'Use true or false.');
+}
+
+function resolveLogger(logger: Logger = jsonLogger({ level: 'warn' })): Logger {
+  for (const level of ['debug', 'info', 'warn', 'error'] as const) {
+    if (typeof logger?.[level] !== 'function') {
+      throw invalid('logger', logger, 'Give an object with debug, info, warn and error.');
+    }
+  }
+  return logger;
+}
+
+function pickDatabaseOptions(options: WorkerOptions): DatabaseOptions {
+  const picked = DATABASE_OPTIONS.filter((key) => options[key] !== undefined);
+  return Object.fromEntries(picked.map((key) => [key, options[key]]));
+}
+
+function invalid(option: string, value: unknown, remedy: string): HowdahError {
+  return new HowdahError(
+    'HOWDAH_OPTION_INVALID',
+    `Option ${option}: ${describeValue(value)} is not valid.`,
+    { details: { option, value }, remedy },
+  );
+}

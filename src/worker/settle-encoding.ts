@@ -1,0 +1,31 @@
+import { toStorable } from '../core/error-snapshot.js';
+import type { SettleAsk } from '../db/calls/settle.js';
+import type { Attempt } from './attempt.js';
+
+/** Results of completed attempts, aligned, as a JSON array; null when none has one. */
+export function encodeResults(attempts: readonly Attempt[]): string | null {
+  let hasResult = false;
+  const results = attempts.map(({ settlement }) => {
+    if (settlement?.result === undefined) return 'null';
+    hasResult = true;
+    return settlement.result;
+  });
+  return hasResult ? `[${results.join()}]` : null;
+}
+
+/** Any other ends, as the JSON array that `settle` takes. */
+export function encodeAsks(attempts: readonly Attempt[]): string {
+  return JSON.stringify(attempts.map(toAsk));
+}
+
+function toAsk({ id, claims, settlement }: Attempt): SettleAsk {
+  const { verb = 'release', error, delayMs, reason } = settlement ?? {};
+  return {
+    id,
+    attempt: claims,
+    outcome: verb,
+    ...(error && { error }),
+    ...(delayMs !== undefined && { delay_ms: delayMs }),
+    ...(reason !== undefined && { reason: toStorable(reason) }),
+  };
+}

@@ -1,0 +1,214 @@
+import { backoffMs, RECONNECT } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import type { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
+import type { Settlement } from '../core/outcome.js';
+import type { SettleCalls, SettledRow } from '../db/calls/settle.js';
+import type { Executor } from '../db/executor.js';
+import { toHowdahError } from '../db/pg-error.js';
+import type { Attempt } from './attempt.js';
+import { encodeAsks, encodeResults } from './settle-encoding.js';
+import type { Tally } from './tally.js';
+
+/** Most attempts in one statement. */
+const BATCH_MAX = 1_000;
+/** With this many unsettled attempts no more jobs are claimed. */
+export const UNSETTLED_MAX = 5_000;
+
+const PLACEHOLDER: Settlement = {
+  verb: 'complete',
+  result: '{"howdah":"result not stored","problem":"the database refused it"}',
+};
+
+/** What a settler is made of. */
+export interface SettlerParts {
+  readonly calls: SettleCalls;
+  /** The connection for outcomes; its commits are durable. */
+  readonly line: Executor;
+  /** For outcomes that may have to wait for a handler's own transaction. */
+  readonly pool: Executor;
+  readonly tally: Tally;
+  readonly hub: EventHub;
+  readonly clock: Clock;
+  /** Called when unsettled attempts fall below the bound again. */
+  readonly onRoom: () => void;
+}
+
+/**
+ * Gathers outcomes and settles them, many in one statement: what comes while a statement is under
+ * way goes with the next. After an error it tries again for ever, because each outcome is fenced and
+ * so may be sent twice; an outcome the database refuses is replaced, so that no job hangs.
+ */
+export class Settler {
+  readonly #parts: SettlerParts;
+  readonly #closing = new AbortController();
+  #completes: Attempt[] = [];
+  #others: Attempt[] = [];
+  #unsettled = 0;
+  #isScheduled = false;
+  #onIdle: (() => void)[] = [];
+
+  constructor(parts: SettlerParts) {
+    this.#parts = parts;
+  }
+
+  /** Attempts whose outcome the database has not confirmed. */
+  get unsettled(): number {
+    return this.#unsettled;
+  }
+
+  get isFull(): boolean {
+    return this.#unsettled >= UNSETTLED_MAX;
+  }
+
+  /** Takes over an attempt whose settlement is decided. */
+  add(attempt: Attempt): void {
+    this.#unsettled++;
+    if (attempt.isCompletedIn) {
+      void this.#send([attempt]);
+      return;
+    }
+    if (attempt.settlement?.verb === 'complete') this.#completes.push(attempt);
+    else this.#others.push(attempt);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    // after the callbacks of this moment, so that what ends together is settled together
+    setImmediate(() => void this.#flush());
+  }
+
+  /** Resolves when everything is settled. */
+  async whenIdle(): Promise<void> {
+    while (this.#unsettled > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+  }
+
+  /** Gives up: what is not settled yet is left to the reaper. */
+  close(): void {
+    this.#closing.abort();
+    this.#resolveIdle();
+  }
+
+  async #flush(): Promise<void> {
+    while (this.#completes.length + this.#others.length > 0 && !this.#isClosed) {
+      if (this.#completes.length > 0) await this.#send(takeBatch(this.#completes));
+      if (this.#others.length > 0) await this.#send(takeBatch(this.#others));
+    }
+    this.#isScheduled = false;
+  }
+
+  /** Settles attempts of one lease, all complete or none. */
+  async #send(batch: readonly Attempt[]): Promise<void> {
+    const [first] = batch;
+    if (!first) return;
+    const isComplete = first.settlement?.verb === 'complete';
+    const isSettled = isComplete
+      ? await this.#complete(batch, first.leaseId)
+      : await this.#settle(batch, first.leaseId);
+    if (!isSettled) await this.#isolate(batch);
+    else this.#confirm(batch.length);
+  }
+
+  async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
+    const { calls, line, tally } = this.#parts;
+    const ids = batch.map(({ id }) => id);
+    const claims = batch.map((attempt) => attempt.claims);
+    const results = encodeResults(batch);
+    const stale = await this.#insist(batch, () =>
+      calls.complete(line, leaseId, ids, claims, results),
+    );
+    if (!stale) return false;
+    const staleIds = stale.length > 0 ? new Set(stale) : undefined;
+    for (const attempt of batch) {
+      tally.settled(attempt, staleIds?.has(attempt.id) ? 'stale' : 'completed', null);
+    }
+    return true;
+  }
+
+  async #settle(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
+    const { calls, line, pool, tally } = this.#parts;
+    // may wait for the lock of a transaction that a handler has left open: not on the line then
+    const executor = batch[0]?.isCompletedIn ? pool : line;
+    const asks = encodeAsks(batch);
+    const rows = await this.#insist(batch, () => calls.settle(executor, leaseId, asks));
+    if (!rows) return false;
+    const byId = new Map<string, SettledRow>(rows.map((row) => [row[0], row]));
+    for (const attempt of batch) {
+      const row = byId.get(attempt.id);
+      tally.settled(attempt, row?.[1] ?? 'stale', row?.[2] ?? null);
+    }
+    return true;
+  }
+
+  /** Tries until it succeeds. Undefined: the database refused the data, or this is closed. */
+  async #insist<T>(batch: readonly Attempt[], send: () => Promise<T>): Promise<T | undefined> {
+    const { clock, hub } = this.#parts;
+    for (let failures = 1; !this.#isClosed; failures++) {
+      try {
+        return await send();
+      } catch (thrown) {
+        const error = toHowdahError(thrown);
+        if (this.#isClosed) return undefined;
+        hub.emit('settle.failed', { jobs: batch.length, error });
+        if (isRefusal(error)) return undefined;
+        for (const attempt of batch) attempt.isUncertain = true;
+      }
+      await clock.sleep(backoffMs(failures, RECONNECT, clock.random()), this.#closing.signal);
+    }
+    return undefined;
+  }
+
+  /** One of them carries what the database refuses: each is sent alone, that one with a substitute. */
+  async #isolate(batch: readonly Attempt[]): Promise<void> {
+    if (this.#isClosed) return;
+    const [attempt] = batch;
+    if (batch.length === 1 && attempt) {
+      const substitute = substituteOf(attempt.settlement);
+      if (!substitute) return this.#confirm(1); // reported as settle.failed; its lease will end
+      attempt.settlement = substitute;
+      return this.#send(batch);
+    }
+    const middle = batch.length >> 1;
+    await this.#send(batch.slice(0, middle));
+    await this.#send(batch.slice(middle));
+  }
+
+  #confirm(count: number): void {
+    const wasFull = this.isFull;
+    this.#unsettled -= count;
+    if (wasFull && !this.isFull) this.#parts.onRoom();
+    if (this.#unsettled === 0) this.#resolveIdle();
+  }
+
+  #resolveIdle(): void {
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+
+  get #isClosed(): boolean {
+    return this.#closing.signal.aborted;
+  }
+}
+
+/** Takes attempts of one lease from the front. */
+function takeBatch(waiting: Attempt[]): readonly Attempt[] {
+  const leaseId = waiting[0]?.leaseId;
+  const other = waiting.findIndex((attempt) => attempt.leaseId !== leaseId);
+  return waiting.splice(0, Math.min(BATCH_MAX, other < 0 ? waiting.length : other));
+}
+
+/** Errors of the data itself: the same statement would fail for ever. */
+function isRefusal(error: HowdahError): boolean {
+  if (error.code === 'HOWDAH_PAYLOAD_INVALID' || error.code === 'HOWDAH_SETTLE_INVALID')
+    return true;
+  const { sqlstate } = error.details;
+  return typeof sqlstate === 'string' && /^(22|54)/.test(sqlstate);
+}
+
+/**
+ * First without what the handler said, then given back: a job must not hang by its own output.
+ * Undefined when even that was refused.
+ */
+function substituteOf(refused: Settlement | undefined): Settlement | undefined {
+  if (refused?.verb === 'complete' && refused !== PLACEHOLDER) return PLACEHOLDER;
+  if (refused?.verb === 'fail' && refused.error) return { verb: 'fail' };
+  if (refused?.verb === 'dead_letter' && refused.error) return { verb: 'dead_letter' };
+  return refused?.verb === 'release' ? undefined : { verb: 'release' };
+}

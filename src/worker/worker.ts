@@ -1,0 +1,197 @@
+import { type Clock, systemClock } from '../core/clock.js';
+import { type Duration, parseDuration } from '../core/duration.js';
+import { HowdahError } from '../core/errors.js';
+import {
+  EventHub,
+  type WorkerEvent,
+  type WorkerEventListener,
+  type WorkerEventType,
+} from '../core/events.js';
+import { eventLog } from '../telemetry/event-log.js';
+import type { CompanionFactory } from './companion.js';
+import { drain } from './drain.js';
+import { Engine } from './engine.js';
+import { resolveWorkerOptions, type WorkerOptions, type WorkerSettings } from './options.js';
+import { shutDown } from './shutdown.js';
+import type { StopOptions, StopReport } from './stop-report.js';
+import type { Counts } from './tally.js';
+
+/** Bounds of {@link Worker.runOnce}. */
+export interface RunOnceOptions {
+  /** Ends the run after this time, 1 ms to 24 h; what still runs then is given back. Default 24 h. */
+  readonly deadline?: Duration;
+}
+
+/** What {@link Worker.runOnce} did. */
+export interface RunOnceReport extends Counts {
+  /** Nothing that was ready is left; false when the deadline came first. */
+  readonly isDrained: boolean;
+}
+
+/**
+ * Works queues until it is stopped. It survives restarts of the database, lost connections and
+ * fail-overs: it reconnects for ever, and what it has finished meanwhile is settled afterwards.
+ *
+ *   new → running → stopping → stopped        (`runOnce` needs a worker that is not running)
+ */
+export class Worker {
+  /** Resolves when the worker has stopped; never rejects. */
+  readonly stopped: Promise<void>;
+  readonly #settings: WorkerSettings;
+  readonly #companion: CompanionFactory | undefined;
+  readonly #clock: Clock;
+  readonly #hub: EventHub;
+  readonly #hurry = new AbortController();
+  #resolveStopped: () => void = () => {};
+  #starting: Promise<Engine> | undefined;
+  #stopping: Promise<StopReport> | undefined;
+  #isOnce = false;
+
+  /**
+   * Opens nothing yet.
+   * @param companion what runs beside it under its lease
+   * @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID
+   */
+  constructor(options: WorkerOptions, companion?: CompanionFactory, clock: Clock = systemClock) {
+    this.#settings = resolveWorkerOptions(options);
+    this.#companion = this.#settings.isMaintaining ? companion : undefined;
+    this.#clock = clock;
+    this.#hub = new EventHub(eventLog(this.#settings.logger));
+    this.stopped = new Promise((resolve) => {
+      this.#resolveStopped = resolve;
+    });
+  }
+
+  /** Name in the views. */
+  get name(): string {
+    return this.#settings.name;
+  }
+
+  /**
+   * Resolves when the worker looks for jobs. The first connection must succeed; from then on it is
+   * made again for ever.
+   * @throws HowdahError HOWDAH_DATABASE_UNAVAILABLE, HOWDAH_SCHEMA_MISSING, HOWDAH_QUEUE_UNKNOWN, ...
+   */
+  async start(): Promise<void> {
+    if (this.#stopping) throw stopped();
+    if (this.#isOnce) throw busy();
+    this.#starting ??= this.#start();
+    await this.#starting;
+  }
+
+  /**
+   * Stops: claims no more, lets running jobs finish within the grace, then aborts them and gives them
+   * back. Called again while it stops, it hurries: the grace is over at once. Never rejects.
+   */
+  stop(options: StopOptions = {}): Promise<StopReport> {
+    const graceMs =
+      options.grace === undefined
+        ? this.#settings.graceMs
+        : parseDuration(options.grace, 'grace', { max: 86_400_000 });
+    if (this.#stopping) this.#hurry.abort();
+    this.#stopping ??= this.#stop(graceMs);
+    return this.#stopping;
+  }
+
+  /**
+   * Works until nothing is ready or the deadline passes, and leaves no lease, connection or timer
+   * behind: for serverless functions and tests. Jobs that fail and are due again at once are run
+   * again; jobs delayed into the future are left.
+   */
+  async runOnce(options: RunOnceOptions = {}): Promise<RunOnceReport> {
+    const deadlineMs = parseDuration(options.deadline ?? '24h', 'deadline', {
+      min: 1,
+      max: 86_400_000,
+    });
+    if (this.#starting || this.#isOnce) throw busy();
+    if (this.#stopping) throw stopped();
+    this.#isOnce = true;
+    try {
+      return await this.#drain(deadlineMs);
+    } finally {
+      this.#isOnce = false;
+    }
+  }
+
+  /** Hears every event. @returns a function that takes the listener away */
+  onEvent(listener: WorkerEventListener): () => void {
+    return this.#hub.add(listener);
+  }
+
+  /** Hears the events of one type. @returns a function that takes the listener away */
+  on<T extends WorkerEventType>(
+    type: T,
+    listener: (event: Extract<WorkerEvent, { readonly type: T }>) => void,
+  ): () => void {
+    return this.#hub.add((event) =>
+      event.type === type
+        ? listener(event as Extract<WorkerEvent, { readonly type: T }>)
+        : undefined,
+    );
+  }
+
+  async #start(): Promise<Engine> {
+    const engine = this.#makeEngine(this.#companion);
+    try {
+      await engine.open();
+    } catch (error) {
+      this.#resolveStopped();
+      throw error;
+    }
+    engine.run();
+    this.#hub.emit('worker.started', { worker: this.name, leaseId: engine.keeper.id ?? '' });
+    return engine;
+  }
+
+  async #stop(graceMs: number): Promise<StopReport> {
+    let report: StopReport = { completed: 0, failed: 0, released: 0, aborted: 0 };
+    const engine = await this.#starting?.catch(() => undefined);
+    if (engine) {
+      this.#hub.emit('worker.stopping', { worker: this.name });
+      report = await shutDown(engine, graceMs, this.#hurry.signal);
+      this.#hub.emit('worker.stopped', { worker: this.name });
+    }
+    this.#resolveStopped();
+    return report;
+  }
+
+  async #drain(deadlineMs: number): Promise<RunOnceReport> {
+    const engine = this.#makeEngine(undefined);
+    await engine.open();
+    const until = new AbortController();
+    const done = new AbortController();
+    const end = (): void => until.abort();
+    this.#hurry.signal.addEventListener('abort', end);
+    void this.#clock.sleep(deadlineMs, done.signal).then(end);
+    let isDrained = false;
+    try {
+      isDrained = await drain(engine, until.signal);
+    } finally {
+      done.abort();
+      this.#hurry.signal.removeEventListener('abort', end);
+      await shutDown(engine, 0, this.#hurry.signal);
+    }
+    return { ...engine.tally.counts, isDrained };
+  }
+
+  #makeEngine(companion: CompanionFactory | undefined): Engine {
+    const { settings, clock, hub } = {
+      settings: this.#settings,
+      clock: this.#clock,
+      hub: this.#hub,
+    };
+    return new Engine({ settings, clock, hub, companion });
+  }
+}
+
+function busy(): HowdahError {
+  return new HowdahError('HOWDAH_OPTION_INVALID', 'The worker is running already.', {
+    remedy: 'Stop it first, or make another.',
+  });
+}
+
+function stopped(): HowdahError {
+  return new HowdahError('HOWDAH_SHUTDOWN', 'The worker has been stopped.', {
+    remedy: 'Make another.',
+  });
+}
