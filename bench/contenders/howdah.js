@@ -1,0 +1,44 @@
+import { createClient, createWorker, migrate, queue, work } from '../../dist/index.js';
+import { versionOf } from './registry.js';
+
+// `howdah` is what one gets without setting anything; `howdah-nohistory` deletes finished jobs, as
+// graphile-worker and BullMQ do here.
+const QUEUES = {
+  howdah: queue('bench'),
+  'howdah-nohistory': queue('bench', { retention: 0 }),
+};
+
+export function create(name) {
+  const jobs = QUEUES[name];
+  let url;
+  let client;
+  let worker;
+  return {
+    async describe() {
+      return `howdah ${await versionOf('../..')} ${name === 'howdah' ? '(defaults)' : '{"retention":0}'}`;
+    },
+    async setup(connectionString) {
+      url = connectionString;
+      await migrate({ url });
+      client = createClient({ url });
+    },
+    enqueueOne: (payload, { runAt } = {}) => client.enqueue(jobs, payload, runAt && { runAt }),
+    enqueueMany: (payloads) => client.enqueueMany(jobs, payloads),
+    enqueueInTransaction: (tx, payload) => client.enqueue(jobs, payload, { tx }),
+    async startWorker(handler, concurrency) {
+      const options = concurrency ? { concurrency } : {};
+      const binding = work(jobs, (job) => handler(job.payload), options);
+      worker = createWorker({ url, queues: [binding] });
+      await worker.start();
+    },
+    async unfinished() {
+      return Object.values(await client.queueStats())
+        .filter((stats) => stats.queue === 'bench')
+        .reduce((sum, stats) => sum + stats.ready + stats.scheduled + stats.running, 0);
+    },
+    async stop() {
+      await worker?.stop();
+      await client.close();
+    },
+  };
+}

@@ -1,0 +1,54 @@
+import { epochMs, monotonicMs } from './clock.js';
+
+/** The worker side: counts each job by its number, and how late it started. */
+export class Consumer {
+  #contender;
+  #counts;
+  #latencies;
+  #handled = 0;
+  #firstAt = 0;
+  #cpuAtFirst;
+  #held = null;
+
+  constructor(contender) {
+    this.#contender = contender;
+  }
+
+  /**
+   * `capacity`: jobs are numbered below it. `measure`: 'monotonic' or 'epoch', the clock of the
+   * payload's `at`. `hold`: handlers do not return before `release`.
+   */
+  async start({ capacity, concurrency, measure, hold = false }) {
+    this.#counts = new Uint8Array(capacity);
+    this.#latencies = measure ? new Float64Array(capacity) : null;
+    this.#held = hold ? Promise.withResolvers() : null;
+    const clock = measure === 'epoch' ? epochMs : monotonicMs;
+    const handler = (payload) => {
+      const now = this.#latencies ? clock() : 0;
+      if (this.#latencies) this.#latencies[payload.n] = now - payload.at;
+      this.#counts[payload.n]++;
+      if (this.#handled++ === 0) this.#begin();
+      return this.#held?.promise;
+    };
+    await this.#contender.startWorker(handler, concurrency);
+  }
+
+  #begin() {
+    this.#firstAt = monotonicMs();
+    this.#cpuAtFirst = process.cpuUsage();
+  }
+
+  progress() {
+    return { handled: this.#handled, firstAt: this.#firstAt };
+  }
+
+  release() {
+    this.#held?.resolve();
+  }
+
+  report() {
+    const { user, system } = process.cpuUsage(this.#cpuAtFirst);
+    const cpuSeconds = (user + system) / 1e6;
+    return { ...this.progress(), counts: this.#counts, latencies: this.#latencies, cpuSeconds };
+  }
+}

@@ -1,0 +1,107 @@
+import pg from 'pg';
+import { treeSeconds } from './cpu.js';
+
+// Durability as delivered; memory and WAL sized so that a run is not cut by a checkpoint.
+const SETTINGS = {
+  fsync: 'on',
+  synchronous_commit: 'on',
+  full_page_writes: 'on',
+  shared_buffers: '1GB',
+  max_wal_size: '8GB',
+  checkpoint_timeout: '30min',
+  max_connections: '200',
+};
+const SHOWN = [...Object.keys(SETTINGS), 'wal_level', 'autovacuum', 'jit', 'wal_sync_method'];
+
+/** The PostgreSQL under test: its own durable one, or the one of `url`. */
+export class PostgresServer {
+  static async start(url) {
+    if (url) return new PostgresServer(url, null);
+    const { startEmbeddedPostgres } = await import('../../dist/embedded/index.js');
+    const server = await startEmbeddedPostgres({ durable: true, settings: SETTINGS });
+    return new PostgresServer(server.url, server);
+  }
+
+  #server;
+
+  constructor(url, server) {
+    this.url = url;
+    this.#server = server;
+  }
+
+  async describe() {
+    return this.#withClient(this.url, async (client) => {
+      const { rows: version } = await client.query('show server_version');
+      const { rows } = await client.query(
+        'select name, current_setting(name) as value from pg_settings where name = any ($1)',
+        [SHOWN],
+      );
+      const settings = Object.fromEntries(rows.map((row) => [row.name, row.value]));
+      return { version: version[0].server_version, settings };
+    });
+  }
+
+  /** A fresh database; `drop` removes it with whoever is still connected. */
+  async createDatabase(name) {
+    await this.#withClient(this.url, (client) => client.query(`create database "${name}"`));
+    const url = new URL(this.url);
+    url.pathname = `/${name}`;
+    const drop = () =>
+      this.#withClient(this.url, (client) => client.query(`drop database "${name}" with (force)`));
+    return { url: url.href, drop };
+  }
+
+  async connect(url) {
+    const client = new pg.Client(url);
+    await client.connect();
+    return client;
+  }
+
+  async query(url, text, values) {
+    return this.#withClient(url, async (client) => (await client.query(text, values)).rows);
+  }
+
+  /** Settles what a bulk load left: the same start for everybody. */
+  async settle(url) {
+    await this.query(url, 'vacuum (analyze)');
+    await this.query(url, 'checkpoint');
+  }
+
+  /** A session that holds a snapshot until `release`. */
+  async holdSnapshot(url) {
+    const client = await this.connect(url);
+    await client.query('begin isolation level repeatable read');
+    await client.query('select count(*) from pg_class');
+    return { release: () => client.end() };
+  }
+
+  /** What the server has done so far: subtract two readings. */
+  async meter(url) {
+    const [row] = await this.query(
+      url,
+      `select pg_current_wal_insert_lsn() - '0/0' as wal_bytes,
+         (select sum(fsyncs) from pg_stat_io) as fsyncs,
+         (select sum(n_tup_upd) from pg_stat_user_tables) as updated,
+         (select sum(n_tup_hot_upd) from pg_stat_user_tables) as hot`,
+    );
+    const numbers = Object.fromEntries(Object.entries(row).map(([key, v]) => [key, Number(v)]));
+    return { ...numbers, cpuSeconds: this.#server ? treeSeconds(this.#server.pid) : Number.NaN };
+  }
+
+  get pid() {
+    return this.#server?.pid;
+  }
+
+  async stop() {
+    await this.#server?.stop();
+  }
+
+  async #withClient(url, run) {
+    const client = await this.connect(url);
+    try {
+      return await run(client);
+    } finally {
+      await client.end();
+    }
+  }
+}

@@ -1,0 +1,123 @@
+import pg from 'pg';
+import { epochMs, monotonicMs, sleep } from './clock.js';
+
+const PAYLOAD_BYTES = 200;
+
+/** A job of about 200 bytes: its number, and the time its latency counts from. */
+function payload(n, at = 0) {
+  const bare = { n, at, pad: '' };
+  bare.pad = 'x'.repeat(Math.max(0, PAYLOAD_BYTES - JSON.stringify(bare).length));
+  return bare;
+}
+
+function* payloads(from, count) {
+  for (let n = from; n < from + count; n++) yield payload(n);
+}
+
+/** The ways to produce. Each numbers its jobs from `from` and tells how long it took. */
+export class Producer {
+  #contender;
+  #url;
+
+  constructor(contender, url) {
+    this.#contender = contender;
+    this.#url = url;
+  }
+
+  async many({ from = 0, count }) {
+    const start = monotonicMs();
+    await this.#contender.enqueueMany(payloads(from, count));
+    return { elapsedMs: monotonicMs() - start };
+  }
+
+  /** Like `many`, watching this process's memory on the way. */
+  async stream({ count }) {
+    const samples = [];
+    let made = 0;
+    function* watched() {
+      for (const item of payloads(0, count)) {
+        if (made++ % Math.ceil(count / 50) === 0) samples.push(process.memoryUsage.rss());
+        yield item;
+      }
+    }
+    const start = monotonicMs();
+    await this.#contender.enqueueMany(watched());
+    return { elapsedMs: monotonicMs() - start, samples };
+  }
+
+  /** `callers` loops, each enqueues one job after the other. */
+  async callers({ from = 0, count, callers }) {
+    let next = from;
+    const loop = async () => {
+      while (next < from + count) await this.#contender.enqueueOne(payload(next++));
+    };
+    const start = monotonicMs();
+    await Promise.all(Array.from({ length: callers }, loop));
+    return { elapsedMs: monotonicMs() - start };
+  }
+
+  /** One caller: BEGIN, enqueue, COMMIT. */
+  async transactions({ from = 0, count }) {
+    const client = new pg.Client(this.#url);
+    await client.connect();
+    const start = monotonicMs();
+    for (let n = from; n < from + count; n++) {
+      await client.query('begin');
+      await this.#contender.enqueueInTransaction(client, payload(n));
+      await client.query('commit');
+    }
+    const elapsedMs = monotonicMs() - start;
+    await client.end();
+    return { elapsedMs };
+  }
+
+  /** One job at a time with a pause of 10 to 30 ms between: what an idle worker sees. */
+  async gaps({ from = 0, count }) {
+    const start = monotonicMs();
+    for (let n = from; n < from + count; n++) {
+      await this.#contender.enqueueOne(payload(n, monotonicMs()), { ring: true });
+      await sleep(10 + 20 * Math.random());
+    }
+    return { elapsedMs: monotonicMs() - start };
+  }
+
+  /**
+   * Open loop: job k is due at start + k / rate whatever became of those before it, and its latency
+   * counts from then (no coordinated omission). Late ticks send all that is due. A contender that
+   * falls three seconds behind has not held the rate: nothing more is sent.
+   */
+  async openLoop({ from = 0, rate, seconds }) {
+    const pending = new Set();
+    const send = (n, at) => {
+      const one = this.#contender
+        .enqueueOne(payload(n, at), { ring: true })
+        .then(() => pending.delete(one));
+      pending.add(one);
+    };
+    const start = monotonicMs();
+    let sent = 0;
+    while (sent < rate * seconds && pending.size < 3 * rate) {
+      const due = Math.floor(((monotonicMs() - start) / 1000) * rate) + 1;
+      for (; sent < Math.min(due, rate * seconds); sent++) {
+        send(from + sent, start + (sent * 1000) / rate);
+      }
+      await sleep(1);
+    }
+    await Promise.all(pending);
+    return { elapsedMs: monotonicMs() - start, sent, isHeld: sent === rate * seconds };
+  }
+
+  /** Jobs due at random times between `minMs` and `maxMs` from now. */
+  async delayed({ from = 0, count, minMs, maxMs, callers = 16 }) {
+    const start = epochMs();
+    let next = from;
+    const loop = async () => {
+      while (next < from + count) {
+        const at = Math.round(start + minMs + (maxMs - minMs) * Math.random());
+        await this.#contender.enqueueOne(payload(next++, at), { runAt: new Date(at) });
+      }
+    };
+    await Promise.all(Array.from({ length: callers }, loop));
+    return { elapsedMs: epochMs() - start };
+  }
+}

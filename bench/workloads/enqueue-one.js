@@ -1,0 +1,12 @@
+import { measureProducing } from '../harness/producing.js';
+
+export default {
+  name: 'enqueue-one',
+  title: 'one caller, one job after the other, each durable before the next',
+  columns: [
+    { key: 'jobsPerSecond', label: 'jobs/s' },
+    { key: 'meanMs', label: 'mean ms', digits: 2 },
+  ],
+  run: (context) =>
+    measureProducing(context, { how: 'callers', callers: 1 }, { quick: 1500, full: 8000 }),
+};

@@ -1,0 +1,19 @@
+import { measureProducing } from '../harness/producing.js';
+
+export default {
+  name: 'enqueue-transaction',
+  title: 'one transactional caller: BEGIN, enqueue, COMMIT (raw: a bare INSERT)',
+  takes: (_name, { store }) => store === 'postgres',
+  columns: [
+    { key: 'jobsPerSecond', label: 'transactions/s' },
+    { key: 'meanMs', label: 'mean ms', digits: 2 },
+  ],
+  goals: [
+    {
+      text: 'time of a transaction, times a bare INSERT + COMMIT',
+      measure: (m) => m('howdah', 'meanMs') / m('raw', 'meanMs'),
+      most: 1.3,
+    },
+  ],
+  run: (context) => measureProducing(context, { how: 'transactions' }, { quick: 1000, full: 5000 }),
+};
