@@ -1,4 +1,25 @@
+export { Client, createClient } from './client/client.js';
+export type {
+  DeadLetter,
+  DeadLetterFilter,
+  DeadLetterListOptions,
+  DiscardOptions,
+  RedriveOptions,
+} from './client/dead-letters.js';
+export type {
+  EnqueuedBatch,
+  EnqueueManyArrayResult,
+  EnqueueManyOptions,
+  EnqueueManyResult,
+  Rejection,
+} from './client/enqueue-many.js';
+export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
+export type { ClientOptions, EnqueueOptions, GatherOptions } from './client/options.js';
+export type { QueueStats } from './client/queues.js';
+export type { Enqueued } from './client/report-jobs.js';
 export type { Duration } from './core/duration.js';
+export type { JobOptions } from './core/enqueue-options.js';
+export type { ErrorSnapshot } from './core/error-snapshot.js';
 export {
   ERROR_CODES,
   type ErrorCodeEntry,
@@ -6,8 +27,38 @@ export {
   type HowdahErrorCode,
   type HowdahErrorOptions,
 } from './core/errors.js';
+export type {
+  JobRef,
+  WorkerEvent,
+  WorkerEventListener,
+  WorkerEvents,
+  WorkerEventType,
+} from './core/events.js';
+export type { Job, JobError, JobState } from './core/job.js';
+export type { Json, Jsonified } from './core/json.js';
+export {
+  cancelJob,
+  deadLetter,
+  type Outcome,
+  PermanentError,
+  release,
+  retry,
+  snooze,
+} from './core/outcome.js';
+export { type AnyQueue, type Queue, type QueueOptions, queue, toPolicy } from './core/queue.js';
+export type { BackoffPolicy, QueuePolicy } from './core/queue-policy.js';
+export type {
+  SchemaInput,
+  SchemaOutput,
+  StandardSchema,
+  StandardSchemaIssue,
+  StandardSchemaResult,
+} from './core/standard-schema.js';
+export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
+export type { DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
+export type { KyselyHandle, PgClientHandle, TxFunction, TxHandle } from './db/handles/tx-handle.js';
 export {
   type MigrateOptions,
   type MigrateResult,
@@ -18,3 +69,29 @@ export {
 } from './db/migrate.js';
 export type { DatabaseOptions } from './db/options.js';
 export type { PoolClientLike, PoolLike } from './db/pool-like.js';
+export { type Config, defineConfig, workerOptionsOf } from './runtime/config.js';
+export { createWorker } from './runtime/create-worker.js';
+export {
+  type JsonLoggerOptions,
+  jsonLogger,
+  type LogFields,
+  type Logger,
+  type LogLevel,
+  silentLogger,
+} from './telemetry/logger.js';
+export {
+  type BatchEntry,
+  type BatchHandler,
+  type BatchOptions,
+  type BatchReturn,
+  type Binding,
+  type Handler,
+  type HandlerReturn,
+  type WorkOptions,
+  work,
+} from './worker/binding.js';
+export type { JobContext } from './worker/job-context.js';
+export type { WorkerOptions } from './worker/options.js';
+export type { StopOptions, StopReport } from './worker/stop-report.js';
+export type { Counts } from './worker/tally.js';
+export type { RunOnceOptions, RunOnceReport, Worker } from './worker/worker.js';

@@ -3,23 +3,28 @@ import { encodePayload } from './payload.js';
 import { type AnyQueue, nameOf } from './queue.js';
 
 /**
- * One job as the SQL function takes it, encoded once: statements are made by joining such texts.
+ * Encodes jobs of one queue with the same options, each once and for all: statements are made by
+ * joining such texts. The encoder returns a promise only where the schema is asynchronous.
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
- * @returns a promise only where the schema of the queue is asynchronous
- * @throws HowdahError what {@link encodePayload} and {@link encodeJobOptions} throw
+ * @throws HowdahError what {@link encodeJobOptions} throws; the encoder what {@link encodePayload}
+ *   throws
  */
-export function encodeJob(
+export function jobEncoder(
   target: AnyQueue | string,
-  payload: unknown,
   options: JobOptions | undefined,
   now: number,
-): string | Promise<string> {
+): (payload: unknown) => string | Promise<string> {
   // the rule for names leaves nothing to escape
   const head = `{"queue":"${nameOf(target)}","payload":`;
   const tail = `${encodeJobOptions(options, typeof target === 'string' ? 0 : target.priority, now)}}`;
-  const text = encodePayload(target, payload);
-  return typeof text === 'string' ? head + text + tail : text.then((late) => head + late + tail);
+  return (payload) => {
+    const text = encodePayload(target, payload);
+    return typeof text === 'string' ? head + text + tail : text.then((late) => head + late + tail);
+  };
 }
+
+/** The most text of jobs joined in one statement, about 1 MiB; a larger job goes alone. */
+export const STATEMENT_CHARS_MAX = 1_048_576;
 
 /** The parameter of an enqueue statement: a JSON array of encoded jobs. */
 export function joinJobs(jobs: readonly string[]): string {

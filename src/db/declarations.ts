@@ -5,24 +5,27 @@ import type { Database } from './database.js';
 
 /**
  * Declares queues in the database, each once per process: creates them or applies the policy keys
- * that their declaration names. The first declaration also checks the version of the schema.
+ * that their declaration names. Before the first, the version of the schema is checked.
  */
 export class Declarations {
   readonly #database: Database;
   readonly #calls;
   readonly #declared = new WeakSet<AnyQueue>();
   readonly #underWay = new Map<AnyQueue, Promise<void>>();
-  #isVersionChecked = false;
-  #versionCheck: Promise<void> | undefined;
+  readonly #first: readonly AnyQueue[];
+  #isOpened = false;
+  #opening: Promise<void> | undefined;
 
-  constructor(database: Database) {
+  /** @param first queues to declare before any other, at the first call of `ensure` */
+  constructor(database: Database, first: readonly AnyQueue[] = []) {
     this.#database = database;
+    this.#first = first;
     this.#calls = queueCalls(database);
   }
 
-  /** Whether the queue needs nothing more; without one, whether the schema has been checked. */
+  /** Whether the queue needs nothing more; without one, whether the first call is over. */
   has(definition?: AnyQueue): boolean {
-    return definition ? this.#declared.has(definition) : this.#isVersionChecked;
+    return definition ? this.#declared.has(definition) : this.#isOpened;
   }
 
   /**
@@ -31,13 +34,8 @@ export class Declarations {
    * @throws HowdahError HOWDAH_SCHEMA_MISSING, HOWDAH_SCHEMA_OLDER, HOWDAH_SCHEMA_NEWER, ...
    */
   async ensure(definition?: AnyQueue): Promise<void> {
-    await this.#checkVersion();
-    if (!definition || this.#declared.has(definition)) return;
-    const underWay = this.#underWay.get(definition);
-    if (underWay) return underWay;
-    const declaring = this.#declare(definition).finally(() => this.#underWay.delete(definition));
-    this.#underWay.set(definition, declaring);
-    return declaring;
+    if (!this.#isOpened) await this.#open();
+    if (definition) await this.#ensureOpened(definition);
   }
 
   /**
@@ -54,8 +52,17 @@ export class Declarations {
     await run(this.#calls.createText, JSON.stringify(ask));
   }
 
+  #ensureOpened(definition: AnyQueue): Promise<void> {
+    if (this.#declared.has(definition)) return Promise.resolve();
+    const underWay = this.#underWay.get(definition);
+    if (underWay) return underWay;
+    const declaring = this.#declare(definition).finally(() => this.#underWay.delete(definition));
+    this.#underWay.set(definition, declaring);
+    return declaring;
+  }
+
   async #declare(definition: AnyQueue): Promise<void> {
-    if (definition.deadLetterQueue) await this.ensure(definition.deadLetterQueue);
+    if (definition.deadLetterQueue) await this.#ensureOpened(definition.deadLetterQueue);
     try {
       await this.#calls.create(this.#database, definition.name, toPolicy(definition));
     } catch (error) {
@@ -66,12 +73,16 @@ export class Declarations {
     this.#declared.add(definition);
   }
 
-  async #checkVersion(): Promise<void> {
-    if (this.#isVersionChecked) return;
-    this.#versionCheck ??= this.#database.assertVersion().finally(() => {
-      this.#versionCheck = undefined;
+  #open(): Promise<void> {
+    this.#opening ??= this.#checkAndDeclareFirst().finally(() => {
+      this.#opening = undefined;
     });
-    await this.#versionCheck;
-    this.#isVersionChecked = true;
+    return this.#opening;
+  }
+
+  async #checkAndDeclareFirst(): Promise<void> {
+    await this.#database.assertVersion();
+    for (const definition of this.#first) await this.#ensureOpened(definition);
+    this.#isOpened = true;
   }
 }

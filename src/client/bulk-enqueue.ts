@@ -1,0 +1,237 @@
+import type { Settled } from '../core/batcher.js';
+import { HowdahError } from '../core/errors.js';
+import { joinJobs, STATEMENT_CHARS_MAX } from '../core/job-text.js';
+import type { EnqueueReport } from '../db/calls/enqueue.js';
+import type {
+  EnqueuedBatch,
+  EnqueueManyArrayResult,
+  EnqueueManyOptions,
+  Rejection,
+} from './enqueue-many.js';
+import { type Enqueued, reportJobs } from './report-jobs.js';
+import { isFaultOfData } from './send.js';
+
+const REJECTIONS_MAX = 1000;
+
+/** What a bulk enqueue works with. */
+export interface BulkContext {
+  readonly onError: 'throw' | 'report';
+  readonly batchSize: number;
+  readonly onBatch: EnqueueManyOptions['onBatch'];
+  /** Encodes a payload as a job; throws or rejects when it is bad. */
+  readonly encode: (payload: unknown) => string | Promise<string>;
+  /** Enqueues all jobs or none. */
+  readonly all: (jobs: string) => Promise<EnqueueReport>;
+  /** Enqueues the good ones and reports the others. */
+  readonly report: (jobs: string) => Promise<EnqueueReport>;
+  /** A failed statement spoils the ones before: the caller's transaction is aborted. */
+  readonly isInTransaction: boolean;
+}
+
+interface Chunk {
+  readonly jobs: readonly string[];
+  /** Position of each job's payload in the input. */
+  readonly indexes: readonly number[];
+}
+
+/**
+ * One `enqueueMany`: reads the input, encodes it into chunks and enqueues chunk by chunk, in order. The
+ * next chunk is encoded while one is under way; no more than these two are in memory.
+ */
+export class BulkEnqueue {
+  readonly #context: BulkContext;
+  readonly #ids: (string | null)[] | undefined;
+  #jobs: string[] = [];
+  #indexes: number[] = [];
+  #chars = 0;
+  #read = 0;
+  #accepted = 0;
+  #rejected = 0;
+  readonly #rejections: Rejection[] = [];
+  #underWay: Promise<void> = Promise.resolve();
+  /** An error of our own ends the input, not one of the input itself. */
+  #isStopped = false;
+
+  /** @param length how many payloads there are, where ids are to be returned */
+  constructor(context: BulkContext, length?: number) {
+    this.#context = context;
+    if (length !== undefined) this.#ids = new Array<string | null>(length).fill(null);
+  }
+
+  /** When the input itself throws, what it gave before is enqueued first. */
+  async run(payloads: Iterable<unknown> | AsyncIterable<unknown>): Promise<EnqueueManyArrayResult> {
+    try {
+      await this.#readAll(payloads);
+    } catch (error) {
+      if (!this.#isStopped) await this.#drain();
+      throw error;
+    }
+    await this.#drain();
+    return {
+      accepted: this.#accepted,
+      rejected: this.#rejected,
+      rejections: this.#rejections,
+      ids: this.#ids ?? [],
+    };
+  }
+
+  async #readAll(payloads: Iterable<unknown> | AsyncIterable<unknown>): Promise<void> {
+    if (Symbol.asyncIterator in payloads) {
+      for await (const payload of payloads) {
+        const busy = this.#push(payload);
+        if (busy) await busy;
+      }
+      return;
+    }
+    for (const payload of payloads) {
+      const busy = this.#push(payload);
+      if (busy) await busy;
+    }
+  }
+
+  /** A promise where the input must be read no further for now. */
+  #push(payload: unknown): Promise<void> | undefined {
+    const index = this.#read++;
+    try {
+      const job = this.#context.encode(payload);
+      if (typeof job === 'string') return this.#append(index, job);
+      return job.then(
+        (late) => this.#append(index, late),
+        (error) => this.#reject(index, error),
+      );
+    } catch (error) {
+      return this.#reject(index, error);
+    }
+  }
+
+  #append(index: number, job: string): Promise<void> | undefined {
+    let busy: Promise<void> | undefined;
+    if (this.#chars + job.length > STATEMENT_CHARS_MAX) busy = this.#flush();
+    this.#jobs.push(job);
+    this.#indexes.push(index);
+    this.#chars += job.length;
+    return this.#jobs.length >= this.#context.batchSize ? this.#flush() : busy;
+  }
+
+  /** Hands the chunk over; resolves when the one before it is done. */
+  #flush(): Promise<void> {
+    const before = this.#underWay;
+    if (this.#jobs.length === 0) return before;
+    const chunk = { jobs: this.#jobs, indexes: this.#indexes };
+    this.#jobs = [];
+    this.#indexes = [];
+    this.#chars = 0;
+    this.#underWay = before.then(() => this.#send(chunk));
+    this.#underWay.catch(() => undefined); // whoever flushes next, or drains, sees it
+    return before;
+  }
+
+  async #drain(): Promise<void> {
+    await this.#flush();
+    await this.#underWay;
+  }
+
+  async #send(chunk: Chunk): Promise<void> {
+    try {
+      if (this.#context.onError === 'throw') await this.#sendAll(chunk);
+      else await this.#sendReport(chunk);
+    } catch (error) {
+      this.#isStopped = true;
+      throw error;
+    }
+  }
+
+  /** Everything before the first bad job, nothing after it. */
+  async #sendAll(chunk: Chunk): Promise<void> {
+    const { length } = chunk.jobs;
+    let ids: readonly string[];
+    try {
+      ({ ids } = await this.#context.all(joinJobs(chunk.jobs)));
+    } catch (error) {
+      const isOver = length === 1 || this.#context.isInTransaction || !isFaultOfData(error);
+      if (isOver) throw this.#account(error, chunk);
+      const middle = length >> 1;
+      await this.#sendAll(cut(chunk, 0, middle));
+      await this.#sendAll(cut(chunk, middle, length));
+      return;
+    }
+    await this.#accept(chunk.indexes, ids);
+  }
+
+  async #sendReport(chunk: Chunk): Promise<void> {
+    const { report, isInTransaction } = this.#context;
+    let settled: readonly Settled<Enqueued>[];
+    try {
+      settled = await reportJobs(chunk.jobs, report, !isInTransaction);
+    } catch (error) {
+      throw this.#account(error, chunk);
+    }
+    const ids: string[] = [];
+    const accepted: number[] = [];
+    settled.forEach((each, i) => {
+      const index = chunk.indexes[i] as number;
+      if ('error' in each) this.#note(index, each.error);
+      else {
+        ids.push(each.value.id);
+        accepted.push(index);
+      }
+    });
+    await this.#accept(accepted, ids);
+  }
+
+  async #accept(indexes: readonly number[], ids: readonly string[]): Promise<void> {
+    this.#accepted += indexes.length;
+    const all = this.#ids;
+    if (all) for (const [i, index] of indexes.entries()) all[index] = ids[i] as string;
+    const { onBatch } = this.#context;
+    if (!onBatch) return;
+    const jobs = indexes.map((index, i) => ({ index, id: ids[i] as string }));
+    const batch: EnqueuedBatch = { jobs, accepted: this.#accepted, rejected: this.#rejected };
+    await onBatch(batch);
+  }
+
+  #reject(index: number, error: unknown): Promise<void> | undefined {
+    if (this.#context.onError === 'throw') return this.#stop(index, error);
+    this.#note(index, error);
+    return undefined;
+  }
+
+  #note(index: number, error: unknown): void {
+    this.#rejected++;
+    if (this.#rejections.length < REJECTIONS_MAX) {
+      this.#rejections.push({ index, error: error as HowdahError });
+    }
+  }
+
+  /** A payload that cannot even be encoded: enqueues what came before it, then throws. */
+  async #stop(index: number, error: unknown): Promise<never> {
+    await this.#drain();
+    this.#isStopped = true;
+    throw this.#account(error, { jobs: [''], indexes: [index] });
+  }
+
+  /** The error with what can be said of the jobs before it. */
+  #account(error: unknown, { indexes, jobs }: Chunk): unknown {
+    if (!(error instanceof HowdahError)) return error;
+    const index = indexes[0] as number;
+    const accepted = this.#accepted;
+    const isUnknown = error.code === 'HOWDAH_COMMIT_UNKNOWN';
+    const fate = this.#context.isInTransaction
+      ? 'the transaction decides about those before it'
+      : `${accepted} were enqueued before it`;
+    return new HowdahError(error.code, `${error.message} (payload ${index}; ${fate})`, {
+      cause: error,
+      details: {
+        ...error.details,
+        index,
+        accepted,
+        rejected: this.#rejected,
+        ...(isUnknown ? { unknown: jobs.length } : {}),
+      },
+    });
+  }
+}
+
+function cut({ jobs, indexes }: Chunk, start: number, end: number): Chunk {
+  return { jobs: jobs.slice(start, end), indexes: indexes.slice(start, end) };
+}

@@ -1,0 +1,62 @@
+import type { AnyQueue } from '../core/queue.js';
+import { type EnqueueCalls, type EnqueueReport, readReport } from '../db/calls/enqueue.js';
+import type { Declarations } from '../db/declarations.js';
+import { transactionRunner } from '../db/handles/transaction-handle.js';
+import type { TransactionRunner, TxHandle } from '../db/handles/tx-handle.js';
+import type { PoolLike } from '../db/pool-like.js';
+
+/** What a {@link CallerTransaction} is made with, the same for all of a client. */
+export interface CallerTransactionContext {
+  readonly schema: string;
+  readonly calls: EnqueueCalls;
+  readonly declarations: Declarations;
+  /** The application's pool, where the client was given one. */
+  readonly pool: PoolLike | undefined;
+}
+
+/** Enqueues in a transaction of the caller. It never commits or rolls back. */
+export class CallerTransaction {
+  readonly #run: TransactionRunner;
+  readonly #context: CallerTransactionContext;
+
+  /** @throws HowdahError HOWDAH_TRANSACTION_INVALID */
+  constructor(handle: TxHandle, context: CallerTransactionContext) {
+    this.#run = transactionRunner(handle, context.schema);
+    this.#context = context;
+  }
+
+  /** Good jobs are enqueued, bad ones reported; the transaction stays usable either way. */
+  async report(jobs: string): Promise<EnqueueReport> {
+    return readReport(await this.#run(this.#context.calls.reportText, jobs));
+  }
+
+  /** All or none; the error of a bad job aborts the transaction. */
+  async all(jobs: string): Promise<EnqueueReport> {
+    return readReport(await this.#run(this.#context.calls.allText, jobs));
+  }
+
+  /**
+   * Declares the queue on a connection of the client's, so that a rollback does not undo it.
+   * Where the client shares the application's pool and every connection of it is taken, perhaps by
+   * transactions that wait for this very declaration, it is declared in the transaction instead.
+   */
+  async declare(target: AnyQueue | string): Promise<void> {
+    const definition = typeof target === 'string' ? undefined : target;
+    const { declarations, pool } = this.#context;
+    if (declarations.has(definition)) return;
+    if (!isExhausted(pool)) return declarations.ensure(definition);
+    if (definition) await declarations.declareBy(this.#run, definition);
+  }
+}
+
+/** Whether a pg.Pool would have to wait for a connection. Other pools do not tell. */
+function isExhausted(pool: PoolLike | undefined): boolean {
+  if (!pool) return false;
+  const { totalCount, idleCount, options } = pool as {
+    totalCount?: number;
+    idleCount?: number;
+    options?: { max?: number };
+  };
+  if (totalCount === undefined || idleCount === undefined) return false;
+  return idleCount === 0 && totalCount >= (options?.max ?? 10);
+}

@@ -1,0 +1,225 @@
+import { systemClock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import type { AnyQueue, Queue } from '../core/queue.js';
+import type { QueuePolicy } from '../core/queue-policy.js';
+import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
+import type { DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
+import { enqueueCalls } from '../db/calls/enqueue.js';
+import { Database } from '../db/database.js';
+import { Declarations } from '../db/declarations.js';
+import {
+  type DeadLetter,
+  type DeadLetterFilter,
+  type DeadLetterListOptions,
+  DeadLetters,
+  type DiscardOptions,
+  type RedriveOptions,
+} from './dead-letters.js';
+import type {
+  EnqueueManyArrayResult,
+  EnqueueManyOptions,
+  EnqueueManyResult,
+} from './enqueue-many.js';
+import { Enqueuer } from './enqueuer.js';
+import { Gatherer } from './gatherer.js';
+import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
+import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { type QueueStats, Queues } from './queues.js';
+import type { Enqueued } from './report-jobs.js';
+import { send } from './send.js';
+
+/** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
+export function createClient(options: ClientOptions = {}): Client {
+  return new Client(options);
+}
+
+/**
+ * The producer's and the operator's side of Howdah. It keeps no timers and does not keep the process
+ * alive, so that it can live in a serverless function.
+ *
+ * Every method may reject with HOWDAH_CLIENT_CLOSED, HOWDAH_DATABASE_UNAVAILABLE,
+ * HOWDAH_DATABASE_READ_ONLY, HOWDAH_TIMEOUT, HOWDAH_PERMISSION_DENIED and HOWDAH_SCHEMA_MISSING.
+ */
+export class Client {
+  readonly #database: Database;
+  readonly #enqueuer: Enqueuer;
+  readonly #queues: Queues;
+  readonly #jobs: Jobs;
+  readonly #deadLetters: DeadLetters;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: ClientOptions = {}) {
+    const database = new Database(options);
+    const calls = enqueueCalls(database);
+    const clock = systemClock;
+    const report = (jobs: string) => send(() => calls.report(database, jobs), clock);
+    const all = (jobs: string) => send(() => calls.all(database, jobs), clock);
+    this.#database = database;
+    this.#enqueuer = new Enqueuer({
+      schema: database.schema,
+      calls,
+      declarations: new Declarations(database, options.queues),
+      pool: options.pool,
+      clock,
+      gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
+      report,
+      all,
+    });
+    this.#queues = new Queues(database);
+    this.#jobs = new Jobs(database);
+    this.#deadLetters = new DeadLetters(database);
+  }
+
+  /**
+   * Enqueues one job. Without `tx` it is committed when the promise resolves; concurrent calls share
+   * statements, and one that is refused fails alone. With `tx` it is part of the caller's
+   * transaction.
+   *
+   * A declared queue is created or altered in the database at its first use in this process; a queue
+   * given by name must exist.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_PAYLOAD_INVALID, HOWDAH_PAYLOAD_TOO_LARGE, the
+   *   code of a bad option, HOWDAH_TRANSACTION_INVALID, HOWDAH_BUFFER_FULL (too many calls wait),
+   *   HOWDAH_COMMIT_UNKNOWN (the connection was lost before the answer)
+   */
+  enqueue<In>(
+    queue: Queue<string, In, unknown>,
+    payload: NoInfer<In>,
+    options?: EnqueueOptions,
+  ): Promise<Enqueued>;
+  enqueue(queue: string, payload: unknown, options?: EnqueueOptions): Promise<Enqueued>;
+  enqueue(
+    target: AnyQueue | string,
+    payload: unknown,
+    options?: EnqueueOptions,
+  ): Promise<Enqueued> {
+    if (this.#closing) return Promise.reject(closed());
+    return this.#enqueuer.enqueue(target, payload, options);
+  }
+
+  /**
+   * Enqueues as many jobs as the input has, in its order, reading no faster than the database
+   * writes: memory stays the same however long the input is. Without `tx` each statement (1000 jobs
+   * or about 1 MiB) commits by itself.
+   * @throws HowdahError as `enqueue`; `details` say where it stopped and how many were enqueued
+   */
+  enqueueMany<In>(
+    queue: Queue<string, In, unknown>,
+    payloads: readonly NoInfer<In>[],
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyArrayResult>;
+  enqueueMany<In>(
+    queue: Queue<string, In, unknown>,
+    payloads: Iterable<NoInfer<In>> | AsyncIterable<NoInfer<In>>,
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyResult>;
+  enqueueMany(
+    queue: string,
+    payloads: readonly unknown[],
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyArrayResult>;
+  enqueueMany(
+    queue: string,
+    payloads: Iterable<unknown> | AsyncIterable<unknown>,
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyResult>;
+  async enqueueMany(
+    target: AnyQueue | string,
+    payloads: Iterable<unknown> | AsyncIterable<unknown>,
+    options: EnqueueManyOptions = {},
+  ): Promise<EnqueueManyResult> {
+    if (this.#closing) throw closed();
+    return this.#enqueuer.enqueueMany(target, payloads, options);
+  }
+
+  /**
+   * Creates a queue, or applies the policy keys that are given to the one that is there.
+   * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_UNKNOWN (its
+   *   dead-letter queue)
+   */
+  createQueue(queue: AnyQueue | string, policy?: QueuePolicy): Promise<void> {
+    return this.#queues.create(queue, policy);
+  }
+
+  /** Applies the policy keys that are given. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, ... */
+  alterQueue(queue: AnyQueue | string, policy: QueuePolicy): Promise<void> {
+    return this.#queues.alter(queue, policy);
+  }
+
+  /**
+   * Deletes a queue without jobs; with `force` also its waiting jobs, which are recorded as discarded.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY
+   */
+  deleteQueue(queue: AnyQueue | string, options: { readonly force?: boolean } = {}): Promise<void> {
+    return this.#queues.delete(queue, options.force ?? false);
+  }
+
+  /** Workers claim no more from it; what runs goes on. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  pauseQueue(queue: AnyQueue | string, reason?: string): Promise<void> {
+    return this.#queues.pause(queue, reason);
+  }
+
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  resumeQueue(queue: AnyQueue | string): Promise<void> {
+    return this.#queues.resume(queue);
+  }
+
+  /** How all queues stand, or the one that is named (none where it does not exist). */
+  queueStats(queue?: AnyQueue | string): Promise<readonly QueueStats[]> {
+    return this.#queues.stats(queue);
+  }
+
+  /** Everything about a job, finished or not; undefined where it is not, or no longer, there. */
+  job(id: string): Promise<JobDetails | undefined> {
+    return this.#jobs.get(id);
+  }
+
+  /** Jobs, newest first, at most `limit`; give the last id as `after` for the next page. */
+  jobs(filter: JobFilter = {}): Promise<readonly JobSummary[]> {
+    return this.#jobs.list(filter);
+  }
+
+  /** Cancels waiting jobs, and asks the workers of running ones to stop. At most 10,000 at a time. */
+  cancel(
+    ids: string | readonly string[],
+    reason?: string,
+  ): Promise<readonly ControlRow<CancelOutcome>[]> {
+    return this.#jobs.cancel(ids, reason);
+  }
+
+  /** Makes scheduled jobs ready and sends dead ones back to their queue. At most 10,000 at a time. */
+  runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
+    return this.#jobs.runNow(ids);
+  }
+
+  /** Dead jobs with their errors, newest first, at most `limit`. */
+  deadLetters(options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
+    return this.#deadLetters.list(options);
+  }
+
+  /**
+   * Sends dead jobs back to the queue they came from, with fresh attempts; their errors stay.
+   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
+   */
+  redrive(filter: DeadLetterFilter, options?: RedriveOptions): Promise<readonly RedrivenRow[]> {
+    return this.#deadLetters.redrive(filter, options);
+  }
+
+  /** Deletes dead jobs; the history keeps them as discarded. @throws HowdahError as `redrive` */
+  discard(filter: DeadLetterFilter, options?: DiscardOptions): Promise<readonly DiscardedRow[]> {
+    return this.#deadLetters.discard(filter, options);
+  }
+
+  /** Waits for the enqueues under way, then disconnects; a pool that was given stays. */
+  close(): Promise<void> {
+    this.#closing ??= this.#enqueuer.idle().then(() => this.#database.close());
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+function closed(): HowdahError {
+  return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
+}

@@ -1,0 +1,149 @@
+import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import { jobEncoder, joinJobs } from '../core/job-text.js';
+import type { AnyQueue } from '../core/queue.js';
+import type { TxHandle } from '../db/handles/tx-handle.js';
+import { type BulkContext, BulkEnqueue } from './bulk-enqueue.js';
+import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
+import type { EnqueueManyArrayResult, EnqueueManyOptions } from './enqueue-many.js';
+import type { Gatherer } from './gatherer.js';
+import { type EnqueueOptions, integer } from './options.js';
+import type { Enqueued, SendJobs } from './report-jobs.js';
+
+/** What an {@link Enqueuer} is made with. */
+export interface EnqueuerContext extends CallerTransactionContext {
+  readonly clock: Clock;
+  readonly gatherer: Gatherer;
+  /** Outside a transaction: good jobs are enqueued, others reported. */
+  readonly report: SendJobs;
+  /** Outside a transaction: all jobs or none. */
+  readonly all: SendJobs;
+}
+
+/** Enqueues: one job or many, by themselves or in a transaction of the caller. */
+export class Enqueuer {
+  readonly #context: EnqueuerContext;
+  /** Calls that are not with the gatherer (yet). */
+  readonly #underWay = new Set<Promise<unknown>>();
+
+  constructor(context: EnqueuerContext) {
+    this.#context = context;
+  }
+
+  /** Everything wrong with the arguments rejects before a round trip. */
+  enqueue(
+    target: AnyQueue | string,
+    payload: unknown,
+    options: EnqueueOptions | undefined,
+  ): Promise<Enqueued> {
+    const { clock, declarations, gatherer } = this.#context;
+    try {
+      const job = jobEncoder(target, options, clock.now())(payload);
+      if (options?.tx !== undefined) return this.#track(this.#enqueueIn(options.tx, target, job));
+      const definition = definitionOf(target);
+      // the common path: no promise but the caller's own
+      if (typeof job === 'string' && declarations.has(definition)) return gatherer.add(job);
+      return this.#track(this.#enqueueLater(definition, job));
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
+  enqueueMany(
+    target: AnyQueue | string,
+    payloads: Iterable<unknown> | AsyncIterable<unknown>,
+    options: EnqueueManyOptions,
+  ): Promise<EnqueueManyArrayResult> {
+    return this.#track(this.#enqueueMany(target, payloads, options));
+  }
+
+  /** Resolves when every call has its answer. */
+  async idle(): Promise<void> {
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    await this.#context.gatherer.idle();
+  }
+
+  #track<T>(call: Promise<T>): Promise<T> {
+    this.#underWay.add(call);
+    const forget = () => this.#underWay.delete(call);
+    call.then(forget, forget);
+    return call;
+  }
+
+  async #enqueueMany(
+    target: AnyQueue | string,
+    payloads: Iterable<unknown> | AsyncIterable<unknown>,
+    options: EnqueueManyOptions,
+  ): Promise<EnqueueManyArrayResult> {
+    assertIterable(payloads);
+    const context = this.#bulkContext(target, options);
+    if (context.transaction) await context.transaction.declare(target);
+    else await this.#context.declarations.ensure(definitionOf(target));
+    const bulk = new BulkEnqueue(context, Array.isArray(payloads) ? payloads.length : undefined);
+    return bulk.run(payloads);
+  }
+
+  async #enqueueLater(
+    definition: AnyQueue | undefined,
+    job: string | Promise<string>,
+  ): Promise<Enqueued> {
+    const text = await job;
+    await this.#context.declarations.ensure(definition);
+    return this.#context.gatherer.add(text);
+  }
+
+  async #enqueueIn(
+    handle: TxHandle,
+    target: AnyQueue | string,
+    job: string | Promise<string>,
+  ): Promise<Enqueued> {
+    const transaction = new CallerTransaction(handle, this.#context);
+    const text = await job;
+    await transaction.declare(target);
+    const { ids, refused } = await transaction.report(joinJobs([text]));
+    const error = refused.get(0);
+    if (error) throw error;
+    return { id: ids[0] as string, created: true };
+  }
+
+  #bulkContext(
+    target: AnyQueue | string,
+    { tx, onError = 'throw', batchSize, onBatch, ...job }: EnqueueManyOptions,
+  ): BulkContext & { readonly transaction: CallerTransaction | undefined } {
+    if (onError !== 'throw' && onError !== 'report') {
+      throw new HowdahError('HOWDAH_OPTION_INVALID', `Option onError: ${onError} is not valid.`, {
+        details: { option: 'onError', value: onError },
+        remedy: "Use 'throw' or 'report'.",
+      });
+    }
+    const { clock, all, report } = this.#context;
+    const transaction = tx === undefined ? undefined : new CallerTransaction(tx, this.#context);
+    return {
+      onError,
+      batchSize: integer('batchSize', batchSize, 1000, 1000),
+      onBatch,
+      encode: jobEncoder(target, job, clock.now()),
+      transaction,
+      isInTransaction: transaction !== undefined,
+      all: transaction ? (jobs) => transaction.all(jobs) : all,
+      report: transaction ? (jobs) => transaction.report(jobs) : report,
+    };
+  }
+}
+
+function definitionOf(target: AnyQueue | string): AnyQueue | undefined {
+  return typeof target === 'string' ? undefined : target;
+}
+
+/** Text is iterable, too, but surely not meant. */
+function assertIterable(payloads: unknown): void {
+  const isIterable =
+    typeof payloads === 'object' &&
+    payloads !== null &&
+    (Symbol.iterator in payloads || Symbol.asyncIterator in payloads);
+  if (isIterable) return;
+  throw new HowdahError('HOWDAH_OPTION_INVALID', 'The payloads of enqueueMany are not iterable.', {
+    details: { option: 'payloads' },
+    remedy: 'Give an array, an iterable or an async iterable of payloads.',
+  });
+}

@@ -1,0 +1,154 @@
+import { HowdahError } from '../core/errors.js';
+import type { JobError, JobState } from '../core/job.js';
+import { assertJobIds } from '../core/job-id.js';
+import type { Json } from '../core/json.js';
+import { type AnyQueue, nameOf } from '../core/queue.js';
+import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
+import { controlCalls } from '../db/calls/control.js';
+import { inspectCalls, type JobSummaryRow } from '../db/calls/inspect.js';
+import type { Database } from '../db/database.js';
+import type { JobsAllView } from '../db/tables.js';
+import { integer } from './options.js';
+
+const IDS_MAX = 10_000;
+const STATES: readonly JobState[] = [
+  'scheduled',
+  'ready',
+  'running',
+  'completed',
+  'dead',
+  'cancelled',
+  'expired',
+  'discarded',
+];
+
+/** A job as lists show it. */
+export interface JobSummary {
+  readonly id: string;
+  /** Where it lies now: a dead job lies in a dead-letter queue. */
+  readonly queue: string;
+  readonly state: JobState;
+  /** Null for a dead job. */
+  readonly priority: number | null;
+  /** Attempts begun so far, those given back not counted. */
+  readonly attempt: number;
+  readonly enqueuedAt: Date;
+  /** When it is, or was, due; null where it was ready at once. */
+  readonly runAt: Date | null;
+  readonly claimedAt: Date | null;
+  readonly finishedAt: Date | null;
+  /** Name of the worker that runs it or ran it. */
+  readonly worker: string | null;
+  /** Why it is dead, cancelled or discarded. */
+  readonly reason: string | null;
+  /** Message of its last error. */
+  readonly lastError: string | null;
+}
+
+/** Everything about a job. */
+export interface JobDetails extends JobSummary {
+  readonly payload: Json;
+  readonly headers: Readonly<Record<string, Json>>;
+  /** Errors of its attempts, oldest first; the last 100. */
+  readonly errors: readonly JobError[];
+  readonly result: Json | null;
+}
+
+/** Which jobs to list: newest first. */
+export interface JobFilter {
+  readonly queue?: AnyQueue | string | undefined;
+  readonly state?: JobState | readonly JobState[] | undefined;
+  /** How many, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
+  /** Id of the last job of the page before. */
+  readonly after?: string | undefined;
+}
+
+/** Looks at jobs and changes their course. */
+export class Jobs {
+  readonly #database: Database;
+  readonly #control;
+  readonly #inspect;
+
+  constructor(database: Database) {
+    this.#database = database;
+    this.#control = controlCalls(database);
+    this.#inspect = inspectCalls(database);
+  }
+
+  async get(id: string): Promise<JobDetails | undefined> {
+    assertJobIds([id]);
+    const row = await this.#inspect.job(id);
+    return row && detailsOf(row);
+  }
+
+  async list(filter: JobFilter): Promise<JobSummary[]> {
+    const { queue, state, after } = filter;
+    if (after !== undefined) assertJobIds([after]);
+    const states = state === undefined ? undefined : [state].flat();
+    for (const each of states ?? []) assertState(each);
+    const rows = await this.#inspect.jobs({
+      queue: queue === undefined ? undefined : nameOf(queue),
+      states,
+      after,
+      limit: integer('limit', filter.limit, 100, 1000),
+    });
+    return rows.map(summaryOf);
+  }
+
+  async cancel(
+    ids: string | readonly string[],
+    reason: string | undefined,
+  ): Promise<readonly ControlRow<CancelOutcome>[]> {
+    return this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+  }
+
+  async runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
+    return this.#control.runNow(this.#database, listOf(ids));
+  }
+}
+
+function listOf(ids: string | readonly string[]): readonly string[] {
+  const list = typeof ids === 'string' ? [ids] : ids;
+  assertJobIds(list);
+  if (list.length <= IDS_MAX) return list;
+  throw new HowdahError('HOWDAH_OPTION_INVALID', `${list.length} ids are too many for one call.`, {
+    details: { option: 'ids', max: IDS_MAX },
+    remedy: `Give at most ${IDS_MAX} at a time.`,
+  });
+}
+
+function assertState(state: string): void {
+  if ((STATES as readonly string[]).includes(state)) return;
+  throw new HowdahError('HOWDAH_FILTER_INVALID', `State ${JSON.stringify(state)} does not exist.`, {
+    details: { key: 'state', value: state },
+    remedy: `Use ${STATES.join(', ')}.`,
+  });
+}
+
+function summaryOf(row: JobSummaryRow): JobSummary {
+  return {
+    id: row.id,
+    queue: row.queue,
+    state: row.state as JobState,
+    priority: row.priority,
+    attempt: row.attempt,
+    enqueuedAt: row.enqueued_at,
+    runAt: row.run_at,
+    claimedAt: row.claimed_at,
+    finishedAt: row.finished_at,
+    worker: row.worker,
+    reason: row.reason,
+    lastError: row.last_error,
+  };
+}
+
+function detailsOf(row: JobsAllView): JobDetails {
+  return {
+    ...summaryOf(row),
+    payload: row.payload as Json,
+    headers: (row.headers ?? {}) as Readonly<Record<string, Json>>,
+    errors: (row.errors ?? []) as readonly JobError[],
+    result: row.result as Json | null,
+  };
+}

@@ -1,0 +1,56 @@
+import type { Settled } from '../core/batcher.js';
+import { joinJobs } from '../core/job-text.js';
+import type { EnqueueReport } from '../db/calls/enqueue.js';
+import { isFaultOfData } from './send.js';
+
+/** A job that was enqueued. */
+export interface Enqueued {
+  /** Opaque; unique within the installation. */
+  readonly id: string;
+  /** False where a job of the same dedupe key was there already. */
+  readonly created: boolean;
+}
+
+/** Runs one enqueue statement that reports. */
+export type SendJobs = (jobs: string) => Promise<EnqueueReport>;
+
+/**
+ * Enqueues jobs by one statement and says of each what became of it. Where something about one job
+ * fails the whole statement, which then had no effect, the halves are sent again until the culprit
+ * stands alone: neighbours never suffer.
+ * @param mayResend false in a transaction of the caller, which the failure has aborted
+ * @throws whatever failed the statement and is no job's fault
+ */
+export async function reportJobs(
+  jobs: readonly string[],
+  send: SendJobs,
+  mayResend = true,
+): Promise<readonly Settled<Enqueued>[]> {
+  try {
+    const { ids, refused } = await send(joinJobs(jobs));
+    return jobs.map((_, i) => {
+      const error = refused.get(i);
+      return error ? { error } : { value: { id: ids[i] as string, created: true } };
+    });
+  } catch (error) {
+    if (!mayResend || !isFaultOfData(error)) throw error;
+    if (jobs.length === 1) return [{ error }];
+    const middle = jobs.length >> 1;
+    return [
+      ...(await reportHalf(jobs.slice(0, middle), send)),
+      ...(await reportHalf(jobs.slice(middle), send)),
+    ];
+  }
+}
+
+/** The other half may have been enqueued: its callers must not hear of this half's failure. */
+async function reportHalf(
+  jobs: readonly string[],
+  send: SendJobs,
+): Promise<readonly Settled<Enqueued>[]> {
+  try {
+    return await reportJobs(jobs, send);
+  } catch (error) {
+    return jobs.map(() => ({ error }));
+  }
+}

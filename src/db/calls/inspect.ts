@@ -1,0 +1,144 @@
+import type { JobState } from '../../core/job.js';
+import type { Database } from '../database.js';
+import type { DeadLettersView, JobStatesView, JobsAllView, QueueStatsView } from '../tables.js';
+
+/** A job without its payload, headers, errors and result. */
+export type JobSummaryRow = Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'>;
+
+/** Which jobs to list, newest first. */
+export interface JobListFilter {
+  readonly queue?: string | undefined;
+  readonly states?: readonly JobState[] | undefined;
+  /** Only ids below this one: the last of the page before. */
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+/** Which dead letters to list, newest first. */
+export interface DeadLetterListFilter {
+  readonly queue?: string | undefined;
+  readonly deadLetterQueue?: string | undefined;
+  readonly reason?: string | undefined;
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
+/** Reads of the views. */
+export interface InspectCalls {
+  job(id: string): Promise<JobsAllView | undefined>;
+  jobs(filter: JobListFilter): Promise<JobSummaryRow[]>;
+  deadLetters(filter: DeadLetterListFilter): Promise<DeadLettersView[]>;
+  queueStats(queue?: string): Promise<QueueStatsView[]>;
+}
+
+const COLUMNS = [
+  'id',
+  'queue',
+  'state',
+  'priority',
+  'attempt',
+  'enqueued_at',
+  'claimed_at',
+  'worker',
+  'last_error',
+] as const;
+
+const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
+  'completed',
+  'cancelled',
+  'expired',
+  'discarded',
+]);
+
+/** Lists go through Kysely, which is loaded at the first; one job and the counters do not. */
+export function inspectCalls(database: Database): InspectCalls {
+  const job = database.statement('job', 'select * from {{schema}}.jobs_all where id = $1::bigint');
+  const stats = database.statement(
+    'queue_stats',
+    'select * from {{schema}}.queue_stats where $1::text is null or queue = $1 order by queue',
+  );
+  return {
+    job: async (id) => (await database.query<JobsAllView>(job, [id]))[0],
+    queueStats: (queue) => database.query<QueueStatsView>(stats, [queue ?? null]),
+    jobs: (filter) => listJobs(database, filter),
+    deadLetters: (filter) => listDeadLetters(database, filter),
+  };
+}
+
+/** Reads the history only where finished jobs are asked for, and the others likewise. */
+async function listJobs(database: Database, filter: JobListFilter): Promise<JobSummaryRow[]> {
+  const { states } = filter;
+  if (states?.every((state) => FINISHED.has(state))) return listFinished(database, filter);
+  if (states && !states.some((state) => FINISHED.has(state))) {
+    return listUnfinished(database, filter);
+  }
+  const { queue, after, limit } = filter;
+  const db = await database.kysely();
+  return db
+    .selectFrom('jobs_all')
+    .select([...COLUMNS, 'run_at', 'finished_at', 'reason'])
+    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
+    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute();
+}
+
+async function listUnfinished(
+  database: Database,
+  { queue, states = [], after, limit }: JobListFilter,
+): Promise<JobSummaryRow[]> {
+  const db = await database.kysely();
+  const rows = await db
+    .selectFrom('job_states')
+    .select([...COLUMNS, 'run_at', 'dead_reason as reason'])
+    .where('state', 'in', states as JobStatesView['state'][])
+    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    // says the same again in words that an index knows
+    .$if(
+      states.every((state) => state === 'dead'),
+      (list) => list.where('dead_at', 'is not', null),
+    )
+    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute();
+  return rows.map((row) => ({ ...row, finished_at: null }));
+}
+
+async function listFinished(
+  database: Database,
+  { queue, states = [], after, limit }: JobListFilter,
+): Promise<JobSummaryRow[]> {
+  const db = await database.kysely();
+  const rows = await db
+    .selectFrom('history_view')
+    .select([...COLUMNS, 'finished_at', 'reason'])
+    .where('state', 'in', states)
+    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute();
+  return rows.map((row) => ({ ...row, run_at: null }));
+}
+
+async function listDeadLetters(
+  database: Database,
+  { queue, deadLetterQueue, reason, after, limit }: DeadLetterListFilter,
+): Promise<DeadLettersView[]> {
+  const db = await database.kysely();
+  return db
+    .selectFrom('dead_letters')
+    .selectAll()
+    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    .$if(deadLetterQueue !== undefined, (list) =>
+      list.where('dead_letter_queue', '=', deadLetterQueue as string),
+    )
+    .$if(reason !== undefined, (list) => list.where('reason', '=', reason as string))
+    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
+    .orderBy('id', 'desc')
+    .limit(limit)
+    .execute();
+}
