@@ -1,4 +1,15 @@
-import { cpSync, existsSync, readFileSync, symlinkSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs';
 import { createRequire } from 'node:module';
 import path from 'node:path';
 import { HowdahError } from '../core/errors.js';
@@ -13,10 +24,7 @@ export function findBinaries(workspace: string, account: Account | undefined): s
   const root = packageRoot();
   if (account && !canReach(account, path.join(root, 'native', 'bin'))) {
     const copy = path.join(workspace, 'postgres');
-    cpSync(path.join(root, 'native'), path.join(copy, 'native'), {
-      recursive: true,
-      verbatimSymlinks: true,
-    });
+    mirror(path.join(root, 'native'), path.join(copy, 'native'));
     linkLibraries(copy);
     return path.join(copy, 'native', 'bin');
   }
@@ -56,4 +64,32 @@ function linkLibraries(root: string): void {
       if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
     }
   }
+}
+
+/** The same tree, readable by everybody. */
+function mirror(from: string, to: string): void {
+  mkdirSync(to, { recursive: true });
+  chmodSync(to, 0o755);
+  for (const entry of readdirSync(from, { withFileTypes: true })) {
+    const [source, target] = [path.join(from, entry.name), path.join(to, entry.name)];
+    if (entry.isDirectory()) mirror(source, target);
+    else if (entry.isSymbolicLink()) symlinkSync(readlinkSync(source), target);
+    // Archives are for compilers.
+    else if (!entry.name.endsWith('.a')) mirrorFile(source, target);
+  }
+}
+
+/** Linked where that is possible: it takes no time and no space. */
+function mirrorFile(source: string, target: string): void {
+  const { mode } = statSync(source);
+  if ((mode & 0o004) !== 0) {
+    try {
+      linkSync(source, target);
+      return;
+    } catch {
+      // Another file system: copy.
+    }
+  }
+  copyFileSync(source, target);
+  chmodSync(target, mode | 0o555);
 }
