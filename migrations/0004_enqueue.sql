@@ -35,9 +35,10 @@ language sql immutable as $$
 $$;
 
 -- The SQLSTATE of the first thing wrong with a job, null when it is good.
+-- Volatile, as clock() is: only so can the planner inline it.
 create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
 returns text
-language sql immutable as $$
+language sql volatile as $$
   select case
     when jsonb_typeof(p_job) <> 'object' then 'HW018'
     when p_queue_id is null then 'HW001'
@@ -142,20 +143,22 @@ begin
       coalesce(jsonb_typeof(p_jobs), 'null') using errcode = 'HW018';
   end if;
 
-  with given as materialized (
-    select e.n, e.j, q.id as queue_id, q.lanes,
-      job_problem(e.j, q.id, q.payload_bytes_max) as problem,
-      q.delay_ms, q.ttl_ms
+  with timed as materialized (
+    select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
+      case when p.problem is null then nextval('job_seq') end as id,
+      case when p.problem is null and (q.delay_ms > 0 or e.j ?| '{delay_ms,run_at}')
+        then run_at_of(e.j, q.delay_ms, v_now) end as run_at,
+      case when p.problem is null
+        then (201 - 2 * coalesce((e.j ->> 'priority')::integer, 0))::smallint end as lane
     from jsonb_array_elements(p_jobs) with ordinality e (j, n)
     left join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
-  ), timed as materialized (
-    select n, j, queue_id, lanes, ttl_ms, problem,
-      case when problem is null then nextval('job_seq') end as id,
-      case when problem is null and (delay_ms > 0 or j ?| '{delay_ms,run_at}')
-        then run_at_of(j, delay_ms, v_now) end as run_at,
-      case when problem is null
-        then (201 - 2 * coalesce((j ->> 'priority')::integer, 0))::smallint end as lane
-    from given
+    cross join lateral (
+      -- most jobs have a small payload and no options: one look tells
+      select case when q.id is null
+        or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers}'
+        or pg_column_size(e.j -> 'payload') <= q.payload_bytes_max / 4 is not true
+      then job_problem(e.j, q.id, q.payload_bytes_max) end as problem offset 0
+    ) p
   ), inserted as (
     insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
       payload, headers)
