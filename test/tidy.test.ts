@@ -11,6 +11,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['crypto', 'db'],
   ['telemetry', 'http'],
   ['client', 'worker', 'maintenance'],
+  ['runtime'],
   ['testing', 'embedded', 'gateway', 'dashboard'],
   ['cli'],
 ];
