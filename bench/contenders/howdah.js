@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { createClient, createWorker, migrate, queue, work } from '../../dist/index.js';
 import { versionOf } from './registry.js';
 
@@ -12,6 +13,7 @@ export function create(name) {
   const jobs = QUEUES[name];
   let url;
   let client;
+  let reader;
   let worker;
   return {
     async describe() {
@@ -21,6 +23,7 @@ export function create(name) {
       url = connectionString;
       await migrate({ url });
       client = createClient({ url });
+      reader = new pg.Pool({ connectionString, max: 1 });
     },
     enqueueOne: (payload, { runAt } = {}) => client.enqueue(jobs, payload, runAt && { runAt }),
     enqueueMany: (payloads) => client.enqueueMany(jobs, payloads),
@@ -32,13 +35,12 @@ export function create(name) {
       await worker.start();
     },
     async unfinished() {
-      return Object.values(await client.queueStats())
-        .filter((stats) => stats.queue === 'bench')
-        .reduce((sum, stats) => sum + stats.ready + stats.scheduled + stats.running, 0);
+      const { rows } = await reader.query('select count(*)::int as n from howdah.job_states');
+      return rows[0].n;
     },
     async stop() {
       await worker?.stop();
-      await client.close();
+      await Promise.all([client.close(), reader.end()]);
     },
   };
 }

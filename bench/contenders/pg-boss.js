@@ -6,7 +6,7 @@ const QUEUE = 'bench';
 // Batches fetched without a pause while they come back full, LISTEN/NOTIFY between them, a partition
 // of its own. `pg-boss-poll` does without NOTIFY, which costs its producers a lock at commit.
 const WORK = {
-  batchSize: 1000,
+  batchSize: 2000,
   burstWhenBatchFull: true,
   pollingIntervalSeconds: 0.5,
   notifyPollingIntervalSeconds: 0.5,
