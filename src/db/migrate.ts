@@ -3,6 +3,14 @@ import { HowdahError } from '../core/errors.js';
 import type { Connection } from './connection.js';
 import { MIGRATIONS_DIR, type MigrationFile, readMigrations } from './migration-files.js';
 import {
+  checkTarget,
+  type MigrateOptions,
+  type MigrateResult,
+  type MigrationStatus,
+  planMigration,
+  statusOf,
+} from './migration-plan.js';
+import {
   type MigrationSessionOptions,
   withMigrationLock,
   withMigrationSession,
@@ -10,43 +18,10 @@ import {
 import { checkSchema } from './options.js';
 import { toHowdahError } from './pg-error.js';
 
+export type { MigrateOptions, MigrateResult, MigrationStatus } from './migration-plan.js';
+
 /** The table in which node-pg-migrate records what it has run. */
 const RECORD_TABLE = 'migration';
-
-/** What to migrate, and how far. */
-export interface MigrateOptions extends MigrationSessionOptions {
-  /** Version to end at, up or down; 0 removes everything. Default: the newest. */
-  readonly to?: number;
-  /** `'down'` without `to` undoes the newest migration. Default `'up'`. */
-  readonly direction?: 'up' | 'down';
-  /** Only say what would run; the database is not changed. */
-  readonly dryRun?: boolean;
-  /** Told the name of each migration that ran. */
-  readonly log?: (name: string) => void;
-  /** Folder of the migration files. Default: the package's own. */
-  readonly dir?: string;
-}
-
-/** What a migration did. */
-export interface MigrateResult {
-  readonly direction: 'up' | 'down';
-  /** Names of the migrations that ran (or would run), in that order. */
-  readonly applied: string[];
-  /** Version of the schema now; after a dry run, the version it would have. */
-  readonly version: number;
-}
-
-/** How a database and this version of the code compare. */
-export interface MigrationStatus {
-  /** Version of the schema; 0: not installed. */
-  readonly version: number;
-  /** The newest version this code knows. */
-  readonly latest: number;
-  readonly applied: string[];
-  readonly pending: string[];
-  /** Recorded in the database but not known here: the database is newer. */
-  readonly unknown: string[];
-}
 
 /**
  * Brings the schema to a version, all in one transaction. Any number of processes may call it at
@@ -58,11 +33,13 @@ export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
   const schema = checkSchema(options.schema);
   const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
   checkTarget(options.to, files);
+  const plan = async (connection: Connection): Promise<MigrateResult> =>
+    planMigration(await readRecorded(connection, schema), schema, files, options);
   return withMigrationSession(options, (connection) =>
     options.dryRun
-      ? plan(connection, schema, files, options)
+      ? plan(connection)
       : withMigrationLock(connection, schema, options, async () => {
-          const planned = await plan(connection, schema, files, options);
+          const planned = await plan(connection);
           if (planned.applied.length > 0) await run(connection, schema, files, options, planned);
           return planned;
         }),
@@ -106,41 +83,6 @@ export async function printMigrations(
     `\ninsert into ${table} (name, run_on) values ('${name}', now());`,
   ]);
   return `${[...head, ...body, '\ncommit;'].join('\n')}\n`;
-}
-
-function statusOf(recorded: string[], files: readonly MigrationFile[]): MigrationStatus {
-  const known = new Set(files.map(({ name }) => name));
-  const pending = files.filter(({ name }) => !recorded.includes(name));
-  return {
-    version: Math.max(0, ...recorded.map((name) => Number(name.slice(0, 4)))),
-    latest: files.at(-1)?.version ?? 0,
-    applied: recorded,
-    pending: pending.map(({ name }) => name),
-    unknown: recorded.filter((name) => !known.has(name)),
-  };
-}
-
-async function plan(
-  connection: Connection,
-  schema: string,
-  files: readonly MigrationFile[],
-  options: MigrateOptions,
-): Promise<MigrateResult> {
-  const status = statusOf(await readRecorded(connection, schema), files);
-  if (status.unknown.length > 0) throw newer(schema, status);
-  const { version, latest, applied } = status;
-  const isStepDown = options.to === undefined && options.direction === 'down';
-  const previous = files.filter((file) => file.version < version).at(-1)?.version ?? 0;
-  const to = options.to ?? (isStepDown ? previous : latest);
-  const wanted =
-    to >= version
-      ? files.filter((file) => file.version <= to && !applied.includes(file.name))
-      : files.filter((file) => file.version > to && applied.includes(file.name)).reverse();
-  return {
-    direction: to >= version ? 'up' : 'down',
-    applied: wanted.map(({ name }) => name),
-    version: to,
-  };
 }
 
 async function run(
@@ -217,22 +159,6 @@ async function readRecorded(connection: Connection, schema: string): Promise<str
     `select name from ${table} order by name`,
   );
   return rows.map(({ name }) => name);
-}
-
-function checkTarget(to: number | undefined, files: readonly MigrationFile[]): void {
-  if (to === undefined || to === 0 || files.some(({ version }) => version === to)) return;
-  throw new HowdahError('HOWDAH_OPTION_INVALID', `Option to: there is no version ${to}.`, {
-    details: { option: 'to', value: to },
-    remedy: `Versions go from 0 (nothing) to ${files.at(-1)?.version ?? 0}.`,
-  });
-}
-
-function newer(schema: string, { version, latest, unknown }: MigrationStatus): HowdahError {
-  return new HowdahError(
-    'HOWDAH_SCHEMA_NEWER',
-    `Schema ${schema} holds migrations this Howdah does not know: ${unknown.join(', ')}.`,
-    { details: { schema, version, expected: latest }, remedy: 'Upgrade the package.' },
-  );
 }
 
 /** Trouble with the connection or with rights keeps its code; anything else is a bad migration. */

@@ -151,6 +151,26 @@ describe('a connection that breaks', () => {
   });
 });
 
+test('a line can lose its notifications only', async ({ url }) => {
+  const proxy = await proxyTo(url);
+  proxy.dropNotifications();
+  const deaf = await open({ url: proxy.url }).connect('deaf');
+  const hearing = await open({ url }).connect('hearing');
+  const heard: string[] = [];
+  await deaf.listen('fault_proxy', (payload) => heard.push(`deaf ${payload}`));
+  const once = new Promise((resolve) => {
+    void hearing.listen('fault_proxy', (payload) => resolve(heard.push(`hearing ${payload}`)));
+  });
+  await deaf.query({ text: `select pg_notify('fault_proxy', repeat('x', 7000))` });
+  await deaf.query({ text: `notify fault_proxy, 'short'` });
+  expect(await deaf.query({ text: `select repeat('y', 100000) as i` })).toEqual([
+    { i: 'y'.repeat(100_000) },
+  ]);
+  await once;
+  expect(heard.filter((each) => each.startsWith('deaf'))).toEqual([]);
+  await Promise.all([deaf.close(), hearing.close()]);
+});
+
 describe('several hosts', () => {
   /** The same database behind each proxy. */
   async function behind(url: string, count: number) {
