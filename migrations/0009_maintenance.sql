@@ -17,7 +17,7 @@ begin
   select array_agg(d.id order by d.run_at), max(d.run_at) into v_ids, mark from (
     select j.id, j.run_at from jobs j
     where j.seq is null and j.run_at is not null and j.run_at > p_after and j.run_at <= v_now
-    order by j.run_at limit least(greatest(p_limit, 1), 10000) for update skip locked
+    order by j.run_at limit least(greatest(p_limit, 1), 2000) for update skip locked
   ) d;
   promoted := coalesce(cardinality(v_ids), 0);
   mark := coalesce(mark, p_after);
@@ -25,8 +25,7 @@ begin
     -- drawn first, not in the UPDATE: distributed engines refuse nextval() there
     v_seqs := array(select nextval('job_seq') from generate_series(1, promoted));
     with changed as (
-      update jobs j set seq = v_seqs[u.n]
-      from unnest(v_ids) with ordinality u (id, n) where j.id = u.id
+      update jobs j set seq = v_seqs[array_position(v_ids, j.id)] where j.id = any (v_ids)
       returning j.queue_id
     ), counted as (
       insert into counter_deltas (queue_id, scheduled, ready)
@@ -58,6 +57,7 @@ declare
 begin
   requeued := 0;
   dead := 0;
+  done := true;
   for v_mark in select * from lease_marks where lease_id = p_lease.id order by queue_id, lane loop
     for v_job in
       select * from jobs j
@@ -87,13 +87,12 @@ begin
         requeued := requeued + 1;
       end if;
     end loop;
+    -- a row that a settle holds right now was skipped: the lease stays until it is known to be gone
+    done := done and not exists (
+      select from jobs j
+      where j.queue_id = v_mark.queue_id and j.lane = v_mark.lane and j.seq is not null
+        and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease.id);
   end loop;
-  -- a row that a settle holds right now was skipped; the lease stays until it is known to be gone
-  done := not exists (
-    select from lease_marks m join jobs j on j.queue_id = m.queue_id and j.lane = m.lane
-      and j.seq between m.low_seq and m.high_seq and j.seq is not null
-    where m.lease_id = p_lease.id and j.lease_id = p_lease.id
-  );
   if done then
     delete from sleepers where lease_id = p_lease.id;
     delete from lease_marks where lease_id = p_lease.id;
@@ -164,12 +163,11 @@ begin
       select j.id from jobs j
       where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
         and j.seq <= v_passed.seq and j.lease_id is null
-      order by j.seq limit greatest(p_limit - v_total, 0) for update skip locked
+      order by j.seq limit least(greatest(p_limit - v_total, 0), 2000) for update skip locked
     );
     if cardinality(v_ids) > 0 then
       v_seqs := array(select nextval('job_seq') from generate_series(1, cardinality(v_ids)));
-      update jobs j set seq = v_seqs[u.n]
-      from unnest(v_ids) with ordinality u (id, n) where j.id = u.id;
+      update jobs j set seq = v_seqs[array_position(v_ids, j.id)] where j.id = any (v_ids);
       perform ring_queue(v_passed.queue_id, cardinality(v_ids), 0);
       v_total := v_total + cardinality(v_ids);
     end if;
@@ -280,15 +278,21 @@ end $$;
 create function {{schema}}.prune() returns table (created integer, dropped integer)
 language plpgsql security definer {{settings}} as $$
 declare
+  v_queue_id integer;
+  v_lane smallint;
   v_job jobs;
 begin
   perform pg_advisory_xact_lock(hashtext('howdah prune'), hashtext(current_schema()));
-  for v_job in
-    select j.* from queues q join jobs j on j.queue_id = q.id and j.seq is not null
-    where q.deleted_at is not null and j.lease_id is null
-    limit 1000 for update of j skip locked
+  for v_queue_id, v_lane in
+    select id, unnest(lanes) from queues where deleted_at is not null order by 1, 2
   loop
-    perform bury(v_job, 'queue deleted');
+    for v_job in
+      select * from jobs j where j.queue_id = v_queue_id and j.lane = v_lane and j.seq is not null
+        and j.lease_id is null
+      order by j.seq limit 1000 for update skip locked
+    loop
+      perform bury(v_job, 'queue deleted');
+    end loop;
   end loop;
   created := create_partitions();
   dropped := drop_partitions();

@@ -2,15 +2,13 @@ import { toStorable } from '../core/error-snapshot.js';
 import type { SettleAsk } from '../db/calls/settle.js';
 import type { Attempt } from './attempt.js';
 
-/** Results of completed attempts, aligned, as a JSON array; null when none has one. */
+/** Results of completed attempts, as a JSON object by job id; null when none has one. */
 export function encodeResults(attempts: readonly Attempt[]): string | null {
-  let hasResult = false;
-  const results = attempts.map(({ settlement }) => {
-    if (settlement?.result === undefined) return 'null';
-    hasResult = true;
-    return settlement.result;
-  });
-  return hasResult ? `[${results.join()}]` : null;
+  const results: string[] = [];
+  for (const { id, settlement } of attempts) {
+    if (settlement?.result !== undefined) results.push(`"${id}":${settlement.result}`);
+  }
+  return results.length > 0 ? `{${results.join()}}` : null;
 }
 
 /** Any other ends, as the JSON array that `settle` takes. */

@@ -29,7 +29,7 @@ export type SettledRow = readonly [id: string, outcome: SettleOutcome, runAtMs: 
 export interface SettleCalls {
   /**
    * The hot path: successes of one lease.
-   * @param results JSON array aligned with the ids, or null when none has a result
+   * @param results JSON object by job id, or null when none has a result
    * @returns the ids that were stale
    */
   complete(
