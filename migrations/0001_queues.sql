@@ -72,6 +72,10 @@ begin
   end if;
 
   if p_policy ? 'dead_letter_queue' then
+    if jsonb_typeof(p_policy -> 'dead_letter_queue') <> 'string' then
+      raise exception 'dead_letter_queue % is not a name', p_policy -> 'dead_letter_queue'
+        using errcode = 'HW003', hint = 'name a queue; the default is ''dead-letters''';
+    end if;
     v_dead_letter_queue_id := queue_id_of(p_policy ->> 'dead_letter_queue');
     if v_dead_letter_queue_id = p_queue_id and p_queue_id <> 1 then
       raise exception 'dead_letter_queue % is the queue itself',
@@ -90,8 +94,7 @@ begin
   from queues o, jsonb_populate_record(o, p_policy) n
   where q.id = p_queue_id and o.id = p_queue_id
     -- an unchanged declaration, as every start of every process makes it, writes nothing
-    and (n is distinct from o or v_dead_letter_queue_id is distinct from
-      coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id));
+    and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
 exception
   when check_violation or not_null_violation or numeric_value_out_of_range
     or invalid_text_representation then
@@ -124,7 +127,8 @@ begin
       hint = 'use 1 to 128 letters, digits and . _ : / -, beginning with a letter or digit';
   end if;
   if jsonb_typeof(p_policy) is distinct from 'object' then
-    raise exception 'the policy must be a JSON object' using errcode = 'HW003';
+    raise exception 'the policy must be a JSON object' using errcode = 'HW003',
+      hint = 'for example {"max_attempts": 5}; see the table of policy keys in docs/sql.md';
   end if;
   select id into v_id from queues where name = p_name and deleted_at is null;
   if not found then
