@@ -1,3 +1,4 @@
+import type { Compilable } from 'kysely';
 import type { JobState } from '../../core/job.js';
 import type { Database } from '../database.js';
 import type { DeadLettersView, JobStatesView, JobsAllView, QueueStatsView } from '../tables.js';
@@ -50,7 +51,7 @@ const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
   'discarded',
 ]);
 
-/** Lists go through Kysely, which is loaded at the first; one job and the counters do not. */
+/** Lists are built by Kysely, which is loaded at the first; one job and the counters are not. */
 export function inspectCalls(database: Database): InspectCalls {
   const job = database.statement('job', 'select * from {{schema}}.jobs_all where id = $1::bigint');
   const stats = database.statement(
@@ -65,6 +66,12 @@ export function inspectCalls(database: Database): InspectCalls {
   };
 }
 
+/** Built by Kysely, run by us: with our time-outs and our errors. */
+function run<R extends object>(database: Database, query: Compilable<R>): Promise<R[]> {
+  const { sql, parameters } = query.compile();
+  return database.query<R>({ text: sql }, parameters);
+}
+
 /** Reads the history only where finished jobs are asked for, and the others likewise. */
 async function listJobs(database: Database, filter: JobListFilter): Promise<JobSummaryRow[]> {
   const { states } = filter;
@@ -74,15 +81,15 @@ async function listJobs(database: Database, filter: JobListFilter): Promise<JobS
   }
   const { queue, after, limit } = filter;
   const db = await database.kysely();
-  return db
+  const query = db
     .selectFrom('jobs_all')
     .select([...COLUMNS, 'run_at', 'finished_at', 'reason'])
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
-    .limit(limit)
-    .execute();
+    .limit(limit);
+  return run(database, query);
 }
 
 async function listUnfinished(
@@ -90,7 +97,7 @@ async function listUnfinished(
   { queue, states = [], after, limit }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
-  const rows = await db
+  const query = db
     .selectFrom('job_states')
     .select([...COLUMNS, 'run_at', 'dead_reason as reason'])
     .where('state', 'in', states as JobStatesView['state'][])
@@ -102,8 +109,8 @@ async function listUnfinished(
     )
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
-    .limit(limit)
-    .execute();
+    .limit(limit);
+  const rows = await run(database, query);
   return rows.map((row) => ({ ...row, finished_at: null }));
 }
 
@@ -112,15 +119,15 @@ async function listFinished(
   { queue, states = [], after, limit }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
-  const rows = await db
+  const query = db
     .selectFrom('history_view')
     .select([...COLUMNS, 'finished_at', 'reason'])
     .where('state', 'in', states)
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
-    .limit(limit)
-    .execute();
+    .limit(limit);
+  const rows = await run(database, query);
   return rows.map((row) => ({ ...row, run_at: null }));
 }
 
@@ -129,7 +136,7 @@ async function listDeadLetters(
   { queue, deadLetterQueue, reason, after, limit }: DeadLetterListFilter,
 ): Promise<DeadLettersView[]> {
   const db = await database.kysely();
-  return db
+  const query = db
     .selectFrom('dead_letters')
     .selectAll()
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
@@ -139,6 +146,6 @@ async function listDeadLetters(
     .$if(reason !== undefined, (list) => list.where('reason', '=', reason as string))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
-    .limit(limit)
-    .execute();
+    .limit(limit);
+  return run(database, query);
 }
