@@ -22,7 +22,8 @@ create table {{schema}}.queues (
   delay_ms             bigint not null default 0,
   payload_bytes_max    integer not null default 1048576,
   retention_ms         bigint not null default 86400000,
-  max_crashes          smallint not null default 3,
+  -- not low: a killed worker's other jobs are counted too, guilty or not
+  max_crashes          smallint not null default 10,
   dead_letter_queue_id integer not null,
   -- operator
   paused_at            timestamptz,

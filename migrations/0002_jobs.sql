@@ -17,7 +17,7 @@ create table {{schema}}.jobs (
   run_at          timestamptz,                   -- due time of a scheduled job, kept afterwards
   enqueued_at     timestamptz not null,
   claimed_at      timestamptz,
-  expires_at      timestamptz,                   -- end of the waiting TTL
+  expires_at      timestamptz,                   -- end of the waiting TTL; null once it has begun
   dead_at         timestamptz,
   queue_id        integer not null,
   origin_queue_id integer,                       -- where a dead job comes from

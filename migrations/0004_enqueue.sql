@@ -43,8 +43,9 @@ language sql volatile as $$
     when jsonb_typeof(p_job) <> 'object' then 'HW018'
     when p_queue_id is null then 'HW001'
     when not p_job ? 'payload' then 'HW010'
-    -- the text is measured only when its stored form comes near the bound
-    when pg_column_size(p_job -> 'payload') > p_payload_bytes_max / 4
+    -- the text is measured only when its stored form is large or near the bound: the text of a short
+    -- number can be long (1e100000), and a job whose text is beyond 1 GB could not even be claimed
+    when pg_column_size(p_job -> 'payload') > least(p_payload_bytes_max / 4, 8192)
       and octet_length((p_job -> 'payload')::text) > p_payload_bytes_max then 'HW011'
     when {{schema}}.is_out_of_range(p_job -> 'priority', -100, 100) then 'HW012'
     when case coalesce(jsonb_typeof(p_job -> 'delay_ms'), 'null') when 'null' then false
@@ -140,7 +141,8 @@ begin
     p_jobs := jsonb_build_array(p_jobs);
   elsif jsonb_typeof(p_jobs) is distinct from 'array' then
     raise exception 'jobs must be a JSON object or array, not %',
-      coalesce(jsonb_typeof(p_jobs), 'null') using errcode = 'HW018';
+      coalesce(jsonb_typeof(p_jobs), 'null') using errcode = 'HW018',
+      hint = 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
   end if;
 
   with timed as materialized (
@@ -149,14 +151,14 @@ begin
       case when p.problem is null and (q.delay_ms > 0 or e.j ?| '{delay_ms,run_at}')
         then run_at_of(e.j, q.delay_ms, v_now) end as run_at,
       case when p.problem is null
-        then (201 - 2 * coalesce((e.j ->> 'priority')::integer, 0))::smallint end as lane
+        then (201 - 2 * coalesce((e.j ->> 'priority')::numeric::integer, 0))::smallint end as lane
     from jsonb_array_elements(p_jobs) with ordinality e (j, n)
     left join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
     cross join lateral (
       -- most jobs have a small payload and no options: one look tells
       select case when q.id is null
         or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers}'
-        or pg_column_size(e.j -> 'payload') <= q.payload_bytes_max / 4 is not true
+        or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
       then job_problem(e.j, q.id, q.payload_bytes_max) end as problem offset 0
     ) p
   ), inserted as (
@@ -166,7 +168,7 @@ begin
       case when t.run_at > v_now then t.run_at end, v_now,
       case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
         + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
-      t.queue_id, (t.j ->> 'max_attempts')::smallint, t.lane, t.j -> 'payload',
+      t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
       nullif(t.j -> 'headers', 'null')
     from timed t where t.problem is null
   ), per_queue as (
@@ -189,7 +191,7 @@ begin
     select array_agg(queue_id) as queue_ids, array_agg(n - scheduled) as ready from per_queue
   ) p;
 
-  if v_problems is not null and p_on_error <> 'report' then
+  if v_problems is not null and p_on_error is distinct from 'report' then
     v_bad := (select min(i) from unnest(v_problems) with ordinality u (p, i) where p is not null);
     declare
       v_text record := describe_problem(v_problems[v_bad], p_jobs -> (v_bad - 1));

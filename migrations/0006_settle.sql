@@ -43,6 +43,8 @@ begin
   end if;
   update jobs set lease_id = null, lane = v_lane, cancel_requested = false,
     run_at = coalesce(p_run_at, run_at),
+    -- the waiting TTL is over once a job has begun; interrupted or hurried ones keep it
+    expires_at = case when not p_failed and p_run_at is null then expires_at end,
     seq = case when p_run_at is null then nextval('job_seq') end,
     uncounted = p_job.uncounted, crashes = p_job.crashes, errors = p_job.errors
   where id = p_job.id;

@@ -1,10 +1,6 @@
 import { describe, expect } from 'vitest';
-import { test as base } from '../support/database.js';
-import { Engine, sqlError } from '../support/engine.js';
-
-const test = base.extend<{ db: Engine }>({
-  db: async ({ pool }, use) => use(new Engine(pool)),
-});
+import { type Engine, sqlError } from '../support/engine.js';
+import { test } from '../support/sql-test.js';
 
 const policyOf = async (db: Engine, queue: string): Promise<Record<string, unknown>> => {
   const [row] = await db.rows('select * from howdah.queue_policies where queue = $1', [queue]);
@@ -27,7 +23,7 @@ describe('create_queue', () => {
       delay_ms: '0',
       payload_bytes_max: 1048576,
       retention_ms: '86400000',
-      max_crashes: 3,
+      max_crashes: 10,
       dead_letter_queue: 'dead-letters',
     });
   });
