@@ -105,11 +105,10 @@ export class Engine {
   }
 
   async complete(lease: string, jobs: readonly ClaimedRow[]): Promise<string[]> {
-    const rows = await this.rows<{ complete: string }>('select howdah.complete($1, $2, $3)', [
-      lease,
-      jobs.map(({ id }) => id),
-      jobs.map(({ attempt }) => attempt),
-    ]);
+    const rows = await this.rows<{ complete: string }>(
+      'select howdah.complete($1::bigint, $2::bigint[], $3::integer[])',
+      [lease, jobs.map(({ id }) => id), jobs.map(({ attempt }) => attempt)],
+    );
     return rows.map(({ complete }) => complete);
   }
 
