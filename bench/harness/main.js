@@ -86,7 +86,10 @@ async function measure(workload, names, results) {
 }
 
 async function startServers(stores) {
-  if (stores.has('postgres')) servers.postgres = await PostgresServer.start(options.url);
+  if (stores.has('postgres')) {
+    const profiling = { isProfiled: options.profile };
+    servers.postgres = await PostgresServer.start(options.url, profiling);
+  }
   if (!isRedisInstalled()) console.log('no redis-server on this system: BullMQ is skipped');
   for (const policy of ['everysec', 'always']) {
     const store = `redis-${policy}`;

@@ -11,14 +11,20 @@ const SETTINGS = {
   checkpoint_timeout: '30min',
   max_connections: '200',
 };
+const PROFILING = {
+  shared_preload_libraries: 'pg_stat_statements',
+  'pg_stat_statements.track': 'all',
+  'pg_stat_statements.track_planning': 'on',
+};
 const SHOWN = [...Object.keys(SETTINGS), 'wal_level', 'autovacuum', 'jit', 'wal_sync_method'];
 
 /** The PostgreSQL under test: its own durable one, or the one of `url`. */
 export class PostgresServer {
-  static async start(url) {
+  static async start(url, { isProfiled = false } = {}) {
     if (url) return new PostgresServer(url, null);
     const { startEmbeddedPostgres } = await import('../../dist/embedded/index.js');
-    const server = await startEmbeddedPostgres({ durable: true, settings: SETTINGS });
+    const settings = { ...SETTINGS, ...(isProfiled && PROFILING) };
+    const server = await startEmbeddedPostgres({ durable: true, settings });
     return new PostgresServer(server.url, server);
   }
 
@@ -61,10 +67,12 @@ export class PostgresServer {
     return this.#withClient(url, async (client) => (await client.query(text, values)).rows);
   }
 
-  /** Settles what a bulk load left: the same start for everybody. */
+  /**
+   * Settles what a bulk load left: the same start for everybody. No checkpoint: it would charge the run
+   * with a full image of every page, which jobs that live for seconds do not cost.
+   */
   async settle(url) {
     await this.query(url, 'vacuum (analyze)');
-    await this.query(url, 'checkpoint');
   }
 
   /** A session that holds a snapshot until `release`. */
@@ -86,6 +94,20 @@ export class PostgresServer {
     );
     const numbers = Object.fromEntries(Object.entries(row).map(([key, v]) => [key, Number(v)]));
     return { ...numbers, cpuSeconds: this.#server ? treeSeconds(this.#server.pid) : Number.NaN };
+  }
+
+  /** Where a database's time went, statements within functions included. For servers of `--profile`. */
+  async profile(url) {
+    await this.query(url, 'create extension if not exists pg_stat_statements');
+    const rows = await this.query(
+      url,
+      `select round(total_exec_time)::int as ms, calls::int, shared_blks_hit::int as hits,
+         (wal_bytes / 1024)::int as wal_kib, case when toplevel then '' else '  ' end
+           || left(regexp_replace(query, '\\s+', ' ', 'g'), 90) as query
+       from pg_stat_statements join pg_database d on d.oid = dbid
+       where datname = current_database() order by total_exec_time desc limit 15`,
+    );
+    return ['ms  calls  hits  WAL KiB', ...rows.map((row) => Object.values(row).join('  '))];
   }
 
   get pid() {

@@ -8,7 +8,7 @@ let databases = 0;
  * One run of one workload by one contender: a fresh database (or an emptied Redis), processes of its
  * own, and nothing left afterwards. Resolves to the workload's metrics.
  */
-export async function runOnce(workload, name, servers, { quick }) {
+export async function runOnce(workload, name, servers, { quick, profile }) {
   const place = await preparePlace(CONTENDERS[name].store, servers);
   const agents = [];
   const context = {
@@ -25,6 +25,10 @@ export async function runOnce(workload, name, servers, { quick }) {
   const foreign = watchForeignLoad(place.pid);
   try {
     const metrics = await workload.run(context);
+    if (profile && place.postgres) {
+      const lines = await place.postgres.profile(place.url);
+      console.log([name, ...lines].join('\n  '));
+    }
     return { ...metrics, foreignLoad: foreign() };
   } finally {
     await Promise.allSettled(agents.map((agent) => agent.kill()));
