@@ -1,0 +1,123 @@
+import { spawn } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+import path from 'node:path';
+import pg from 'pg';
+import { describe, expect } from 'vitest';
+import { test } from '../support/database.js';
+import { type DocBlock, readDocBlocks } from '../support/doc-blocks.js';
+import { DocWorkspace } from '../support/doc-workspace.js';
+import { waitFor } from '../support/wait-for.js';
+import { ROOT, WorkerProcess } from '../support/worker-process.js';
+
+/** The command line has its own tests: `docs/cli.md` is shown there. */
+const FILES = [
+  'README.md',
+  ...readdirSync(path.join(ROOT, 'docs'))
+    .filter((file) => file.endsWith('.md') && file !== 'cli.md')
+    .map((file) => `docs/${file}`),
+];
+
+/** What the README promises first; run by `example.test.ts` and by whoever runs this. */
+const FIRST_COMMANDS = 'npm start\nnpm test\n';
+/** Commands that run until they are told to stop. */
+const DAEMON = /^howdah work\b/m;
+
+describe.each(FILES)('%s', (file) => {
+  const blocks = readDocBlocks(file);
+
+  test('every block does what it says', { timeout: 120_000 }, async ({ createDatabase }) => {
+    const known = new Set(['ts', 'sql', 'sh', 'text']);
+    expect(blocks.filter(({ language }) => !known.has(language)).map(({ where }) => where)).toEqual(
+      [],
+    );
+    const url = await createDatabase('migrated');
+    const workspace = new DocWorkspace();
+    try {
+      workspace.compile(blocks.filter(({ language }) => language === 'ts'));
+      for (const block of blocks) await run(block, url, workspace);
+    } finally {
+      workspace.remove();
+    }
+  });
+});
+
+test('the README shows code, and the two commands, early', () => {
+  const blocks = readDocBlocks('README.md');
+  const lineOf = (block: DocBlock | undefined): number => Number(block?.where.split(':')[1]);
+  expect(lineOf(blocks.find(({ language }) => language === 'ts'))).toBeLessThan(25);
+  expect(blocks.find(({ language }) => language === 'sh')?.text).toBe(FIRST_COMMANDS);
+});
+
+async function run(block: DocBlock, url: string, workspace: DocWorkspace): Promise<void> {
+  if (block.language === 'sql') await runSql(block, url);
+  else if (block.language === 'ts' && !block.isNamed) await runScript(block, url, workspace);
+  else if (block.language === 'sh' && block.text !== FIRST_COMMANDS) {
+    await runShell(block, url, workspace);
+  }
+}
+
+async function runSql({ text, where }: DocBlock, url: string): Promise<void> {
+  const connection = new pg.Client(url);
+  await connection.connect();
+  try {
+    await connection.query(text);
+  } catch (error) {
+    throw new Error(`${where}: ${(error as Error).message}`, { cause: error });
+  } finally {
+    await connection.end();
+  }
+}
+
+async function runScript(block: DocBlock, url: string, { folder }: DocWorkspace): Promise<void> {
+  const module = path.join('out', block.fileName.replace(/ts$/, 'js'));
+  const mode = block.text.includes('.start()') ? 'drain' : '';
+  const script = new WorkerProcess(['run-block.mjs', module, mode], {
+    cwd: folder,
+    env: { DATABASE_URL: url },
+  });
+  const { code } = await script.exited;
+  expect(code, `${block.where}:\n${script.output}`).toBe(0);
+}
+
+async function runShell(block: DocBlock, url: string, workspace: DocWorkspace): Promise<void> {
+  const isDaemon = DAEMON.test(block.text);
+  const command = block.text.replace(DAEMON, 'exec $&'); // so that the signal reaches it
+  const child = spawn('bash', ['-euo', 'pipefail', '-c', command], {
+    cwd: workspace.folder,
+    env: {
+      ...process.env,
+      PATH: `${path.join(workspace.folder, 'bin')}:${process.env.PATH}`,
+      DATABASE_URL: url,
+      HOWDAH_DATABASE_URL: url,
+      NODE_OPTIONS: '',
+    },
+  });
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  child.stderr.on('data', (chunk) => {
+    output += chunk;
+  });
+  const closed = new Promise((resolve) => child.once('close', resolve));
+  if (isDaemon) {
+    await waitFor(async () => child.exitCode !== null || (await isWorkerThere(url)), {
+      what: `${block.where} to start: ${output}`,
+    });
+    child.kill('SIGTERM');
+  }
+  expect(await closed, `${block.where}:\n${output}`).toBe(0);
+}
+
+async function isWorkerThere(url: string): Promise<boolean> {
+  const connection = new pg.Client(url);
+  await connection.connect();
+  try {
+    const { rows } = await connection.query(
+      "select 1 from pg_stat_activity where datname = current_database() and application_name like 'howdah%listen%'",
+    );
+    return rows.length > 0;
+  } finally {
+    await connection.end();
+  }
+}
