@@ -5,7 +5,7 @@ const FAR_MS = 2_000;
 /** Distance between two remembered positions, and the least distance between two deep claims. */
 const STEP_MS = 50;
 /** A deep claim may cost at most this share of the time. */
-const DEEP_SHARE = 0.1;
+const DEEP_SHARE = 0.03;
 
 /** Where a claim begins: lanes and, aligned with them, the highest seq to skip. */
 export interface ClaimStart {

@@ -7,6 +7,7 @@ import { promoter } from './promoter.js';
 const LIMIT = 1_000;
 const ROLL_UP_LIMIT = 10_000;
 const HOUR_MS = 3_600_000;
+const PRUNE_FIRST_MS = 10_000;
 /** Part of the time that background duties may take. */
 const SHARE = 0.05;
 
@@ -91,6 +92,8 @@ function pruner(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'prune',
     intervalMs: HOUR_MS,
+    // not while a fleet that was just started has better things to do
+    firstMs: PRUNE_FIRST_MS,
     async runOnce() {
       return { counts: { ...(await calls.prune(executor)) } };
     },

@@ -1,18 +1,25 @@
-/** Without work for this long, an awake queue goes to sleep. */
-const LINGER_MS = 10;
-/** Distance of looks while it lingers. */
-const LINGER_STEP_MS = 1;
+/** Without work for at least this long, an awake queue goes to sleep. */
+const LINGER_MIN_MS = 10;
+const LINGER_MAX_MS = 50;
+/** Work that comes at longer distances than this is not worth staying awake for. */
+const BUSY_GAP_MS = 15;
 /** After working without a pause for this long, a queue tells producers not to ring any more. */
 const BUSY_MS = 100;
+/** Bounds of the distance of looks while it lingers. */
+const STEP_MIN_MS = 1;
+const STEP_MAX_MS = 3;
+/** Weight of the newest distance between two finds. */
+const WEIGHT = 0.2;
 
 /**
- * When one queue is looked at next, and whether its producers should ring. A ring (NOTIFY) costs
- * every producer a lock at commit, so a busy queue asks for none and looks by itself:
+ * When one queue is looked at next, and whether its producers should ring. A ring (NOTIFY) takes a
+ * lock at commit that all producers share, so a busy queue asks for none and looks by itself:
  *
- *   awake   looks at once after a full claim, else every 1-2 ms;
- *           10 ms without work → asleep (after telling the database, and one more look)
+ *   awake   looks at once after a full claim, else every 1-3 ms while it lingers: for four times the
+ *           usual distance of finds, 10 to 50 ms; then → asleep (it tells the database, and looks once
+ *           more)
  *   asleep  looks when it is rung, and every poll interval all the same;
- *           100 ms of work without a pause → awake
+ *           finds without a pause for 100 ms → awake
  *   deaf    (notifications do not arrive) awake, but looks only every poll interval when idle
  *
  * So the flag in the database changes a few times a second at most. Times are monotonic milliseconds.
@@ -22,9 +29,11 @@ export class Doorbell {
   dueAt = 0;
   isAsleep = false;
   isDeaf = true;
-  #workingSince = Number.NEGATIVE_INFINITY;
-  #workedAt = Number.NEGATIVE_INFINITY;
   readonly #pollMs: number;
+  #busySince = Number.NEGATIVE_INFINITY;
+  #foundAt = Number.NEGATIVE_INFINITY;
+  /** Usual distance between two finds. */
+  #gapMs = 100;
 
   constructor(pollMs: number) {
     this.#pollMs = pollMs;
@@ -32,14 +41,11 @@ export class Doorbell {
 
   /** Notes what a look found. @param random from 0 to 1: spreads polls of a fleet */
   looked(now: number, found: number, isFull: boolean, random: number): void {
-    if (found > 0) {
-      if (now - this.#workedAt > LINGER_MS) this.#workingSince = now;
-      this.#workedAt = now;
-    }
+    if (found > 0) this.#found(now);
     if (isFull) this.dueAt = now;
     else if (this.isAsleep || (this.isDeaf && !this.#isLingering(now))) {
       this.dueAt = now + this.#pollMs * (0.8 + 0.4 * random);
-    } else this.dueAt = now + LINGER_STEP_MS;
+    } else this.dueAt = now + Math.min(STEP_MAX_MS, Math.max(STEP_MIN_MS, this.#gapMs / 4));
   }
 
   /** Somebody rang, or work may have appeared for another reason. */
@@ -58,7 +64,7 @@ export class Doorbell {
 
   wantsWake(now: number): boolean {
     if (!this.isAsleep) return false;
-    return this.isDeaf || (this.#isLingering(now) && now - this.#workingSince > BUSY_MS);
+    return this.isDeaf || (this.#isLingering(now) && now - this.#busySince > BUSY_MS);
   }
 
   /** The database rings from now on; what came before is found by one more look. */
@@ -73,7 +79,18 @@ export class Doorbell {
     this.dueAt = now;
   }
 
+  #found(now: number): void {
+    if (!this.#isLingering(now)) this.#busySince = now;
+    const gapMs = Math.min(100, now - this.#foundAt);
+    this.#gapMs += (gapMs - this.#gapMs) * WEIGHT;
+    this.#foundAt = now;
+  }
+
   #isLingering(now: number): boolean {
-    return now - this.#workedAt <= LINGER_MS;
+    const lingerMs =
+      this.#gapMs < BUSY_GAP_MS
+        ? Math.min(LINGER_MAX_MS, Math.max(LINGER_MIN_MS, this.#gapMs * 4))
+        : LINGER_MIN_MS;
+    return now - this.#foundAt <= lingerMs;
   }
 }

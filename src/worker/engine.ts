@@ -1,12 +1,11 @@
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import { toPolicy } from '../core/queue.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
-import { queueCalls } from '../db/calls/queues.js';
 import { settleCalls } from '../db/calls/settle.js';
 import { Database } from '../db/database.js';
+import { Declarations } from '../db/declarations.js';
 import { Claimer } from './claimer.js';
 import type { Companion, CompanionFactory } from './companion.js';
 import { completeIn } from './complete-in.js';
@@ -116,7 +115,6 @@ export class Engine {
   /** Connects, declares the queues, opens a lease. @throws HowdahError; nothing is left open then */
   async open(): Promise<void> {
     try {
-      await this.database.assertVersion();
       await this.#declareQueues();
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
       this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
@@ -131,7 +129,6 @@ export class Engine {
   /** Begins to work. */
   run(): void {
     this.claiming = this.claimer.run();
-    void this.listenLine.open().catch(() => undefined);
     void this.listener.run();
     void this.companion?.start();
   }
@@ -152,11 +149,9 @@ export class Engine {
   }
 
   async #declareQueues(): Promise<void> {
-    const queues = queueCalls(this.database);
+    const declarations = new Declarations(this.database);
     for (const { queue } of this.parts.settings.bindings) {
-      if (typeof queue !== 'string') {
-        await queues.create(this.database, queue.name, toPolicy(queue));
-      }
+      await declarations.ensure(typeof queue === 'string' ? undefined : queue);
     }
     const missing = await this.#readPolicies();
     if (missing.length === 0) return;

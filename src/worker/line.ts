@@ -21,7 +21,7 @@ export interface LineParts {
 /**
  * One connection that is made again for ever: after 50 ms at first, after 5 s in the end, with
  * jitter. A statement under way when the connection breaks fails, and whoever sent it decides; a
- * statement that comes while there is no connection waits for one.
+ * statement that comes while there is no connection, as before the first, waits for one.
  */
 export class Line implements Executor {
   readonly #parts: LineParts;
@@ -36,7 +36,7 @@ export class Line implements Executor {
     this.#parts = parts;
   }
 
-  /** @throws HowdahError when the first connect fails: nobody waits for a wrong address for ever */
+  /** Connects, once. @throws HowdahError: nobody waits for a wrong address for ever */
   async open(): Promise<void> {
     this.#adopt(await this.#connectOnce());
   }
@@ -125,9 +125,10 @@ export class Line implements Executor {
       if (!session) continue;
       if (signal.aborted) return session; // close() closes it
       this.#adopt(session);
-      const downMs = clock.monotonic() - (this.#lostAt ?? clock.monotonic());
-      hub.emit('connection.restored', { purpose, downMs });
-      onRestored?.();
+      if (this.#lostAt !== undefined) {
+        hub.emit('connection.restored', { purpose, downMs: clock.monotonic() - this.#lostAt });
+        onRestored?.();
+      }
       return session;
     }
   }
