@@ -54,7 +54,8 @@ declare
   v_id bigint;
 begin
   if p_worker is null or length(p_worker) not between 1 and 200 then
-    raise exception 'a worker name has 1 to 200 characters' using errcode = 'HW023';
+    raise exception 'a worker name has 1 to 200 characters' using errcode = 'HW023',
+      hint = 'for example the name of its host and its process id';
   end if;
   if p_lease_ms is null or p_lease_ms not between 100 and 43200000 then
     raise exception 'lease of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')

@@ -15,7 +15,7 @@ begin
   select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
     p_job.attempt - p_job.uncounted, p_job.lane, p_state, p_reason,
     (select worker from leases where id = p_job.lease_id),
-    p_job.payload, p_job.headers, p_job.errors, p_result
+    p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null')
   from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
   insert into counter_deltas (queue_id, running, ready, scheduled, dead, completed, cancelled,
     expired, discarded)
@@ -119,8 +119,17 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_queue queues;
   v_delay_ms double precision := case when jsonb_typeof(p_ask -> 'delay_ms') = 'number'
-    then least(greatest((p_ask ->> 'delay_ms')::float8, 0), 315360000000) end;
+    then least(greatest((p_ask ->> 'delay_ms')::numeric, 0), 315360000000) end;
 begin
+  if p_job.cancel_requested and p_ask ->> 'outcome' in ('fail', 'snooze', 'release') then
+    -- its worker ended the attempt before it heard of the request: there is no other attempt
+    if p_ask ->> 'outcome' = 'fail' then
+      p_job.errors := add_error(p_job, p_ask -> 'error');
+    end if;
+    perform finish(p_job, 'cancelled', 'cancelled while running');
+    outcome := 'cancelled';
+    return;
+  end if;
   select * into v_queue from queues where id = p_job.queue_id;
   case p_ask ->> 'outcome'
     when 'complete' then
@@ -177,6 +186,13 @@ declare
 begin
   if jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
+  end if;
+  if jsonb_typeof(p_jobs) is distinct from 'array' or exists (
+    select from jsonb_array_elements(p_jobs) e
+    where (e ->> 'id' ~ '^\d{1,18}$' and coalesce(e ->> 'attempt', '0') ~ '^-?\d{1,9}$') is not true
+  ) then
+    raise exception 'what to settle must be an array of objects with the id and attempt of a job'
+      using errcode = 'HW022', hint = 'for example [{"id": 1, "attempt": 1, "outcome": "complete"}]';
   end if;
   for v_ask in
     select (e ->> 'id')::bigint as id, (e ->> 'attempt')::integer as attempt, e
