@@ -1,0 +1,143 @@
+import { describe, expect } from 'vitest';
+import { sqlError } from '../support/engine.js';
+import { test } from '../support/sql-test.js';
+
+describe('claim', () => {
+  test('takes the ready in order of priority, then of readiness', async ({ db }) => {
+    await db.createQueue('order');
+    const low = await db.enqueue('order', 2, { priority: -100 });
+    const plain = await db.enqueue('order', 2);
+    const high = await db.enqueue('order', 2, { priority: 100 });
+    await db.enqueue('order', 1, { delay_ms: 60_000 });
+    const lease = await db.openLease();
+    const first = await db.claim('order', lease, 3);
+    const rest = await db.claim('order', lease, 10);
+    expect([...first, ...rest].map(({ id }) => id)).toEqual([...high, ...plain, ...low]);
+    expect(first[0]).toMatchObject({
+      attempt: 1,
+      uncounted: 0,
+      payload: 1,
+      headers: null,
+      max_attempts: 10,
+      expired: false,
+      errors: null,
+    });
+    expect(await db.claim('order', lease, 10)).toEqual([]);
+    expect(await db.stats('order')).toMatchObject({ ready: '0', running: '6', scheduled: '1' });
+    await db.expectTruth();
+  });
+
+  test('looks only forward from the cursors, lane by lane', async ({ db }) => {
+    await db.createQueue('cursors');
+    await db.enqueue('cursors', 3);
+    await db.enqueue('cursors', 3, { priority: 1 });
+    const lease = await db.openLease();
+    const rows = await db.rows<{ lane: number; seq: string }>(
+      `select lane, seq from howdah.jobs j join howdah.queues q on q.id = j.queue_id
+       where q.name = 'cursors' order by seq`,
+    );
+    const [, second] = rows as { lane: number; seq: string }[];
+    const claimed = await db.claim('cursors', lease, 10, {
+      [second?.lane ?? 0]: second?.seq ?? '',
+    });
+    expect(claimed.map(({ payload, lane }) => [payload, lane])).toEqual([
+      [1, 199],
+      [2, 199],
+      [3, 199],
+      [3, 201],
+    ]);
+    await db.expectTruth();
+  });
+
+  test('bounds what one call takes', async ({ db }) => {
+    await db.createQueue('bounded');
+    await db.enqueue('bounded', 5);
+    const lease = await db.openLease();
+    for (const limit of [0, -1, -2147483648]) {
+      expect(await db.claim('bounded', lease, limit)).toEqual([]);
+    }
+    expect(await db.claim('bounded', lease, 2147483647)).toHaveLength(5);
+  });
+
+  test('refuses an unknown queue and a lease that is gone', async ({ db }) => {
+    await db.createQueue('guarded');
+    await db.enqueue('guarded');
+    const lease = await db.openLease();
+    for (const name of ['nowhere', '', "x'--", null]) {
+      expect(await sqlError(db.claim(name as string, lease))).toMatchObject({
+        code: 'HW001',
+        hint: expect.any(String),
+      });
+    }
+    expect(await sqlError(db.claim('guarded', '1'))).toMatchObject({
+      code: 'HW020',
+      hint: expect.any(String),
+    });
+    expect(await sqlError(db.claim('guarded', null as unknown as string))).toMatchObject({
+      code: 'HW020',
+    });
+  });
+
+  test('takes nothing from a paused queue', async ({ db }) => {
+    await db.createQueue('paused');
+    await db.enqueue('paused');
+    const lease = await db.openLease();
+    await db.rows(`select howdah.pause_queue('paused')`);
+    expect(await db.claim('paused', lease)).toEqual([]);
+    await db.rows(`select howdah.resume_queue('paused')`);
+    expect(await db.claim('paused', lease)).toHaveLength(1);
+  });
+
+  test('tells that the waiting TTL has ended', async ({ db }) => {
+    await db.createQueue('late', { ttl_ms: 60_000 });
+    await db.enqueue('late', 1);
+    await db.enqueue('late', 1, { ttl_ms: 1 });
+    const lease = await db.openLease();
+    await expect
+      .poll(() =>
+        db.one(`select count(*)::int from howdah.jobs where expires_at < clock_timestamp()`),
+      )
+      .toBe(1);
+    expect((await db.claim('late', lease, 9)).map(({ expired }) => expired)).toEqual([false, true]);
+  });
+
+  test('survives a sequence that was set back behind its cursors', async ({ db }) => {
+    await db.createQueue('failover');
+    await db.enqueue('failover', 50);
+    const lease = await db.openLease();
+    const before = await db.claim('failover', lease, 50);
+    await db.complete(lease, before);
+    await db.rows('delete from howdah.history');
+    const cursors = { 201: before.at(-1)?.seq ?? '' };
+    await db.rows(`select setval('howdah.job_seq', $1)`, [Number(before[0]?.seq) - 1]);
+
+    const ids = await db.enqueue('failover', 10);
+    expect((await db.claim('failover', lease, 5, cursors)).map(({ id }) => id)).toEqual(
+      ids.slice(0, 5),
+    );
+    await db.expectTruth();
+
+    // the sequence grows past the old cursors again: what is behind them is found by the sweep
+    await db.enqueue('failover', 50);
+    const seen = new Set<string>();
+    for (let round = 0; round < 3; round += 1) {
+      for (const { id } of await db.claim('failover', lease, 100, cursors)) seen.add(id);
+      await db.one('select howdah.sweep()');
+    }
+    expect(seen.size).toBe(55);
+    await db.killLease(lease);
+    expect(await db.reap()).toMatchObject({ requeued: 60 });
+    await db.expectTruth();
+  });
+
+  test('a cursor that is wrong hides nothing for long', async ({ db }) => {
+    await db.createQueue('liar');
+    await db.enqueue('liar', 5);
+    const last = await db.one<string>('select last_value from howdah.job_seq');
+    const lease = await db.openLease();
+    expect(await db.claim('liar', lease, 9, { 201: last })).toEqual([]);
+    expect(await db.one('select howdah.sweep()')).toBeGreaterThanOrEqual(5);
+    expect(await db.claim('liar', lease, 9, { 201: last })).toHaveLength(5);
+    await db.expectTruth();
+  });
+});

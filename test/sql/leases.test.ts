@@ -1,0 +1,141 @@
+import { describe, expect } from 'vitest';
+import { sqlError } from '../support/engine.js';
+import { test } from '../support/sql-test.js';
+
+describe('open_lease', () => {
+  test('gives random positive 63-bit ids', async ({ db }) => {
+    const ids = await Promise.all(Array.from({ length: 50 }, () => db.openLease()));
+    expect(new Set(ids).size).toBe(50);
+    expect(ids.every((id) => BigInt(id) > 0n)).toBe(true);
+    expect(ids.some((id) => BigInt(id) > 2n ** 60n)).toBe(true);
+  });
+
+  test.for([99, 0, -1, 43_200_001, null])('refuses %s ms', async (leaseMs, { db }) => {
+    expect(await sqlError(db.rows(`select howdah.open_lease('w', $1)`, [leaseMs]))).toMatchObject({
+      code: 'HW023',
+      hint: expect.stringContaining('100 ms to 12 hours'),
+    });
+  });
+
+  test.for([null, '', 'x'.repeat(201)])('refuses the worker name %s', async (name, { db }) => {
+    expect(await sqlError(db.rows('select howdah.open_lease($1, 1000)', [name]))).toMatchObject({
+      code: 'HW023',
+      hint: expect.any(String),
+    });
+  });
+
+  test('shows the worker', async ({ db }) => {
+    const id = await db.one(`select howdah.open_lease('päul''s', 100, '{"pid": 7}')`);
+    await db.openLease('x'.repeat(200), 43_200_000);
+    expect(await db.rows('select * from howdah.workers where lease_id = $1', [id])).toMatchObject([
+      { worker: "päul's", lease_ms: 100, leads: false, info: { pid: 7 } },
+    ]);
+  });
+});
+
+describe('heartbeat and extend', () => {
+  test('renew one row, an ended but not reaped lease too', async ({ db }) => {
+    const lease = await db.openLease('w', 60_000);
+    await db.killLease(lease);
+    expect(await db.rows('select * from howdah.heartbeat($1)', [lease])).toEqual([
+      { alive: true, attention: false },
+    ]);
+    expect(
+      await db.one(
+        `select expires_at - clock_timestamp() between interval '55 s' and interval '60 s'
+         from howdah.leases where id = $1`,
+        [lease],
+      ),
+    ).toBe(true);
+  });
+
+  test('say that a lease is gone', async ({ db }) => {
+    expect(await db.rows('select * from howdah.heartbeat(1)')).toEqual([
+      { alive: false, attention: false },
+    ]);
+    expect(await sqlError(db.rows('select howdah.extend(1, 1000)'))).toMatchObject({
+      code: 'HW020',
+      hint: expect.any(String),
+    });
+    expect(await db.closeLease('1')).toBe(0);
+  });
+
+  test('extend sets the end, from now to 12 hours ahead', async ({ db }) => {
+    const lease = await db.openLease();
+    const end = await db.one<Date>('select howdah.extend($1, 43200000)', [lease]);
+    expect(end.getTime() - Date.now()).toBeGreaterThan(43_100_000);
+    for (const ms of [-1, 43_200_001, null]) {
+      const error = await sqlError(db.rows('select howdah.extend($1, $2)', [lease, ms]));
+      expect(error).toMatchObject({ code: 'HW023', hint: expect.any(String) });
+    }
+    await db.rows('select howdah.extend($1, 0)', [lease]);
+    expect(await sqlError(db.rows('select howdah.extend($1, 1000)', [lease]))).toMatchObject({
+      code: 'HW020',
+    });
+  });
+});
+
+describe('doorbell', () => {
+  test('wakes one sleeper of the queue, and nobody who is awake', async ({ pool, db }) => {
+    await db.createQueue('bell');
+    await db.createQueue('other');
+    const leases = [await db.openLease(), await db.openLease(), await db.openLease()];
+    const [sleeper, awake, elsewhere] = leases as [string, string, string];
+    await db.rows(`select howdah.sleep($1, '{bell,nowhere}')`, [sleeper]);
+    await db.rows(`select howdah.sleep($1, '{bell}'), howdah.wake($1)`, [awake]);
+    await db.rows(`select howdah.wake($1)`, [awake]);
+    await db.rows(`select howdah.sleep($1, '{other}')`, [elsewhere]);
+
+    const heard: string[] = [];
+    const listener = await pool.connect();
+    listener.on('notification', ({ channel, payload }) => heard.push(`${channel}:${payload}`));
+    for (const lease of leases) await listener.query(`listen "howdah_${lease}"`);
+    await db.enqueue('bell', 3);
+    await db.enqueue('bell', 1, { delay_ms: 60_000 });
+    await db.rows(`select howdah.ring('bell', 1, $1)`, [sleeper]);
+    await db.rows(`select howdah.enqueue('{"queue": "bell", "payload": 1}', 'raise', false)`);
+    await db.rows('select pg_notify($1, $2)', [`howdah_${elsewhere}`, 'end']);
+    await expect.poll(() => heard).toContain(`howdah_${elsewhere}:end`);
+    expect(heard.slice(0, -1)).toEqual([`howdah_${sleeper}:`]);
+    listener.release(true);
+  });
+
+  test('is only for leases and queues that exist', async ({ db }) => {
+    expect(await sqlError(db.rows(`select howdah.sleep(1, '{bell}')`))).toMatchObject({
+      code: 'HW020',
+      hint: expect.any(String),
+    });
+    expect(await sqlError(db.rows(`select howdah.ring('nowhere')`))).toMatchObject({
+      code: 'HW001',
+    });
+  });
+
+  test('forgets the sleepers of a closed lease', async ({ db }) => {
+    await db.createQueue('forgotten');
+    const lease = await db.openLease();
+    await db.rows(`select howdah.sleep($1, '{forgotten}')`, [lease]);
+    await db.closeLease(lease);
+    expect(await db.rows('select from howdah.sleepers where lease_id = $1', [lease])).toEqual([]);
+  });
+});
+
+describe('lead', () => {
+  const lead = 'select howdah.lead($1, $2)';
+
+  test('one leads until its term ends; each new leader has a new term', async ({ db }) => {
+    const [one, two] = [await db.openLease('one'), await db.openLease('two')];
+    const term = Number(await db.one(lead, [one, 60_000]));
+    expect(await db.one(lead, [two, 60_000])).toBeNull();
+    expect(Number(await db.one(lead, [one, 60_000]))).toBe(term);
+    expect(await db.rows('select worker from howdah.workers where leads')).toEqual([
+      { worker: 'one' },
+    ]);
+    await db.rows('select howdah.resign($1)', [two]);
+    expect(await db.one(lead, [two, 60_000])).toBeNull();
+    await db.rows('select howdah.resign($1)', [one]);
+    expect(Number(await db.one(lead, [two, 60_000]))).toBe(term + 1);
+    await db.closeLease(two);
+    expect(Number(await db.one(lead, [one, 60_000]))).toBe(term + 2);
+    await db.closeLease(one);
+  });
+});
