@@ -1,0 +1,89 @@
+import type { EnqueueOptions } from '../../client/options.js';
+import type { Json } from '../../core/json.js';
+import { command } from '../command.js';
+import { type GlobalOptions, outputOf, parseJson, usageError, withClient } from '../context.js';
+import { durationOf } from './queues.js';
+
+export interface EnqueueArguments extends GlobalOptions {
+  readonly queue: string;
+  readonly payload: string | undefined;
+  readonly from: string | undefined;
+  readonly format: string | undefined;
+  readonly delimiter: string | undefined;
+  readonly onError: string;
+  readonly rejects: string | undefined;
+  readonly delay: string | undefined;
+  readonly runAt: string | undefined;
+  readonly priority: number | undefined;
+  readonly headers: string | undefined;
+  readonly attempts: number | undefined;
+  readonly ttl: string | undefined;
+}
+
+export const enqueueCommand = command<EnqueueArguments>({
+  command: 'enqueue <queue> [payload]',
+  describe: 'Enqueue one job, or one for each line of a file',
+  builder: (yargs) =>
+    yargs
+      .positional('queue', { type: 'string', demandOption: true, describe: 'Name of the queue' })
+      .positional('payload', { type: 'string', describe: 'Payload as JSON' })
+      .option('from', {
+        type: 'string',
+        describe: 'File of JSON lines or CSV with a header row; - is standard input',
+      })
+      .option('format', {
+        type: 'string',
+        choices: ['jsonl', 'csv'],
+        describe: 'Of --from; by default as the name of the file ends',
+      })
+      .option('delimiter', { type: 'string', describe: 'Of CSV: one character, or tab' })
+      .option('on-error', {
+        type: 'string',
+        choices: ['stop', 'skip'],
+        default: 'stop',
+        describe: 'At a line that is refused: stop there, or pass it over',
+      })
+      .option('rejects', { type: 'string', describe: 'File for the lines that are passed over' })
+      .option('delay', { type: 'string', describe: 'Not before this time has passed: 90s, 2h' })
+      .option('run-at', { type: 'string', describe: 'Not before: 2027-01-31T09:00:00Z' })
+      .option('priority', { type: 'number', describe: '-100 to 100; higher runs first' })
+      .option('headers', { type: 'string', describe: 'JSON object of facts beside the payload' })
+      .option('attempts', { type: 'number', describe: 'Attempts before the job is dead' })
+      .option('ttl', { type: 'string', describe: 'Longest wait for a worker' })
+      .example(`$0 enqueue emails '{"to":"ada@example.org"}'`, 'prints the id')
+      .example('$0 enqueue emails --from mails.jsonl --delay 10m', 'a job a line')
+      .example('$0 enqueue places --from airports.csv --on-error skip --rejects bad.jsonl', '')
+      .example('zcat log.jsonl.gz | $0 enqueue events --from -', ''),
+  handler: async (options) => {
+    const { payload, from } = options;
+    if ((payload === undefined) === (from === undefined)) {
+      throw usageError('Give either a payload or --from.', 'See howdah enqueue --help.');
+    }
+    if (from === undefined) await enqueueOne(options, payload ?? '');
+    else await (await import('./enqueue-from.js')).enqueueFrom(options, from);
+  },
+});
+
+async function enqueueOne(options: EnqueueArguments, text: string): Promise<void> {
+  const payload = parseJson(text, 'The payload');
+  const { id, created } = await withClient(options, (client) =>
+    client.enqueue(options.queue, payload, jobOptionsOf(options)),
+  );
+  const output = outputOf(options);
+  if (output.mode === 'json') output.json({ id, queue: options.queue, created });
+  else output.line(output.mode === 'tsv' ? id : `Job ${id} is in queue ${options.queue}.`);
+}
+
+/** What is said of each job. */
+export function jobOptionsOf(options: EnqueueArguments): EnqueueOptions {
+  const { runAt, priority, attempts, headers } = options;
+  return {
+    delay: durationOf(options.delay),
+    runAt,
+    priority,
+    attempts,
+    ttl: durationOf(options.ttl),
+    headers:
+      headers === undefined ? undefined : (parseJson(headers, '--headers') as Record<string, Json>),
+  };
+}

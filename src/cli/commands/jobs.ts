@@ -1,0 +1,143 @@
+import type { Argv } from 'yargs';
+import type { JobSummary } from '../../client/jobs.js';
+import type { JobState } from '../../core/job.js';
+import { command } from '../command.js';
+import { type GlobalOptions, outputOf, usageError, withClient } from '../context.js';
+import { EXIT } from '../exit-codes.js';
+import type { Column } from '../output.js';
+import { readIds } from '../read-ids.js';
+
+const COLUMNS: readonly Column<JobSummary>[] = [
+  { key: 'id' },
+  { key: 'queue' },
+  { key: 'state' },
+  { key: 'attempt' },
+  { key: 'priority', isHidden: true },
+  { key: 'enqueuedAt', title: 'ENQUEUED' },
+  { key: 'runAt', title: 'DUE' },
+  { key: 'claimedAt', isHidden: true },
+  { key: 'finishedAt', title: 'FINISHED' },
+  { key: 'worker', isHidden: true },
+  { key: 'reason' },
+  { key: 'lastError', title: 'LAST ERROR' },
+];
+
+interface ListArguments extends GlobalOptions {
+  readonly queue: string | undefined;
+  readonly state: readonly string[] | undefined;
+  readonly limit: number;
+  readonly after: string | undefined;
+}
+
+interface IdArguments extends GlobalOptions {
+  readonly ids: readonly string[];
+  readonly reason?: string | undefined;
+}
+
+const list = command<ListArguments>({
+  command: 'list',
+  describe: 'List jobs, newest first',
+  builder: (yargs) =>
+    yargs
+      .option('queue', { type: 'string', describe: 'Only of this queue' })
+      .option('state', {
+        type: 'array',
+        string: true,
+        describe:
+          'Only in these states: scheduled, ready, running, completed, dead, cancelled, expired, discarded',
+      })
+      .option('limit', { type: 'number', default: 100, describe: 'How many, 1 to 1000' })
+      .option('after', { type: 'string', describe: 'Id of the last job of the page before' })
+      .example('$0 jobs list --queue emails --state running', '')
+      .example('$0 jobs list --state dead | cut -f1', 'their ids, for a script'),
+  handler: async (options) => {
+    const { queue, state, limit, after } = options;
+    const jobs = await withClient(options, (client) =>
+      client.jobs({ queue, state: state as JobState[] | undefined, limit, after }),
+    );
+    const output = outputOf(options);
+    output.list(jobs, COLUMNS);
+    if (jobs.length === limit) output.remark(`\nMore: --after ${jobs.at(-1)?.id}`);
+  },
+});
+
+const show = command<GlobalOptions & { id: string }>({
+  command: 'show <id>',
+  describe: 'Show everything about a job: payload, headers, errors, result',
+  builder: (yargs) =>
+    yargs
+      .positional('id', { type: 'string', demandOption: true, describe: 'Id of the job' })
+      .example('$0 jobs show 4711 --json | jq .payload', ''),
+  handler: async (options) => {
+    const job = await withClient(options, (client) => client.job(options.id));
+    if (job) {
+      outputOf(options).record(job);
+      return;
+    }
+    process.stderr.write(`There is no job ${options.id}, or no longer.\n`);
+    process.exitCode = EXIT.notFound;
+  },
+});
+
+const retry = command<IdArguments>({
+  command: 'retry <ids..>',
+  describe: 'Run scheduled jobs now, and send dead ones back to their queue',
+  builder: (yargs) =>
+    positionalIds(yargs)
+      .example('$0 jobs retry 4711 4712', '')
+      .example('$0 jobs list --state scheduled | tail -n +2 | cut -f1 | $0 jobs retry -', 'many'),
+  handler: async (options) => {
+    const ids = await readIds(options.ids);
+    const rows = await withClient(options, (client) => client.runNow(ids));
+    reportOutcomes(options, rows, ['ready']);
+  },
+});
+
+const cancel = command<IdArguments>({
+  command: 'cancel <ids..>',
+  describe: 'Cancel waiting jobs, and ask the workers of running ones to stop',
+  builder: (yargs) =>
+    positionalIds(yargs)
+      .option('reason', { type: 'string', describe: 'Why; kept with the job' })
+      .example('$0 jobs cancel 4711 --reason "wrong address"', ''),
+  handler: async (options) => {
+    const ids = await readIds(options.ids);
+    const rows = await withClient(options, (client) => client.cancel(ids, options.reason));
+    reportOutcomes(options, rows, ['cancelled', 'requested']);
+  },
+});
+
+export const jobsCommand = command({
+  command: 'jobs',
+  describe: 'List, show, retry and cancel jobs',
+  builder: (yargs) =>
+    yargs
+      .command(list)
+      .command(show)
+      .command(retry)
+      .command(cancel)
+      .demandCommand(1, 'Name an action: list, show, retry or cancel.'),
+  handler: () => undefined,
+});
+
+function positionalIds(yargs: Argv<GlobalOptions>) {
+  return yargs.positional('ids', {
+    type: 'string',
+    array: true,
+    demandOption: true,
+    describe: 'Ids of jobs; - reads them from standard input, one a line',
+  });
+}
+
+/** Exit code 3 when none of the jobs is there, 4 when some could not be changed. */
+function reportOutcomes(
+  options: GlobalOptions,
+  rows: readonly { readonly id: string; readonly outcome: string }[],
+  good: readonly string[],
+): void {
+  if (rows.length === 0) throw usageError('No ids were given.');
+  outputOf(options).list(rows, [{ key: 'id' }, { key: 'outcome' }]);
+  const done = rows.filter(({ outcome }) => good.includes(outcome)).length;
+  if (rows.every(({ outcome }) => outcome === 'unknown')) process.exitCode = EXIT.notFound;
+  else if (done < rows.length) process.exitCode = done > 0 ? EXIT.partial : EXIT.failure;
+}

@@ -1,0 +1,104 @@
+import type { QueueStats } from '../../client/queues.js';
+import type { WorkersView } from '../../db/tables.js';
+import { command } from '../command.js';
+import { type GlobalOptions, outputOf, withDatabase } from '../context.js';
+import type { Column } from '../output.js';
+import { showMs } from '../terminal-text.js';
+
+/** Columns of a queue as counters show it. */
+export const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
+  { key: 'queue' },
+  { key: 'ready' },
+  { key: 'scheduled' },
+  { key: 'running' },
+  { key: 'dead' },
+  { key: 'enqueued' },
+  { key: 'completed' },
+  { key: 'failedAttempts', title: 'FAILED' },
+  { key: 'buried', isHidden: true },
+  { key: 'cancelled', isHidden: true },
+  { key: 'expired', isHidden: true },
+  { key: 'discarded', isHidden: true },
+  { key: 'backlogAgeMs', title: 'BACKLOG AGE', as: 'ms' },
+  { key: 'paused', title: 'PAUSED' },
+  { key: 'pausedReason', isHidden: true },
+];
+
+interface WorkerRow {
+  readonly worker: string;
+  readonly state: 'alive' | 'expired';
+  readonly leads: boolean;
+  readonly leaseMs: number;
+  readonly openedAt: Date;
+  readonly expiresAt: Date;
+}
+
+const WORKER_COLUMNS: readonly Column<WorkerRow>[] = [
+  { key: 'worker' },
+  { key: 'state' },
+  { key: 'leads' },
+  { key: 'leaseMs', title: 'LEASE', as: 'ms' },
+  { key: 'openedAt', title: 'SINCE' },
+  { key: 'expiresAt', title: 'EXPIRES', isHidden: true },
+];
+
+export const statusCommand = command({
+  command: 'status',
+  describe: 'Show queues with their counts, workers, the leader and the schema version',
+  builder: (yargs) =>
+    yargs
+      .example('$0 status', 'queues and workers')
+      .example('$0 status --json | jq .queues', 'the same for a script'),
+  handler: async (options) => {
+    const found = await gather(options);
+    const output = outputOf(options);
+    if (output.mode === 'json') {
+      output.json(found);
+      return;
+    }
+    const { queues, workers, ...installation } = found;
+    output.record(installation);
+    output.line('');
+    output.list(queues, QUEUE_COLUMNS);
+    output.line('');
+    if (workers.length > 0 || output.mode === 'tsv') output.list(workers, WORKER_COLUMNS);
+    else output.line('No workers. Start one with `howdah work --config FILE`.');
+    remarkOnBacklog(options, queues);
+  },
+});
+
+async function gather(options: GlobalOptions) {
+  const [{ overviewCalls }, { Queues }] = await Promise.all([
+    import('../../db/calls/overview.js'),
+    import('../../client/queues.js'),
+  ]);
+  return withDatabase(options, async (database) => {
+    const calls = overviewCalls(database);
+    const server = await calls.server();
+    const workers = (await calls.workers()).map(workerRow);
+    const queues = await new Queues(database).stats(undefined);
+    const leader = workers.find(({ leads }) => leads)?.worker ?? null;
+    return { ...server, schema: database.schema, leader, queues, workers };
+  });
+}
+
+function workerRow(each: WorkersView): WorkerRow {
+  return {
+    worker: each.worker,
+    state: each.alive ? 'alive' : 'expired',
+    leads: each.leads,
+    leaseMs: each.lease_ms,
+    openedAt: each.opened_at,
+    expiresAt: each.expires_at,
+  };
+}
+
+function remarkOnBacklog(options: GlobalOptions, queues: readonly QueueStats[]): void {
+  for (const { queue, paused, pausedReason, backlogAgeMs } of queues) {
+    if (!paused) continue;
+    const age = backlogAgeMs === null ? '' : `; its first job waits for ${showMs(backlogAgeMs)}`;
+    outputOf(options).remark(
+      `\n${queue} is paused${pausedReason ? ` (${pausedReason})` : ''}${age}`,
+    );
+  }
+}

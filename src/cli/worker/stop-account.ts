@@ -1,0 +1,64 @@
+import type { WorkerEvent } from '../../core/events.js';
+import type { StopReport } from '../../worker/stop-report.js';
+import type { Worker } from '../../worker/worker.js';
+import type { Output } from '../output.js';
+import { showMs } from '../terminal-text.js';
+import type { RunningJob, RunningJobs } from './running-jobs.js';
+
+/** So many jobs are told of one by one. */
+const SHOWN_MAX = 200;
+
+/** Tells, while a worker stops, what became of each job that was running. */
+export class StopAccount {
+  readonly #output: Output;
+  readonly #open: Map<string, RunningJob>;
+  readonly #unlisten: () => void;
+  #shown = 0;
+
+  constructor(worker: Worker, running: RunningJobs, output: Output) {
+    this.#output = output;
+    this.#open = new Map(running.all.map((job) => [job.id, job]));
+    this.#unlisten = worker.onEvent((event) => this.#hear(event));
+  }
+
+  get count(): number {
+    return this.#open.size;
+  }
+
+  /** Everything has been said. @param why the signal */
+  end(why: string, report: StopReport): void {
+    this.#unlisten();
+    for (const job of this.#open.values()) this.#tell(job, 'unsettled');
+    const { completed, failed, released, aborted } = report;
+    if (this.#output.mode === 'json') {
+      this.#output.json({ event: 'stopped', why, ...report });
+      return;
+    }
+    const cut = aborted > 0 ? `, ${aborted} of them cut short` : '';
+    this.#output.line(
+      `stopped (${why}): ${completed} completed, ${failed} failed, ${released} released${cut}`,
+    );
+  }
+
+  #hear(event: WorkerEvent): void {
+    if (!event.type.startsWith('job.') || !('job' in event)) return;
+    if (event.type === 'job.timed-out' || event.type === 'job.result-replaced') return;
+    const job = this.#open.get(event.job.id);
+    if (!job) return;
+    this.#open.delete(job.id);
+    this.#tell(job, event.type.slice('job.'.length));
+  }
+
+  #tell({ id, queue, attempt, since }: RunningJob, outcome: string): void {
+    this.#shown += 1;
+    if (this.#shown > SHOWN_MAX) return;
+    const tookMs = Math.round(performance.now() - since);
+    if (this.#output.mode === 'json') {
+      this.#output.json({ event: 'job', id, queue, attempt, outcome, tookMs });
+    } else {
+      this.#output.line(
+        `job ${id} of ${queue}, attempt ${attempt}: ${outcome} after ${showMs(tookMs)}`,
+      );
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import type { Executor } from '../executor.js';
+
+/** The server and what this role may do there. */
+export interface ServerFacts {
+  readonly version: string;
+  readonly versionNumber: number;
+  readonly database: string;
+  readonly role: string;
+  readonly canCreate: boolean;
+  readonly hasSchema: boolean;
+  /** Null: no TLS. */
+  readonly tls: string | null;
+  readonly isLocal: boolean;
+  /** The database's clock, Unix time in milliseconds. */
+  readonly nowMs: number;
+  readonly isAutovacuumOn: boolean;
+}
+
+/** A transaction whose snapshot keeps dead rows from being removed. */
+export interface OldSnapshot {
+  readonly holder: string;
+  readonly ageMs: number | null;
+  /** Transactions since. */
+  readonly xids: number;
+}
+
+/** How the jobs table is updated. */
+export interface TableFacts {
+  readonly updates: number;
+  readonly hotUpdates: number;
+  readonly deadRows: number;
+  readonly liveRows: number;
+  readonly isAutovacuumOff: boolean;
+}
+
+/** Leases that have expired and that nobody has cleared away. */
+export interface LeaseFacts {
+  readonly alive: number;
+  readonly expired: number;
+  /** How long ago the first of the expired ones ended. */
+  readonly oldestMs: number | null;
+  readonly hasLeader: boolean;
+}
+
+export async function serverFacts(executor: Executor, schema: string): Promise<ServerFacts> {
+  const text = `
+    select current_setting('server_version') as version,
+      current_setting('server_version_num')::integer as "versionNumber",
+      current_database()::text as database, current_user::text as role,
+      has_database_privilege(current_database(), 'CREATE') as "canCreate",
+      to_regnamespace(quote_ident($1)) is not null as "hasSchema",
+      (select s.version from pg_stat_ssl s where s.pid = pg_backend_pid()) as tls,
+      coalesce(host(inet_client_addr()) in ('127.0.0.1', '::1'), true) as "isLocal",
+      (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
+      current_setting('autovacuum') = 'on' as "isAutovacuumOn"`;
+  const [row] = await executor.query<ServerFacts>({ text }, [schema]);
+  return row as ServerFacts;
+}
+
+/** Sends a notification to a channel of one's own. */
+export async function notify(executor: Executor, channel: string, payload: string): Promise<void> {
+  await executor.query({ text: 'select pg_notify($1, $2)' }, [channel, payload]);
+}
+
+/** The snapshot that holds back vacuum the most: of a session, a prepared transaction or a slot. */
+export async function oldestSnapshot(executor: Executor): Promise<OldSnapshot | undefined> {
+  const text = `
+    select holder, (extract(epoch from clock_timestamp() - since) * 1000)::float8 as "ageMs",
+      age(xmin)::float8 as xids
+    from (
+      select format('session %s of %s (%s, %s)', pid, usename,
+          coalesce(nullif(application_name, ''), 'no name'), state) as holder,
+        xact_start as since, backend_xmin as xmin
+      from pg_stat_activity where backend_xmin is not null and pid <> pg_backend_pid()
+      union all
+      select format('prepared transaction %s of %s', gid, owner), prepared, transaction
+      from pg_prepared_xacts where database = current_database()
+      union all
+      select format('replication slot %s', slot_name), null, xmin
+      from pg_replication_slots where xmin is not null
+    ) held
+    order by age(xmin) desc limit 1`;
+  return (await executor.query<OldSnapshot>({ text }))[0];
+}
+
+export async function jobsTableFacts(
+  executor: Executor,
+  schema: string,
+): Promise<TableFacts | undefined> {
+  const text = `
+    select s.n_tup_upd::float8 as updates, s.n_tup_hot_upd::float8 as "hotUpdates",
+      s.n_dead_tup::float8 as "deadRows", s.n_live_tup::float8 as "liveRows",
+      coalesce(c.reloptions && array['autovacuum_enabled=false', 'autovacuum_enabled=off'], false)
+        as "isAutovacuumOff"
+    from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+    where s.schemaname = $1 and s.relname = 'jobs'`;
+  return (await executor.query<TableFacts>({ text }, [schema]))[0];
+}
+
+/** @param sql replaces the name of the schema */
+export async function leaseFacts(
+  executor: Executor,
+  sql: (text: string) => string,
+): Promise<LeaseFacts> {
+  const text = sql(`
+    select count(*) filter (where alive)::integer as alive,
+      count(*) filter (where not alive)::integer as expired,
+      (extract(epoch from max(clock_timestamp() - expires_at) filter (where not alive)) * 1000)::float8
+        as "oldestMs",
+      coalesce(bool_or(leads), false) as "hasLeader"
+    from {{schema}}.workers`);
+  const [row] = await executor.query<LeaseFacts>({ text });
+  return row as LeaseFacts;
+}
