@@ -1,7 +1,7 @@
 import type { Settled } from '../core/batcher.js';
 import { HowdahError } from '../core/errors.js';
-import { joinJobs, STATEMENT_CHARS_MAX } from '../core/job-text.js';
 import type { EnqueueReport } from '../db/calls/enqueue.js';
+import { type Chunk, ChunkBuilder, halve } from './chunk.js';
 import type {
   EnqueuedBatch,
   EnqueueManyArrayResult,
@@ -28,22 +28,14 @@ export interface BulkContext {
   readonly isInTransaction: boolean;
 }
 
-interface Chunk {
-  readonly jobs: readonly string[];
-  /** Position of each job's payload in the input. */
-  readonly indexes: readonly number[];
-}
-
 /**
- * One `enqueueMany`: reads the input, encodes it into chunks and enqueues chunk by chunk, in order. The
- * next chunk is encoded while one is under way; no more than these two are in memory.
+ * One `enqueueMany`: reads the input, encodes it into chunks and enqueues chunk by chunk, in order.
+ * While one is under way the next is encoded, and then the input waits.
  */
 export class BulkEnqueue {
   readonly #context: BulkContext;
   readonly #ids: (string | null)[] | undefined;
-  #jobs: string[] = [];
-  #indexes: number[] = [];
-  #chars = 0;
+  readonly #next: ChunkBuilder;
   #read = 0;
   #accepted = 0;
   #rejected = 0;
@@ -55,6 +47,7 @@ export class BulkEnqueue {
   /** @param length how many payloads there are, where ids are to be returned */
   constructor(context: BulkContext, length?: number) {
     this.#context = context;
+    this.#next = new ChunkBuilder(context.batchSize);
     if (length !== undefined) this.#ids = new Array<string | null>(length).fill(null);
   }
 
@@ -70,7 +63,7 @@ export class BulkEnqueue {
     return {
       accepted: this.#accepted,
       rejected: this.#rejected,
-      rejections: this.#rejections,
+      rejections: this.#rejections.sort((a, b) => a.index - b.index),
       ids: this.#ids ?? [],
     };
   }
@@ -105,22 +98,15 @@ export class BulkEnqueue {
   }
 
   #append(index: number, job: string): Promise<void> | undefined {
-    let busy: Promise<void> | undefined;
-    if (this.#chars + job.length > STATEMENT_CHARS_MAX) busy = this.#flush();
-    this.#jobs.push(job);
-    this.#indexes.push(index);
-    this.#chars += job.length;
-    return this.#jobs.length >= this.#context.batchSize ? this.#flush() : busy;
+    const busy = this.#next.isFullFor(job) ? this.#flush() : undefined;
+    return this.#next.add(index, job) ? this.#flush() : busy;
   }
 
   /** Hands the chunk over; resolves when the one before it is done. */
   #flush(): Promise<void> {
     const before = this.#underWay;
-    if (this.#jobs.length === 0) return before;
-    const chunk = { jobs: this.#jobs, indexes: this.#indexes };
-    this.#jobs = [];
-    this.#indexes = [];
-    this.#chars = 0;
+    const chunk = this.#next.take();
+    if (!chunk) return before;
     this.#underWay = before.then(() => this.#send(chunk));
     this.#underWay.catch(() => undefined); // whoever flushes next, or drains, sees it
     return before;
@@ -143,16 +129,14 @@ export class BulkEnqueue {
 
   /** Everything before the first bad job, nothing after it. */
   async #sendAll(chunk: Chunk): Promise<void> {
-    const { length } = chunk.jobs;
     let ids: readonly string[];
     try {
-      ({ ids } = await this.#context.all(joinJobs(chunk.jobs)));
+      ({ ids } = await this.#context.all(chunk.text));
     } catch (error) {
+      const { length } = chunk.jobs;
       const isOver = length === 1 || this.#context.isInTransaction || !isFaultOfData(error);
-      if (isOver) throw this.#account(error, chunk);
-      const middle = length >> 1;
-      await this.#sendAll(cut(chunk, 0, middle));
-      await this.#sendAll(cut(chunk, middle, length));
+      if (isOver) throw this.#account(error, chunk.indexes[0] as number, length);
+      for (const half of halve(chunk)) await this.#sendAll(half);
       return;
     }
     await this.#accept(chunk.indexes, ids);
@@ -162,9 +146,9 @@ export class BulkEnqueue {
     const { report, isInTransaction } = this.#context;
     let settled: readonly Settled<Enqueued>[];
     try {
-      settled = await reportJobs(chunk.jobs, report, !isInTransaction);
+      settled = await reportJobs(chunk.jobs, report, !isInTransaction, chunk.text);
     } catch (error) {
-      throw this.#account(error, chunk);
+      throw this.#account(error, chunk.indexes[0] as number, chunk.jobs.length);
     }
     const ids: string[] = [];
     const accepted: number[] = [];
@@ -207,13 +191,12 @@ export class BulkEnqueue {
   async #stop(index: number, error: unknown): Promise<never> {
     await this.#drain();
     this.#isStopped = true;
-    throw this.#account(error, { jobs: [''], indexes: [index] });
+    throw this.#account(error, index, 0);
   }
 
-  /** The error with what can be said of the jobs before it. */
-  #account(error: unknown, { indexes, jobs }: Chunk): unknown {
+  /** The error with what can be said of the jobs before it. @param sent jobs in the statement */
+  #account(error: unknown, index: number, sent: number): unknown {
     if (!(error instanceof HowdahError)) return error;
-    const index = indexes[0] as number;
     const accepted = this.#accepted;
     const isUnknown = error.code === 'HOWDAH_COMMIT_UNKNOWN';
     const fate = this.#context.isInTransaction
@@ -226,12 +209,8 @@ export class BulkEnqueue {
         index,
         accepted,
         rejected: this.#rejected,
-        ...(isUnknown ? { unknown: jobs.length } : {}),
+        ...(isUnknown ? { unknown: sent } : {}),
       },
     });
   }
-}
-
-function cut({ jobs, indexes }: Chunk, start: number, end: number): Chunk {
-  return { jobs: jobs.slice(start, end), indexes: indexes.slice(start, end) };
 }

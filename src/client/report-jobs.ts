@@ -19,15 +19,17 @@ export type SendJobs = (jobs: string) => Promise<EnqueueReport>;
  * fails the whole statement, which then had no effect, the halves are sent again until the culprit
  * stands alone: neighbours never suffer.
  * @param mayResend false in a transaction of the caller, which the failure has aborted
+ * @param text the jobs joined, where the caller has done so already
  * @throws whatever failed the statement and is no job's fault
  */
 export async function reportJobs(
   jobs: readonly string[],
   send: SendJobs,
   mayResend = true,
+  text = joinJobs(jobs),
 ): Promise<readonly Settled<Enqueued>[]> {
   try {
-    const { ids, refused } = await send(joinJobs(jobs));
+    const { ids, refused } = await send(text);
     return jobs.map((_, i) => {
       const error = refused.get(i);
       return error ? { error } : { value: { id: ids[i] as string, created: true } };

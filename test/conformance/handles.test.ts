@@ -90,7 +90,7 @@ describe.each(LIBRARIES)('$name', ({ open, hasRoot, knowsItsEnd }) => {
     expect(await codeOf(client.enqueue('orders', large, { tx }))).toBe('HOWDAH_PAYLOAD_TOO_LARGE');
     const report = await client.enqueueMany('orders', [1, large, 2, 3n], { tx, onError: 'report' });
     expect(report).toMatchObject({ accepted: 2, rejected: 2 });
-    expect(report.rejections.map(({ index }) => index)).toEqual([3, 1]);
+    expect(report.rejections.map(({ index }) => index)).toEqual([1, 3]);
     await commit();
     expect((await storedJobs()).map((job) => job.payload)).toEqual([1, 2]);
   });
