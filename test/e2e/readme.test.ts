@@ -32,11 +32,14 @@ describe.each(FILES)('%s', (file) => {
     );
     const url = await createDatabase('migrated');
     const workspace = new DocWorkspace();
+    const roles = blocks.flatMap(({ text }) => text.match(/(?<=^create role )\w+/gm) ?? []);
+    await dropRoles(url, roles);
     try {
       workspace.compile(blocks.filter(({ language }) => language === 'ts'));
       for (const block of blocks) await run(block, url, workspace);
     } finally {
       workspace.remove();
+      await dropRoles(url, roles);
     }
   });
 });
@@ -53,6 +56,20 @@ async function run(block: DocBlock, url: string, workspace: DocWorkspace): Promi
   else if (block.language === 'ts' && !block.isNamed) await runScript(block, url, workspace);
   else if (block.language === 'sh' && block.text !== FIRST_COMMANDS) {
     await runShell(block, url, workspace);
+  }
+}
+
+/** Roles belong to the server, which may outlive the database. */
+async function dropRoles(url: string, roles: readonly string[]): Promise<void> {
+  const connection = new pg.Client(url);
+  await connection.connect();
+  try {
+    for (const role of roles) {
+      const { rows } = await connection.query('select from pg_roles where rolname = $1', [role]);
+      if (rows.length > 0) await connection.query(`drop owned by ${role}; drop role ${role}`);
+    }
+  } finally {
+    await connection.end();
   }
 }
 

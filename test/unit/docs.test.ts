@@ -1,0 +1,117 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { ERROR_CODES } from '../../src/core/errors.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const read = (file: string): string => readFileSync(path.join(ROOT, file), 'utf8');
+
+test('docs/errors.md has every code as the code has it', () => {
+  const expected = Object.entries(ERROR_CODES).map(([code, entry]) => {
+    const cells = [code, entry.sqlstate ?? '', entry.isRetryable ? 'yes' : '', entry.summary];
+    return `|${cells.map((cell) => (cell === '' ? ' |' : ` ${cell} |`)).join('')}`;
+  });
+  const rows = read('docs/errors.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| HOWDAH_'));
+  expect(rows).toEqual(expected);
+});
+
+describe('docs/sql.md', () => {
+  const text = read('docs/sql.md');
+  const migrations = readdirSync(path.join(ROOT, 'migrations')).map((file) =>
+    read(`migrations/${file}`),
+  );
+
+  test('names every policy key with its default', () => {
+    const table = /create table {{schema}}\.queues \(([\s\S]*?)-- operator/.exec(
+      migrations[0] ?? '',
+    )?.[1];
+    const columns = [...(table ?? '').matchAll(/^ {2}(\w+) +\w+.*?(?:default ('?)(.+?)\2)?,$/gm)]
+      .map(([, name = '', , value]) => [name.replace(/_id$/, ''), value ?? 'null'] as const)
+      .filter(([name]) => name !== '' && name !== 'id' && name !== 'name');
+    expect(columns.length).toBe(12);
+    for (const [name, value] of columns) {
+      const rows = text.split('\n').filter((line) => line.startsWith(`| \`${name}\` |`));
+      expect(rows.at(-1), name).toContain(name === 'dead_letter_queue' ? 'dead-letters' : value);
+    }
+  });
+
+  test('shows the parameters of every function that people call', () => {
+    const INTERNAL =
+      /^(clock|apply_policy|queue_id_of|add_lane|ring_queue|ring_promoter|parse_time|run_at_of|is_out_of_range|job_problem|describe_problem|mark_lease|finish|put_back|bury|backoff_ms|add_error|settle_one|settle_or_raise|find_dead|redrive_one|queue_size|give_back|create_partitions|drop_partitions)$/;
+    const created = migrations.flatMap((migration) => [
+      ...migration.matchAll(/create function {{schema}}\.(\w+)\(([^)]*)\)/g),
+    ]);
+    expect(created.length).toBeGreaterThan(40);
+    const missing = created.flatMap(([, name = '', list = '']) => {
+      if (INTERNAL.test(name)) return [];
+      const parameters = [...list.matchAll(/\bp_\w+/g)].map(([parameter]) => parameter);
+      const rows = text.split('\n').filter((line) => line.includes(`\`${name}(`));
+      const isShown = rows.some((row) => parameters.every((parameter) => row.includes(parameter)));
+      return isShown ? [] : [`${name}(${parameters.join(', ')})`];
+    });
+    expect(missing).toEqual([]);
+  });
+});
+
+test('docs/worker.md has every event', () => {
+  const source = read('src/core/events.ts');
+  const events = [...source.matchAll(/^ {2}'([a-z.-]+)': /gm)].map(([, name = '']) => name);
+  expect(events.length).toBeGreaterThan(20);
+  const text = read('docs/worker.md');
+  expect(events.filter((name) => !text.includes(`\`${name}\``))).toEqual([]);
+});
+
+test('links between the documents lead somewhere', () => {
+  const files = ['README.md', 'src/README.md', 'CHANGELOG.md'].concat(
+    readdirSync(path.join(ROOT, 'docs')).map((file) => `docs/${file}`),
+  );
+  const known = new Set(['docs/cli.md', ...files]);
+  const broken = files.flatMap((file) =>
+    [...read(file).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)]
+      .map(([, target = '']) => path.posix.join(path.posix.dirname(file), target))
+      .filter((target) => !known.has(target))
+      .map((target) => `${file} → ${target}`),
+  );
+  expect(broken).toEqual([]);
+});
+
+describe('src/README.md', () => {
+  const text = read('src/README.md');
+
+  test('is short', () => {
+    expect(text.split('\n').length).toBeLessThanOrEqual(200);
+  });
+
+  test('names only paths that exist', () => {
+    const existing = new Set(
+      ['src', 'migrations', 'test', 'bin', 'bench', 'examples', 'docs'].flatMap((folder) => [
+        `${folder}/`,
+        ...readdirSync(path.join(ROOT, folder), { recursive: true, withFileTypes: true })
+          .filter((entry) => !entry.parentPath.includes('node_modules'))
+          .map((entry) => {
+            const name = path.relative(ROOT, path.join(entry.parentPath, entry.name));
+            return entry.isDirectory() ? `${name}/` : name;
+          }),
+      ]),
+    );
+    const named = [...text.matchAll(/`([a-z0-9_./-]+(?:\/|\.(?:ts|js|sql|md)))`/g)].map(
+      ([, name = '']) => name,
+    );
+    expect(named.length).toBeGreaterThan(40);
+    const missing = named.filter((name) => !existing.has(name) && !existing.has(`src/${name}`));
+    expect(missing).toEqual([]);
+  });
+
+  test('names every folder and every migration', () => {
+    const folders = readdirSync(path.join(ROOT, 'src'), { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => `\`${name}/\``);
+    const files = readdirSync(path.join(ROOT, 'migrations')).map(
+      (file) => `\`migrations/${file}\``,
+    );
+    expect([...folders, ...files].filter((name) => !text.includes(name))).toEqual([]);
+  });
+});
