@@ -4,8 +4,10 @@ const NEAR_MS = 250;
 const FAR_MS = 2_000;
 /** Distance between two remembered positions, and the least distance between two deep claims. */
 const STEP_MS = 50;
-/** A deep claim may cost at most this share of the time. */
-const DEEP_SHARE = 0.03;
+/** What deep claims cost beyond others may take at most this share of the time. */
+const DEEP_SHARE = 0.05;
+/** Weight of the newest duration of an ordinary claim. */
+const WEIGHT = 0.2;
 
 /** Where a claim begins: lanes and, aligned with them, the highest seq to skip. */
 export interface ClaimStart {
@@ -26,7 +28,7 @@ interface Position {
  *
  *   after a claim that came back full     at the cursor
  *   after one that came back short        where it stood 250 ms ago
- *   every 50 ms                           where it stood 2 s ago
+ *   every 50 ms, if that is cheap         where it stood 2 s ago
  *
  * What is later still is found by the sweep (maintenance). Times are monotonic milliseconds.
  */
@@ -37,6 +39,8 @@ export class Cursors {
   #wasShort = false;
   #deepAt = Number.NEGATIVE_INFINITY;
   #deepEveryMs = STEP_MS;
+  /** How long a claim takes that is not deep. */
+  #usualMs = 0;
 
   /** Where the claim that is sent now begins. */
   start(now: number): ClaimStart {
@@ -59,8 +63,9 @@ export class Cursors {
   finish(start: ClaimStart, isShort: boolean, tookMs: number): void {
     this.#wasShort = isShort;
     if (start.isDeep) {
-      this.#deepEveryMs = Math.min(1_000, Math.max(STEP_MS, tookMs / DEEP_SHARE));
-    }
+      const extraMs = tookMs - this.#usualMs;
+      this.#deepEveryMs = Math.min(1_000, Math.max(STEP_MS, extraMs / DEEP_SHARE));
+    } else this.#usualMs += (tookMs - this.#usualMs) * WEIGHT;
   }
 
   /** Forgets everything: the next claim begins at zero. For a database whose sequence went back. */

@@ -43,14 +43,22 @@ describe('Cursors', () => {
     expect(deep.length).toBe(101);
   });
 
-  test('deep claims that take long become rare, and frequent again', () => {
+  test('deep claims that cost much become rare, and frequent again', () => {
     const cursors = new Cursors();
-    cursors.finish(cursors.start(0), false, 40);
+    cursors.finish(cursors.start(0), false, 20);
     expect(cursors.start(399).isDeep).toBe(false);
     const start = cursors.start(400);
     expect(start.isDeep).toBe(true);
     cursors.finish(start, false, 1);
     expect(cursors.start(450).isDeep).toBe(true);
+  });
+
+  test('a deep claim that takes no longer than others costs nothing', () => {
+    const cursors = new Cursors();
+    cursors.finish(cursors.start(0), false, 1);
+    for (let i = 0; i < 40; i++) cursors.finish(cursors.start(1), false, 12);
+    cursors.finish(cursors.start(50), false, 12);
+    expect(cursors.start(100).isDeep).toBe(true);
   });
 
   test('never begins ahead of where the cursor stood, and forgets old positions', () => {

@@ -1,0 +1,21 @@
+import { expect, test } from 'vitest';
+import { type Duty, waitAfter } from '../../../src/maintenance/duty.js';
+
+const duty: Duty = { name: 'd', intervalMs: 1_000, runOnce: async () => ({ counts: {} }) };
+
+test('waits for its interval, or until something is due', () => {
+  expect(waitAfter(duty, { counts: {} }, 5)).toBe(1_000);
+  expect(waitAfter(duty, { counts: {}, nextMs: 30 }, 5)).toBe(30);
+  expect(waitAfter(duty, { counts: {}, nextMs: 30_000 }, 5)).toBe(1_000);
+});
+
+test('more to do: at once', () => {
+  expect(waitAfter(duty, { counts: {}, hasMore: true }, 5)).toBe(0);
+});
+
+test('never takes more than its share of the time', () => {
+  const modest = { ...duty, share: 0.05 };
+  expect(waitAfter(modest, { counts: {}, hasMore: true }, 100)).toBe(1_900);
+  expect(waitAfter(modest, { counts: {} }, 100)).toBe(1_900);
+  expect(waitAfter(modest, { counts: {} }, 1)).toBe(1_000);
+});
