@@ -42,7 +42,7 @@ begin
     perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
   end if;
   update jobs set lease_id = null, lane = v_lane, cancel_requested = false,
-    run_at = coalesce(p_run_at, run_at),
+    run_at = coalesce(p_run_at, least(run_at, clock())),
     -- the waiting TTL is over once a job has begun; interrupted or hurried ones keep it
     expires_at = case when not p_failed and p_run_at is null then expires_at end,
     seq = case when p_run_at is null then nextval('job_seq') end,
@@ -60,16 +60,18 @@ begin
 end $$;
 
 -- Sends a job to its dead-letter queue, where it can be consumed like any other. A job that dies there
--- again is parked: kept and listed, but claimed no more, so that no loop can form.
+-- again is parked: kept and listed, but claimed no more, so that no loop can form. Nothing is buried in,
+-- or left in, a queue that was deleted: the default queue of the dead takes its place.
 create function {{schema}}.bury(p_job {{schema}}.jobs, p_reason text) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_target integer := (select dead_letter_queue_id from queues where id = p_job.queue_id);
+  v_target integer := coalesce((select d.id from queues q join queues d on d.deleted_at is null
+    and d.id = case when p_job.dead_at is null then q.dead_letter_queue_id else q.id end
+    where q.id = p_job.queue_id), 1);
   v_is_parked boolean := p_job.dead_at is not null or v_target = p_job.queue_id;
   v_lane smallint := p_job.lane | 1;
 begin
   if v_is_parked then
-    v_target := p_job.queue_id;
     v_lane := 32767;
   else
     perform add_lane(v_target, v_lane);

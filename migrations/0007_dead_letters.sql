@@ -15,7 +15,12 @@ declare
   v_in integer;
   v_from integer;
 begin
-  select k into v_key from jsonb_object_keys(coalesce(p_filter, '{}')) k where k not in ('ids',
+  p_filter := coalesce(p_filter, '{}');
+  if jsonb_typeof(p_filter) <> 'object' then
+    raise exception 'the filter must be a JSON object, not %', jsonb_typeof(p_filter)
+      using errcode = 'HW030', hint = 'for example {"queue": "email", "error": "timeout"}';
+  end if;
+  select k into v_key from jsonb_object_keys(p_filter) k where k not in ('ids',
     'dead_letter_queue', 'queue', 'reason', 'error', 'since', 'until', 'payload') limit 1;
   if found then
     raise exception 'unknown filter key %', quote_literal(v_key) using errcode = 'HW030',
@@ -58,10 +63,12 @@ declare
   v_lane smallint := case when p_job.lane = 32767 then 201 else p_job.lane | 1 end;
 begin
   perform add_lane(p_to, v_lane);
-  update jobs set queue_id = p_to, lane = v_lane, seq = nextval('job_seq'), dead_at = null,
+  update jobs set queue_id = p_to, lane = v_lane, seq = nextval('job_seq'), run_at = null, dead_at = null,
     dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0
   where id = p_job.id;
-  insert into counter_deltas (queue_id, ready, dead) values (p_job.queue_id, -1, -1);
+  -- a consumer of the dead-letter queue may have snoozed it
+  insert into counter_deltas (queue_id, ready, scheduled, dead)
+  values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1);
   insert into counter_deltas (queue_id, ready) values (p_to, 1);
   perform ring_queue(p_to, 1, 0);
 end $$;

@@ -38,7 +38,8 @@ language sql stable security definer {{settings}} as $$
   select id from jobs where id = any (p_ids) and lease_id = p_lease_id and cancel_requested
 $$;
 
--- Runs waiting jobs without further delay: a scheduled one becomes ready, a dead one is redriven.
+-- Runs waiting jobs without further delay: a scheduled one becomes ready, a dead one is redriven, or
+-- stays dead when the queue it came from was deleted.
 create function {{schema}}.run_now(p_ids bigint[]) returns table (id bigint, outcome text)
 language plpgsql security definer {{settings}} as $$
 declare
@@ -54,12 +55,14 @@ begin
     elsif v_job.lease_id is not null then
       outcome := 'running';
     else
-      if v_job.dead_at is not null then
-        perform redrive_one(v_job, v_job.origin_queue_id);
-      elsif v_job.seq is null then
-        perform put_back(v_job, null, false);
-      end if;
       outcome := 'ready';
+      if v_job.dead_at is null then
+        perform put_back(v_job, null, false) where v_job.seq is null;
+      elsif exists (select from queues where queues.id = v_job.origin_queue_id and deleted_at is null) then
+        perform redrive_one(v_job, v_job.origin_queue_id);
+      else
+        outcome := 'dead';
+      end if;
     end if;
     return next;
   end loop;
@@ -107,7 +110,8 @@ begin
   end if;
   update queues set dead_letter_queue_id = 1 where dead_letter_queue_id = v_id and id <> v_id;
   update queues set deleted_at = clock() where id = v_id;
-  for v_job in select * from jobs where queue_id = v_id and lease_id is null
+  -- unforced, what an enqueue brought since the count is left to prune()
+  for v_job in select * from jobs where p_force and queue_id = v_id and lease_id is null
     order by id for update loop
     perform finish(v_job, 'discarded', 'queue deleted');
   end loop;

@@ -21,6 +21,9 @@ begin
   ) d;
   promoted := coalesce(cardinality(v_ids), 0);
   mark := coalesce(mark, p_after);
+  if promoted >= least(greatest(p_limit, 1), 2000) then
+    mark := mark - interval '1 microsecond';  -- others may be due at the very same time
+  end if;
   if promoted > 0 then
     -- drawn first, not in the UPDATE: distributed engines refuse nextval() there
     v_seqs := array(select nextval('job_seq') from generate_series(1, promoted));
@@ -55,6 +58,12 @@ declare
   v_job jobs;
   v_queue queues;
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    -- an older snapshot does not show what the lease claimed last, and deleting it would orphan that
+    raise exception 'a lease is not given back in a % transaction',
+      current_setting('transaction_isolation') using errcode = '25001',
+      hint = 'use read committed, the default of PostgreSQL';
+  end if;
   requeued := 0;
   dead := 0;
   done := true;

@@ -22,7 +22,8 @@ left join {{schema}}.queues o on o.id = j.origin_queue_id
 left join {{schema}}.leases l on l.id = j.lease_id;
 
 create view {{schema}}.history_view as
-select h.id, q.name as queue, h.state, 100 - h.lane / 2 as priority, h.attempt, h.reason, h.worker,
+select h.id, q.name as queue, h.state,
+  case when h.lane = 32767 then null else 100 - h.lane / 2 end as priority, h.attempt, h.reason, h.worker,
   h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
   h.payload, h.headers, h.errors, h.result
 from {{schema}}.history h join {{schema}}.queues q on q.id = h.queue_id;

@@ -55,5 +55,6 @@ export async function openSession(
 /** The server gives up a little after we did, so that no statement outlives its connection. */
 function settingsSql(statementTimeoutMs: number, options: ConnectOptions): string {
   const asyncCommit = options.asyncCommit ? '; set synchronous_commit = off' : '';
-  return `set statement_timeout = ${statementTimeoutMs + 1_000}${asyncCommit}`;
+  // A lease is given back in read committed only, whatever the database's default is.
+  return `set default_transaction_isolation = 'read committed'; set statement_timeout = ${statementTimeoutMs + 1_000}${asyncCommit}`;
 }

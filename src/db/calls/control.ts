@@ -4,8 +4,8 @@ import type { Executor } from '../executor.js';
 /** `requested`: it runs, and its worker has been told. */
 export type CancelOutcome = 'cancelled' | 'requested' | 'finished' | 'unknown';
 
-/** `running`: it runs already. */
-export type RunNowOutcome = 'ready' | 'running' | 'finished' | 'unknown';
+/** `running`: it runs already. `dead`: it stays dead, because its own queue was deleted. */
+export type RunNowOutcome = 'ready' | 'running' | 'finished' | 'dead' | 'unknown';
 
 /** What became of one job. */
 export interface ControlRow<Outcome> {
