@@ -1,0 +1,194 @@
+import { describe, expect } from 'vitest';
+import { type Engine, sqlError } from '../support/engine.js';
+import { test } from '../support/sql-test.js';
+
+const runNow = (db: Engine, ids: (string | null)[]) =>
+  db.rows('select * from howdah.run_now($1)', [ids]);
+
+describe('cancel', () => {
+  test('ends what waits, asks for what runs, tells the rest', async ({ db }) => {
+    await db.createQueue('cancel');
+    const lease = await db.openLease();
+    const [running, finished, waiting] = await db.enqueue('cancel', 3);
+    const [first, second] = await db.claim('cancel', lease, 2);
+    if (!first || !second || !running || !finished || !waiting)
+      throw new Error('three were enqueued');
+    await db.complete(lease, [second]);
+    const [later] = await db.enqueue('cancel', 1, { delay_ms: 60_000 });
+    const rows = await db.rows('select * from howdah.cancel($1, $2)', [
+      [waiting, later, running, finished, '999999', waiting],
+      'no more',
+    ]);
+    expect(Object.fromEntries(rows.map(({ id, outcome }) => [id, outcome]))).toEqual({
+      [waiting]: 'cancelled',
+      [String(later)]: 'cancelled',
+      [running]: 'requested',
+      [finished]: 'finished',
+      999999: 'unknown',
+    });
+    expect(
+      await db.rows('select state, reason from howdah.history_view where id = $1', [waiting]),
+    ).toEqual([{ state: 'cancelled', reason: 'no more' }]);
+    expect(
+      await db.rows('select howdah.cancel_requests($1, $2) as id', [lease, [running, waiting]]),
+    ).toEqual([{ id: running }]);
+    expect(await db.rows('select howdah.cancel_requests($1, $2) as id', ['1', [running]])).toEqual(
+      [],
+    );
+    expect(await db.rows('select * from howdah.heartbeat($1)', [lease])).toEqual([
+      { alive: true, attention: true },
+    ]);
+    expect(await db.rows('select * from howdah.heartbeat($1)', [lease])).toEqual([
+      { alive: true, attention: false },
+    ]);
+    expect(await db.rows('select * from howdah.cancel($1)', [[]])).toEqual([]);
+    await db.expectTruth();
+  });
+
+  test('a request outlives the worker', async ({ db }) => {
+    await db.createQueue('orphans');
+    const [id] = await db.enqueue('orphans');
+    const lease = await db.openLease();
+    await db.claimOne('orphans', lease);
+    await db.cancel(String(id));
+    await db.killLease(lease);
+    await db.reap();
+    expect(await db.state(String(id))).toBe('cancelled');
+    await db.expectTruth();
+  });
+});
+
+describe('run_now', () => {
+  test('hurries what waits', async ({ db }) => {
+    await db.createQueue('hurry');
+    const [later] = await db.enqueue('hurry', 1, { delay_ms: 3_600_000 });
+    const [ready] = await db.enqueue('hurry');
+    const lease = await db.openLease();
+    const ids = [String(later), String(ready), '999999'];
+    expect(await runNow(db, ids)).toEqual([
+      { id: later, outcome: 'ready' },
+      { id: ready, outcome: 'ready' },
+      { id: '999999', outcome: 'unknown' },
+    ]);
+    expect(Number((await db.stats('hurry')).backlog_age_ms)).toBeGreaterThanOrEqual(0);
+    const jobs = await db.claim('hurry', lease, 9);
+    expect(jobs.map(({ id }) => id)).toEqual([ready, later]);
+    expect(await runNow(db, [String(later)])).toEqual([{ id: later, outcome: 'running' }]);
+    const [job] = jobs;
+    if (job) await db.end(lease, job, 'dead_letter');
+    expect(await runNow(db, [String(ready)])).toEqual([{ id: ready, outcome: 'ready' }]);
+    expect(await db.job(String(ready))).toMatchObject({
+      queue: 'hurry',
+      state: 'ready',
+      attempt: 0,
+    });
+    await db.complete(lease, await db.claim('hurry', lease, 9));
+    expect(await runNow(db, [String(ready)])).toEqual([{ id: ready, outcome: 'finished' }]);
+    await db.expectTruth();
+  });
+});
+
+describe('pause and resume', () => {
+  test('keep the first time and the last reason; unknown queues are refused', async ({ db }) => {
+    await db.createQueue('pause');
+    await db.rows(`select howdah.pause_queue('pause', 'one')`);
+    const at = await db.one(`select paused_at from howdah.queue_policies where queue = 'pause'`);
+    await db.rows(`select howdah.pause_queue('pause', repeat('x', 900))`);
+    expect(
+      await db.one(`select paused_at from howdah.queue_policies where queue = 'pause'`),
+    ).toEqual(at);
+    expect(await db.stats('pause')).toMatchObject({ paused: true, paused_reason: 'x'.repeat(500) });
+    await db.rows(`select howdah.resume_queue('pause')`);
+    expect(await db.stats('pause')).toMatchObject({ paused: false, paused_reason: null });
+    for (const call of [
+      `pause_queue('nowhere')`,
+      `resume_queue('nowhere')`,
+      `delete_queue('nowhere')`,
+      `pause_queue(null)`,
+    ]) {
+      expect(await sqlError(db.rows(`select howdah.${call}`))).toMatchObject({
+        code: 'HW001',
+        hint: expect.any(String),
+      });
+    }
+  });
+});
+
+describe('delete_queue', () => {
+  const remove = (db: Engine, name: string, force = false) =>
+    db.rows('select howdah.delete_queue($1, $2)', [name, force]);
+
+  test('refuses while jobs are there; forced, it discards what waits', async ({ db }) => {
+    await db.createQueue('doomed');
+    const [running, waiting] = await db.enqueue('doomed', 2);
+    const [later] = await db.enqueue('doomed', 1, { delay_ms: 60_000 });
+    const lease = await db.openLease();
+    const job = await db.claimOne('doomed', lease);
+    expect(await sqlError(remove(db, 'doomed'))).toMatchObject({
+      code: 'HW005',
+      hint: expect.stringContaining('force'),
+    });
+    await remove(db, 'doomed', true);
+    expect(await db.state(String(waiting))).toBe('discarded');
+    expect(await db.state(String(later))).toBe('discarded');
+    expect(await sqlError(db.enqueue('doomed'))).toMatchObject({ code: 'HW001' });
+    expect(await sqlError(db.claim('doomed', lease))).toMatchObject({ code: 'HW001' });
+    // its worker is not disturbed; what it leaves is kept with the dead
+    expect(await db.end(lease, job, 'fail', { delay_ms: 0 })).toBe('ready');
+    await db.rows('select * from howdah.prune()');
+    expect(await db.job(String(running))).toMatchObject({
+      state: 'dead',
+      queue: 'dead-letters',
+      dead_reason: 'queue deleted',
+    });
+    await db.expectTruth();
+  });
+
+  test('a new queue of the same name is another one', async ({ db }) => {
+    const id = await db.createQueue('reborn', { max_attempts: 2 });
+    await remove(db, 'reborn');
+    expect(await db.createQueue('reborn')).not.toBe(id);
+    expect(
+      await db.rows(`select max_attempts from howdah.queue_policies where queue = 'reborn'`),
+    ).toEqual([{ max_attempts: 10 }]);
+  });
+
+  test('leaves no dead in a deleted dead-letter queue', async ({ db }) => {
+    await db.createQueue('tomb');
+    await db.createQueue('alive', { dead_letter_queue: 'tomb' });
+    await db.enqueue('alive', 2);
+    const lease = await db.openLease();
+    for (const job of await db.claim('alive', lease, 2)) await db.end(lease, job, 'dead_letter');
+    const [first, second] = await db.claim('tomb', lease, 2);
+    if (!first || !second) throw new Error('two were dead');
+    expect(await sqlError(remove(db, 'tomb'))).toMatchObject({ code: 'HW005' });
+    await remove(db, 'tomb', true);
+    expect(
+      await db.rows(`select dead_letter_queue from howdah.queue_policies where queue = 'alive'`),
+    ).toEqual([{ dead_letter_queue: 'dead-letters' }]);
+    expect(await db.end(lease, first, 'dead_letter')).toBe('dead');
+    expect(await db.end(lease, second, 'release')).toBe('ready');
+    for (let i = 0; i < 3; i += 1) await db.rows('select * from howdah.prune()');
+    for (const { id } of [first, second]) {
+      expect(await db.job(id)).toMatchObject({
+        state: 'dead',
+        queue: 'dead-letters',
+        origin_queue: 'alive',
+      });
+    }
+    expect(await db.stats('alive')).toMatchObject({ buried: '2' });
+    expect(
+      await db.one(`select sum(buried)::int from (select queue_id, buried from howdah.counters
+      union all select queue_id, buried from howdah.counter_deltas) c join howdah.queues q on q.id = queue_id
+      where q.name = 'tomb'`),
+    ).toBe(2);
+    await db.expectTruth();
+  });
+
+  test('the default dead-letter queue stays', async ({ db }) => {
+    expect(await sqlError(remove(db, 'dead-letters', true))).toMatchObject({
+      code: 'HW005',
+      hint: expect.any(String),
+    });
+  });
+});
