@@ -26,9 +26,9 @@ export function findConfig(named: string | undefined): string | undefined {
  */
 export async function loadConfig(file: string): Promise<LoadedConfig> {
   if (!existsSync(file)) throw invalid(file, 'does not exist.', 'Name it with --config FILE.');
-  const { createJiti } = await import('jiti');
+  const [{ createJiti }, howdah] = await Promise.all([import('jiti'), import('../index.js')]);
   // The library is this very one, so that its objects are recognised, wherever the file lies.
-  const jiti = createJiti(import.meta.url, { interopDefault: false });
+  const jiti = createJiti(import.meta.url, { virtualModules: { howdah } });
   let exported: unknown;
   try {
     exported = await jiti.import(pathToFileURL(file).href);

@@ -108,4 +108,15 @@ function versionOfPackage(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-await main(hideBin(process.argv));
+/** yargs takes a lone `-` for a positional argument, also behind an option. */
+function joinDashes(args: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (const each of args) {
+    const before = joined.at(-1);
+    if (each === '-' && before === '--from') joined[joined.length - 1] = '--from=-';
+    else joined.push(each);
+  }
+  return joined;
+}
+
+await main(joinDashes(hideBin(process.argv)));

@@ -1,6 +1,6 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import { outputOf, usageError, withClient } from '../context.js';
-import { EXIT } from '../exit-codes.js';
+import { EXIT, exitCodeOf } from '../exit-codes.js';
 import { type FeedAccount, Feeder, FeedStopped } from '../input/feeder.js';
 import type { BadRecord } from '../input/record.js';
 import { openSource } from '../input/source.js';
@@ -76,8 +76,8 @@ function report(
   if (stopped === undefined) return;
   if (!(stopped instanceof FeedStopped)) throw stopped;
   process.stderr.write(`${describeError(stopped.cause, options.verbose)}\n`);
-  const isUnknownQueue = stopped.cause.code === 'HOWDAH_QUEUE_UNKNOWN';
-  process.exitCode = isUnknownQueue ? EXIT.notFound : EXIT.failure;
+  const isLineToBlame = stopped.cause.code.startsWith('HOWDAH_PAYLOAD');
+  process.exitCode = isLineToBlame ? EXIT.failure : exitCodeOf(stopped.cause);
 }
 
 function sentenceOf(account: FeedAccount, line: number | undefined, isInterrupted: boolean) {

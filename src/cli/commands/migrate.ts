@@ -39,17 +39,28 @@ export const migrateCommand = command<MigrateArguments>({
         type: 'string',
         describe: 'URL of the server itself, where --url leads through a pooler',
       })
-      .conflicts({ check: ['print', 'to', 'down'], down: ['to', 'print'] })
       .example('$0 migrate', 'to the newest version; safe to run from many processes at once')
       .example('$0 migrate --check', 'for a deployment pipeline')
       .example('$0 migrate --print | psql "$DATABASE_URL"', 'by hand')
       .example('$0 migrate --to 0 --yes', 'remove everything'),
   handler: async (options) => {
+    refuseContradictions(options);
     if (options.print) await print(options);
     else if (options.check) await check(options);
     else await run(options);
   },
 });
+
+function refuseContradictions({
+  check: isCheck,
+  print: isPrint,
+  down,
+  to,
+}: MigrateArguments): void {
+  const chosen = [isCheck && '--check', isPrint && '--print', down && '--down'].filter(Boolean);
+  if (to !== undefined && (isCheck || down)) chosen.push('--to');
+  if (chosen.length > 1) throw usageError(`${chosen.join(' and ')} exclude each other.`);
+}
 
 async function print(options: MigrateArguments): Promise<void> {
   const { printMigrations } = await import('../../db/migrate.js');

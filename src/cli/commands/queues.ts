@@ -180,7 +180,7 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('delay', time('Delay of jobs that name none (0)'))
     .option('retention', time('How long finished jobs are kept (1d)'))
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
-    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause (3)' })
+    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
     .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'));
 }
 

@@ -39,7 +39,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<number> {
     reason ||= why;
     account ??= new StopAccount(worker, running, output);
     if (output.mode === 'json') output.json({ event: 'stopping', why, running: account.count });
-    else output.line(`${why}: stopping, ${account.count} jobs are running; once more to hurry`);
+    else output.line(`${why}: stopping (jobs running: ${account.count}); once more to hurry`);
     if (options.once) hurry(worker);
     void worker.stop();
   };

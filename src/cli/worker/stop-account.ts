@@ -34,7 +34,7 @@ export class StopAccount {
       this.#output.json({ event: 'stopped', why, ...report });
       return;
     }
-    const cut = aborted > 0 ? `, ${aborted} of them cut short` : '';
+    const cut = aborted > 0 ? `; ${aborted} were aborted after the grace` : '';
     this.#output.line(
       `stopped (${why}): ${completed} completed, ${failed} failed, ${released} released${cut}`,
     );
