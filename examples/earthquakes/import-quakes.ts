@@ -39,9 +39,10 @@ export async function importQuakes(
 }
 
 async function importOne(pool: pg.Pool, client: Client, quake: Quake): Promise<boolean> {
+  const { id: quakeId, place, latitude, longitude } = quake;
   try {
     await inTransaction(pool, async (tx) => {
-      await client.enqueue(assessQueue, { quakeId: quake.id }, { tx });
+      await client.enqueue(assessQueue, { quakeId, place, latitude, longitude }, { tx });
       await insertQuake(tx, quake);
     });
     return true;

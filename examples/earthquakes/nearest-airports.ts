@@ -26,11 +26,19 @@ export function nearestAirports(
   if (!(Math.abs(latitude) <= 90) || !(Math.abs(longitude) <= 180)) {
     throw new RangeError(`latitude ${latitude}, longitude ${longitude} is not a place on Earth`);
   }
-  return airports
-    .map((airport) => ({ airport, km: distanceKm(place, airport) }))
-    .sort((a, b) => a.km - b.km)
-    .slice(0, count)
-    .map(({ airport: { iata, name }, km }) => ({ iata, name, km: Math.round(km * 10) / 10 }));
+  const best: { airport: Airport; km: number }[] = [];
+  for (const airport of airports) {
+    const km = distanceKm(place, airport);
+    if (best.length === count && km >= (best[count - 1]?.km ?? 0)) continue;
+    const rank = best.findIndex((other) => km < other.km);
+    best.splice(rank < 0 ? best.length : rank, 0, { airport, km });
+    best.length = Math.min(best.length, count);
+  }
+  return best.map(({ airport: { iata, name }, km }) => ({
+    iata,
+    name,
+    km: Math.round(km * 10) / 10,
+  }));
 }
 
 /** Great-circle distance by the haversine formula. */
