@@ -58,7 +58,16 @@ export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/contro
 export type { DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
-export type { KyselyHandle, PgClientHandle, TxFunction, TxHandle } from './db/handles/tx-handle.js';
+export type {
+  DrizzleHandle,
+  KnexHandle,
+  KyselyHandle,
+  PgClientHandle,
+  PostgresJsHandle,
+  TxFunction,
+  TxHandle,
+  TypeOrmHandle,
+} from './db/handles/tx-handle.js';
 export {
   type MigrateOptions,
   type MigrateResult,

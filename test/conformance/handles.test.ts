@@ -1,9 +1,13 @@
 import { queue, type TxHandle } from 'howdah';
 import { describe, expect } from 'vitest';
 import { test as base, codeOf, errorOf } from '../support/client.js';
+import { openDrizzle, openDrizzleOnPostgresJs } from './kits/drizzle.js';
 import type { Kit, OpenKit, OpenTransaction } from './kits/kit.js';
+import { openKnex } from './kits/knex.js';
 import { openControlledKysely, openKysely } from './kits/kysely.js';
 import { openFunction, openPgClient, openPgPool } from './kits/pg.js';
+import { openPostgresJs } from './kits/postgres-js.js';
+import { openTypeOrmManager, openTypeOrmRunner } from './kits/typeorm.js';
 
 interface Library {
   readonly name: string;
@@ -17,14 +21,20 @@ interface Library {
 const LIBRARIES: readonly Library[] = [
   { name: 'pg.Client', open: openPgClient, hasRoot: true, knowsItsEnd: true },
   { name: 'pg.PoolClient', open: openPgPool, hasRoot: true, knowsItsEnd: true },
-  { name: 'Kysely transaction', open: openKysely, hasRoot: true, knowsItsEnd: false },
+  { name: 'Kysely', open: openKysely, hasRoot: true, knowsItsEnd: false },
+  { name: 'Kysely, controlled', open: openControlledKysely, hasRoot: true, knowsItsEnd: true },
+  { name: 'Drizzle on pg', open: openDrizzle, hasRoot: true, knowsItsEnd: true },
   {
-    name: 'Kysely controlled transaction',
-    open: openControlledKysely,
+    name: 'Drizzle on postgres.js',
+    open: openDrizzleOnPostgresJs,
     hasRoot: true,
-    knowsItsEnd: true,
+    knowsItsEnd: false,
   },
-  { name: 'function', open: openFunction, hasRoot: false, knowsItsEnd: false },
+  { name: 'Knex', open: openKnex, hasRoot: true, knowsItsEnd: true },
+  { name: 'TypeORM manager', open: openTypeOrmManager, hasRoot: true, knowsItsEnd: true },
+  { name: 'TypeORM query runner', open: openTypeOrmRunner, hasRoot: true, knowsItsEnd: true },
+  { name: 'postgres.js', open: openPostgresJs, hasRoot: true, knowsItsEnd: false },
+  { name: 'a function', open: openFunction, hasRoot: false, knowsItsEnd: false },
 ];
 
 const orders = queue('orders', { payloadBytesMax: 2000 });

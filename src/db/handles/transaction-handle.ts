@@ -1,14 +1,30 @@
 import { describeValue } from '../../core/describe-value.js';
+import { drizzleRunner } from './drizzle.js';
 import { functionRunner } from './function.js';
 import { errorInTransaction } from './handle-error.js';
+import { knexRunner } from './knex.js';
 import { kyselyRunner } from './kysely.js';
 import { pgRunner } from './pg.js';
+import { postgresJsRunner } from './postgres-js.js';
 import { refuse } from './refuse.js';
 import type { HandleKind, HandleRow, TransactionRunner, TxHandle } from './tx-handle.js';
+import { typeOrmRunner } from './typeorm.js';
 
 export type { TransactionRunner, TxHandle } from './tx-handle.js';
 
-const KINDS: readonly HandleKind[] = [kyselyRunner, functionRunner, pgRunner];
+/** The order matters: handles of Knex and postgres.js are functions, TypeORM's look like `pg`. */
+const KINDS: readonly HandleKind[] = [
+  kyselyRunner,
+  knexRunner,
+  postgresJsRunner,
+  functionRunner,
+  drizzleRunner,
+  typeOrmRunner,
+  pgRunner,
+];
+
+const REMEDY =
+  'Pass a pg client after BEGIN, a transaction of Kysely, Drizzle, Knex, TypeORM or postgres.js, or a function (sql, params) => rows.';
 
 /**
  * Finds out what kind of handle it is and whether a transaction is open on it, as far as the driver
@@ -18,19 +34,13 @@ const KINDS: readonly HandleKind[] = [kyselyRunner, functionRunner, pgRunner];
  */
 export function transactionRunner(handle: TxHandle, schema: string): TransactionRunner {
   if ((typeof handle !== 'object' && typeof handle !== 'function') || handle === null) {
-    throw refuse(
-      `${describeValue(handle)} is no transaction`,
-      'Pass a pg client after BEGIN, a Kysely transaction, or a function (sql, params) => rows.',
-    );
+    throw refuse(`${describeValue(handle)} is no transaction`, REMEDY);
   }
   for (const kind of KINDS) {
     const run = kind(handle);
     if (run) return (sql, text) => checked(run, schema, sql, text);
   }
-  throw refuse(
-    'it is of no known kind',
-    'Pass a pg client after BEGIN, a Kysely transaction, or a function (sql, params) => rows.',
-  );
+  throw refuse('it is of no known kind', REMEDY);
 }
 
 async function checked(
