@@ -241,7 +241,10 @@ begin
   for v_day in select generate_series(0, 3) + (clock() at time zone 'UTC')::date loop
     v_name := 'history_' || to_char(v_day, 'YYYYMMDD');
     continue when to_regclass(format('%I.%I', current_schema(), v_name)) is not null;
-    -- made beside and attached: this does not wait for, or block, readers and writers of history
+    -- Made beside and attached, which locks the default partition. Locked first, for a moment or not
+    -- at all, so that nothing is written there between the move and the attachment.
+    perform set_config('lock_timeout', '2s', true);
+    lock table history_default in access exclusive mode;
     execute format('create table %I (like history including all)', v_name);
     execute format('with moved as (delete from history_default
       where finished_at >= %1$L and finished_at < %2$L returning *)
