@@ -1,0 +1,168 @@
+import { describe, expect } from 'vitest';
+import { test } from '../support/sql-test.js';
+
+const FUNCTIONS = `select p.oid::regprocedure::text as name, p.prosecdef as definer,
+    coalesce(array_to_string(p.proconfig, ';'), '') as settings, p.proacl::text as acl,
+    has_function_privilege('stranger', p.oid, 'execute') as open
+  from pg_proc p where p.pronamespace = 'howdah'::regnamespace order by 1`;
+
+describe('privileges', () => {
+  test('every SECURITY DEFINER function has a pinned path that ends in pg_temp; PUBLIC may call none', async ({
+    db,
+  }) => {
+    await db.rows('create role stranger').catch(() => undefined);
+    const rows = await db.rows<{ name: string; definer: boolean; settings: string; open: boolean }>(
+      FUNCTIONS,
+    );
+    expect(rows.length).toBeGreaterThan(50);
+    expect(rows.filter(({ open }) => open).map(({ name }) => name)).toEqual([]);
+    const definers = rows.filter(({ definer }) => definer);
+    expect(definers.length).toBeGreaterThan(40);
+    for (const { name, settings } of definers) {
+      expect(settings, name).toMatch(/(^|;)search_path="?howdah"?, pg_temp(;|$)/);
+    }
+    // the others run as their caller, with names that need no path
+    const invokers = rows
+      .filter(({ definer }) => !definer)
+      .map(({ name }) => name.replace(/\(.*/, '').replace('howdah.', ''));
+    expect(invokers.sort()).toEqual([
+      'add_error',
+      'backoff_ms',
+      'clock',
+      'is_out_of_range',
+      'job_problem',
+      'run_at_of',
+    ]);
+  });
+
+  test('a stranger reaches no function, table or view', async ({ pool, db }) => {
+    await db.rows('create role stranger').catch(() => undefined);
+    const client = await pool.connect();
+    await client.query('set role stranger');
+    for (const text of [
+      `select howdah.create_queue('x')`,
+      `select * from howdah.enqueue('[]')`,
+      'select * from howdah.jobs',
+      'select * from howdah.job_states',
+      'select * from howdah.queue_stats',
+      `select nextval('howdah.job_seq')`,
+    ]) {
+      await expect(client.query(text), text).rejects.toMatchObject({ code: '42501' });
+    }
+    await client.query('reset role');
+    client.release();
+  });
+
+  test('names of the caller do not reach into a definer function', async ({ pool, db }) => {
+    await db.createQueue('hijack');
+    const client = await pool.connect();
+    await client.query('create temp table queues (id int, name text)');
+    await client.query('create schema evil');
+    await client.query(
+      `create function evil.nextval(text) returns bigint language sql as 'select 1/0'`,
+    );
+    await client.query('set search_path = evil, pg_temp, howdah, pg_catalog');
+    const { rows } = await client.query(
+      `select created from howdah.enqueue('{"queue": "hijack", "payload": 1}')`,
+    );
+    expect(rows).toEqual([{ created: true }]);
+    client.release(true);
+  });
+});
+
+describe('the hot path', () => {
+  test('no index and no index predicate names a column that a claim writes', async ({ db }) => {
+    const rows = await db.rows<{ indexdef: string }>(
+      `select indexdef from pg_indexes where schemaname = 'howdah' and tablename = 'jobs'`,
+    );
+    expect(rows).toHaveLength(5);
+    for (const { indexdef } of rows) {
+      expect(indexdef).not.toMatch(/lease_id|attempt|claimed_at|cancel_requested/);
+    }
+  });
+
+  test('claims are heap-only updates: a drain keeps n_tup_hot_upd / n_tup_upd at 0.9 or more', async ({
+    createDatabase,
+  }) => {
+    const url = await createDatabase('migrated');
+    const client = new (await import('pg')).default.Client(url);
+    await client.connect();
+    const db = new (await import('../support/engine.js')).Engine(client);
+    await db.createQueue('drain');
+    await db.rows(`select count(*) from howdah.enqueue((select jsonb_agg(jsonb_build_object('queue', 'drain',
+      'payload', jsonb_build_object('text', repeat('x', 180)))) from generate_series(1, 20000)))`);
+    const lease = await db.openLease();
+    let cursors = {};
+    for (
+      let jobs = await db.claim('drain', lease, 500);
+      jobs.length > 0;
+      jobs = await db.claim('drain', lease, 500, cursors)
+    ) {
+      cursors = { 201: jobs.at(-1)?.seq };
+      await db.complete(lease, jobs);
+    }
+    await expect
+      .poll(
+        async () => {
+          const [row] = await db.rows<{ upd: string; hot: string }>(
+            `select n_tup_upd as upd, n_tup_hot_upd as hot from pg_stat_user_tables where relname = 'jobs'`,
+          );
+          return Number(row?.upd) >= 20_000 ? Number(row?.hot) / Number(row?.upd) : 0;
+        },
+        { timeout: 10_000 },
+      )
+      .toBeGreaterThanOrEqual(0.9);
+    await client.end();
+  });
+
+  test('a claim reads as few pages of 200,000 ready jobs as of 2,000, without statistics', async ({
+    pool,
+    db,
+  }) => {
+    const client = await pool.connect();
+    const buffers = async (
+      queue: string,
+      lease: string,
+    ): Promise<{ pages: number; plans: string }> => {
+      const notices: string[] = [];
+      const onNotice = ({ message }: { message?: string }) => notices.push(String(message));
+      client.on('notice', onNotice);
+      await client.query(`load 'auto_explain'`);
+      await client.query(`set auto_explain.log_min_duration = 0; set auto_explain.log_nested_statements = on;
+        set auto_explain.log_analyze = on; set auto_explain.log_buffers = on; set client_min_messages = log`);
+      await client.query('select * from howdah.claim($1, $2, 10)', [queue, lease]);
+      await client.query('reset client_min_messages; set auto_explain.log_min_duration = -1');
+      client.off('notice', onNotice);
+      const plans = notices.join('\n');
+      // the outermost node of the whole statement comes last
+      const last = plans.slice(plans.lastIndexOf('Function Scan on claim'));
+      const [, hit = '0'] = /shared hit=(\d+)/.exec(last) ?? [];
+      const [, read = '0'] = /Buffers:[^\n]* read=(\d+)/.exec(last) ?? [];
+      return { pages: Number(hit) + Number(read), plans };
+    };
+    const results: number[] = [];
+    for (const [queue, count] of [
+      ['two', 2000],
+      ['many', 200_000],
+    ] as const) {
+      await db.createQueue(queue);
+      await db.rows(
+        `select count(*) from howdah.enqueue((select jsonb_agg(jsonb_build_object('queue', $1::text, 'payload', 1))
+           from generate_series(1, $2)))`,
+        [queue, count],
+      );
+      const lease = await db.openLease();
+      await client.query('select * from howdah.claim($1, $2, 10)', [queue, lease]); // warm
+      const { pages, plans } = await buffers(queue, lease);
+      expect(plans).toContain('jobs_claim_idx');
+      expect(plans).not.toMatch(/Seq Scan on jobs|Bitmap|Sort Key: j\.seq/);
+      results.push(pages);
+    }
+    client.release(true);
+    expect(results[0]).toBeGreaterThan(10);
+    expect(
+      Math.abs((results[1] ?? 0) - (results[0] ?? 0)),
+      `pages: ${results}`,
+    ).toBeLessThanOrEqual(20);
+  });
+});
