@@ -1,0 +1,182 @@
+import { describe, expect } from 'vitest';
+import { test } from '../support/sessions.js';
+
+describe('queues', () => {
+  test('two create_queue at once give one queue, with both policies', async ({ db, a, b }) => {
+    await a.begin();
+    const id = await a.createQueue('twins', { max_attempts: 3 });
+    const [second] = await b.blocks((session) => session.createQueue('twins', { ttl_ms: 5000 }));
+    await a.commit();
+    expect(await second).toBe(id);
+    expect(
+      await db.rows(`select max_attempts, ttl_ms from howdah.queue_policies where queue = 'twins'`),
+    ).toEqual([{ max_attempts: 3, ttl_ms: '5000' }]);
+  });
+
+  test('the first rolls back: the second creates it', async ({ db, a, b }) => {
+    await a.begin();
+    await a.createQueue('rolled');
+    const [second] = await b.blocks((session) => session.createQueue('rolled'));
+    await a.rollback();
+    expect(await second).toBeGreaterThan(0);
+    expect(await db.enqueue('rolled')).toHaveLength(1);
+  });
+
+  test('eight at once', async ({ db }) => {
+    const ids = await Promise.all(
+      Array.from({ length: 8 }, () => db.createQueue('octet', { max_attempts: 4 })),
+    );
+    expect(new Set(ids).size).toBe(1);
+  });
+
+  test('two new priorities at once: no lane is lost', async ({ db, a, b }) => {
+    await db.createQueue('lanes');
+    await a.begin();
+    await a.enqueue('lanes', 1, { priority: 5 });
+    const [second] = await b.blocks((session) => session.enqueue('lanes', 1, { priority: 6 }));
+    await a.commit();
+    await second;
+    const lease = await db.openLease();
+    expect(await db.claim('lanes', lease, 9)).toHaveLength(2);
+  });
+
+  test('an enqueue that commits after the deletion ends with the dead, not nowhere', async ({
+    db,
+    a,
+    b,
+  }) => {
+    for (const isForced of [false, true]) {
+      await db.createQueue('leaving');
+      await a.begin();
+      const [ready] = await a.enqueue('leaving', 1);
+      const [later] = await a.enqueue('leaving', 1, { run_at: Date.now() + 1000 });
+      await b.rows(`select howdah.delete_queue('leaving', $1)`, [isForced]);
+      await a.commit();
+      await db.rows('select * from howdah.prune()');
+      await db.shiftClock(2000);
+      await db.promote();
+      await db.rows('select * from howdah.prune()');
+      await db.shiftClock(0);
+      for (const id of [ready, later]) {
+        expect(await db.job(String(id))).toMatchObject({
+          state: 'dead',
+          dead_reason: 'queue deleted',
+          origin_queue: 'leaving',
+        });
+      }
+      await db.expectTruth();
+    }
+  });
+
+  test('an enqueue between the count and the deletion is not discarded unforced', async ({
+    db,
+    a,
+    b,
+    pool,
+  }) => {
+    await db.createQueue('between');
+    await db.createQueue('user', { dead_letter_queue: 'between' });
+    // the deletion has counted and waits for this row, of a queue that buries its dead there
+    await a.begin();
+    await a.rows(`select from howdah.queues where name = 'user' for update`);
+    const [deleted] = await b.blocks((session) =>
+      session.rows(`select howdah.delete_queue('between')`),
+    );
+    const [id] = await db.enqueue('between');
+    await a.commit();
+    await deleted;
+    expect(await db.state(String(id))).toBe('ready');
+    await db.rows('select * from howdah.prune()');
+    expect(await db.job(String(id))).toMatchObject({ state: 'dead', dead_reason: 'queue deleted' });
+    expect(pool.totalCount).toBeGreaterThan(0);
+    await db.expectTruth();
+  });
+
+  test('a claim in flight while its queue is deleted: the job can be settled', async ({
+    db,
+    a,
+    b,
+  }) => {
+    await db.createQueue('claimed');
+    await db.enqueue('claimed');
+    const lease = await db.openLease();
+    await a.begin();
+    const job = await a.claimOne('claimed', lease);
+    const [deleted] = await b.blocks((session) =>
+      session.rows(`select howdah.delete_queue('claimed', true)`),
+    );
+    await a.commit();
+    await deleted;
+    expect(await db.state(job.id)).toBe('running');
+    expect(await db.complete(lease, [job])).toEqual([]);
+    await db.expectTruth();
+  });
+});
+
+describe('lead', () => {
+  test('of eight at once, one leads', async ({ db }) => {
+    const leases = await Promise.all(Array.from({ length: 8 }, (_, i) => db.openLease(`w${i}`)));
+    for (let round = 0; round < 5; round += 1) {
+      const terms = await Promise.all(
+        leases.map((lease) => db.one('select howdah.lead($1, 60000)', [lease])),
+      );
+      const leader = terms.findIndex((term) => term !== null);
+      expect(terms.filter((term) => term !== null)).toHaveLength(1);
+      expect(terms[leader]).toBe(String(round + 1));
+      await db.rows('select howdah.resign($1)', [leases[leader]]);
+    }
+  });
+
+  test('who waits for the other to become leader does not become one too', async ({ db, a, b }) => {
+    const [one, two] = [await db.openLease(), await db.openLease()];
+    await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+    await a.begin();
+    expect(await a.one('select howdah.lead($1, 60000)', [one])).not.toBeNull();
+    const [second] = await b.blocks((session) =>
+      session.one('select howdah.lead($1, 60000)', [two]),
+    );
+    await a.commit();
+    expect(await second).toBeNull();
+  });
+});
+
+describe('sleep', () => {
+  test('a lease that is closed meanwhile does not sleep on', async ({ db, a, b }) => {
+    await db.createQueue('dreams');
+    const lease = await db.openLease();
+    await a.begin();
+    await a.rows(`select howdah.sleep($1, '{dreams}')`, [lease]);
+    const [closed] = await b.blocks((session) => session.closeLease(lease));
+    await a.commit();
+    await closed;
+    expect(await db.rows('select from howdah.sleepers where lease_id = $1', [lease])).toEqual([]);
+  });
+});
+
+describe('prune', () => {
+  test('two at once, and settles meanwhile, with the partition of today missing', async ({
+    db,
+    a,
+    b,
+  }) => {
+    await db.createQueue('pruned');
+    await db.enqueue('pruned', 3);
+    const lease = await db.openLease();
+    const [first, second] = await db.claim('pruned', lease, 2);
+    if (!first || !second) throw new Error('three were enqueued');
+    await db.shiftClock(40 * 86_400_000);
+    await db.rows(`select howdah.create_queue('pruned', '{"retention_ms": 8640000000}')`);
+    await a.begin();
+    await a.complete(lease, [first]);
+    const [pruned] = await b.blocks((session) => session.rows('select * from howdah.prune()'));
+    const again = db.rows('select * from howdah.prune()');
+    await a.commit();
+    expect(await pruned).toMatchObject([{ created: 4 }]);
+    expect(await again).toMatchObject([{ created: 0 }]);
+    await db.complete(lease, [second]);
+    expect(await db.one('select count(*)::int from howdah.history_default')).toBe(0);
+    expect(await db.state(first.id)).toBe('completed');
+    await db.shiftClock(0);
+    await db.expectTruth();
+  });
+});
