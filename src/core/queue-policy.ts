@@ -39,7 +39,7 @@ export interface QueuePolicy {
   readonly retention?: Duration;
   /** Largest payload in bytes of JSON, 1 to 64 MiB. Default 1 MiB. */
   readonly payloadBytesMax?: number;
-  /** Attempts that may end with the death of their worker, 1 to 1000. Default 3. */
+  /** Attempts that may end with the death of their worker, 1 to 1000. Default 10. */
   readonly maxCrashes?: number;
   /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
   readonly deadLetterQueue?: string;
