@@ -7,6 +7,7 @@ const HELP = `npm run bench -- [options]
   --peers a,b        contenders (howdah, graphile, pg-boss, bullmq-always, raw, ...)
   --rounds n         interleaved rounds, instead of each workload's own number
   --url URL          a PostgreSQL of yours, instead of one started for this run
+  --quiet          for shared machines: wait until nobody else computes, repeat runs they disturbed
   --profile        also print where the server's time went (pg_stat_statements; slower)
   --list             what can be run
 `;
@@ -20,6 +21,7 @@ export function readArguments(words) {
       peers: { type: 'string' },
       rounds: { type: 'string' },
       url: { type: 'string' },
+      quiet: { type: 'boolean', default: false },
       profile: { type: 'boolean', default: false },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },

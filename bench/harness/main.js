@@ -3,13 +3,17 @@ import { CONTENDERS, createContender } from '../contenders/registry.js';
 import { WORKLOADS } from '../workloads/registry.js';
 import { readArguments } from './arguments.js';
 import { PostgresServer } from './postgres.js';
+import { runInQuiet } from './quiet.js';
 import { isRedisInstalled, RedisServer } from './redis.js';
 import { formatWorkload, ResultsFile } from './report.js';
 import { runOnce } from './run-once.js';
 
+const FULL = Object.keys(CONTENDERS).filter((name) => !CONTENDERS[name].extra);
+const QUICK = ['howdah', 'graphile', 'pg-boss', 'bullmq-always', 'raw'];
+
 const options = readArguments(process.argv.slice(2));
-const workloads = WORKLOADS.filter(
-  ({ name }) => !options.only || options.only.some((word) => name.startsWith(word)),
+const workloads = WORKLOADS.filter(({ name, isLong }) =>
+  options.only ? options.only.some((word) => name.startsWith(word)) : !(options.quick && isLong),
 );
 if (options.list || workloads.length === 0) {
   console.log('workloads:');
@@ -45,7 +49,7 @@ async function main() {
 }
 
 function contendersOf(workload) {
-  const names = options.peers ?? Object.keys(CONTENDERS).filter((name) => !CONTENDERS[name].extra);
+  const names = options.peers ?? (options.quick ? QUICK : FULL);
   for (const name of names) {
     if (!CONTENDERS[name]) throw new Error(`unknown contender ${name}: --list shows them`);
   }
@@ -65,7 +69,8 @@ async function measure(workload, names, results) {
   for (let round = 1; round <= rounds; round++) {
     for (const name of names) {
       try {
-        const metrics = await runOnce(workload, name, servers, options);
+        const run = () => runOnce(workload, name, servers, options);
+        const metrics = await (options.quiet ? runInQuiet(run) : run());
         runs[name].push(metrics);
         results.write('run', { workload: workload.name, contender: name, round, metrics });
       } catch (error) {

@@ -5,6 +5,7 @@ import { latencyMetrics } from '../harness/statistics.js';
 export default {
   name: 'delayed',
   title: 'delayed jobs, due at random times: start of handler after the due time, ms',
+  isLong: true,
   columns: [
     { key: 'p50', label: 'p50', digits: 1 },
     { key: 'p99', label: 'p99', digits: 1 },

@@ -6,6 +6,7 @@ export default {
   title: 'jobs in rounds with VACUUM between, free and while another session holds a snapshot',
   rounds: 2,
   takes: (_name, { store }) => store === 'postgres',
+  isLong: true,
   columns: [
     { key: 'freeFirst', label: 'free, first /s' },
     { key: 'freeLast', label: 'free, last /s' },

@@ -6,6 +6,7 @@ export default {
   name: 'memory-stream',
   title: 'memory of a producer that streams jobs in one enqueueMany',
   rounds: 1,
+  isLong: true,
   columns: [
     { key: 'tenthMiB', label: 'RSS after a tenth, MiB' },
     { key: 'endMiB', label: 'RSS at the end, MiB' },

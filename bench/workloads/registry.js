@@ -1,5 +1,6 @@
 // A workload is one file with a name, a title, `run(context)` that resolves to metrics, the columns of
-// its table, and the goals it is judged by. `takes(name, contender)` says who can take part.
+// its table, and the goals it is judged by. `takes(name, contender)` says who can take part; `isLong`
+// leaves it out of a --quick run that does not name it.
 import claimCost from './claim-cost.js';
 import delayed from './delayed.js';
 import drain from './drain.js';
