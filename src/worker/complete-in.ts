@@ -2,13 +2,18 @@ import { encodeJson, type Json } from '../core/json.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
 
+/** No job was ever claimed so often: this fence never fits. */
+const NEVER = -1;
+
 /**
  * Completes the jobs of a run in its handler's transaction, in the order of their ids: the order in
- * which everybody locks jobs.
+ * which everybody locks jobs. When the attempts have ended already, by time-out for instance, the
+ * database is asked all the same, in a way that it refuses: the transaction must fail even if the
+ * handler swallows the error.
  * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID
  */
 export async function completeIn(
-  attempts: readonly Attempt[],
+  { attempts, isEnded }: { readonly attempts: readonly Attempt[]; readonly isEnded: boolean },
   tx: TxHandle,
   result: Json | undefined,
   { schema, completeInText }: { readonly schema: string; readonly completeInText: string },
@@ -18,7 +23,7 @@ export async function completeIn(
   const text = result === undefined ? undefined : encodeJson(result, 'result');
   const run = transactionRunner(tx, schema);
   const jobs = [...attempts].sort(byId).map(({ id, claims }) => {
-    const ask = `{"id":"${id}","attempt":${claims},"outcome":"complete"`;
+    const ask = `{"id":"${id}","attempt":${isEnded ? NEVER : claims},"outcome":"complete"`;
     return text === undefined ? `${ask}}` : `${ask},"result":${text}}`;
   });
   await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);

@@ -25,6 +25,8 @@ export async function drain(engine: Engine, until: AbortSignal): Promise<boolean
       continue;
     }
     await Promise.race([settled(engine), parts.clock.sleep(LOOK_MS, until)]);
+    // let claimed jobs begin, if none has yet
+    await new Promise((resolve) => setImmediate(resolve));
   }
   return false;
 }

@@ -186,8 +186,7 @@ export class Engine {
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),
           onRoom: (runner) => this.claimer.onRoom(runner),
-          completeIn: (attempts, tx, result) =>
-            completeIn(attempts, tx, result, { schema, completeInText }),
+          completeIn: (run, tx, result) => completeIn(run, tx, result, { schema, completeInText }),
         }),
     );
   }

@@ -31,6 +31,8 @@ export class Line implements Executor {
   /** Connects and losses since the last statement that succeeded. */
   #failures = 0;
   #lostAt: number | undefined;
+  /** Resolves when the statement under way is done. */
+  #turn: Promise<void> | undefined;
 
   constructor(parts: LineParts) {
     this.#parts = parts;
@@ -41,18 +43,18 @@ export class Line implements Executor {
     this.#adopt(await this.#connectOnce());
   }
 
+  /** One statement at a time: the driver no longer likes to queue them. */
   async query<R extends object>(statement: Statement, values?: readonly unknown[]): Promise<R[]> {
-    const session = this.#session ?? (await this.#reconnected());
+    while (this.#turn) await this.#turn;
+    let endTurn = (): void => {};
+    this.#turn = new Promise((resolve) => {
+      endTurn = resolve;
+    });
     try {
-      const rows = await session.query<R>(statement, values);
-      this.#failures = 0;
-      return rows;
-    } catch (error) {
-      // A server that has become a standby keeps its connections: leave it.
-      if (error instanceof HowdahError && error.code === 'HOWDAH_DATABASE_READ_ONLY') {
-        this.#drop(session, error);
-      }
-      throw error;
+      return await this.#send<R>(statement, values);
+    } finally {
+      this.#turn = undefined;
+      endTurn();
     }
   }
 
@@ -77,6 +79,24 @@ export class Line implements Executor {
     await session?.close();
     const late = await this.#connecting?.catch(() => undefined);
     await late?.close();
+  }
+
+  async #send<R extends object>(
+    statement: Statement,
+    values: readonly unknown[] | undefined,
+  ): Promise<R[]> {
+    const session = this.#session ?? (await this.#reconnected());
+    try {
+      const rows = await session.query<R>(statement, values);
+      this.#failures = 0;
+      return rows;
+    } catch (error) {
+      // A server that has become a standby keeps its connections: leave it.
+      if (error instanceof HowdahError && error.code === 'HOWDAH_DATABASE_READ_ONLY') {
+        this.#drop(session, error);
+      }
+      throw error;
+    }
   }
 
   #connectOnce(): Promise<Session> {

@@ -1,4 +1,4 @@
-import { HowdahError } from '../core/errors.js';
+import type { HowdahError } from '../core/errors.js';
 import type { Json } from '../core/json.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import { type Logger, withFields } from '../telemetry/logger.js';
@@ -99,13 +99,8 @@ export class Run implements ContextSource {
     return this.#log;
   }
 
-  async completeIn(tx: TxHandle, result?: Json): Promise<void> {
-    if (this.isEnded) {
-      throw new HowdahError('HOWDAH_SETTLE_STALE', 'The attempt has ended already.', {
-        cause: this.abortReason,
-      });
-    }
-    await this.#host.completeIn(this, tx, result);
+  completeIn(tx: TxHandle, result?: Json): Promise<void> {
+    return this.#host.completeIn(this, tx, result);
   }
 
   #return(value: unknown): void {

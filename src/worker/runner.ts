@@ -37,7 +37,11 @@ export interface RunnerParts {
   readonly onEnd: (deadline: number) => void;
   /** Jobs may be claimed again. */
   readonly onRoom: (runner: Runner) => void;
-  readonly completeIn: (attempts: readonly Attempt[], tx: TxHandle, result?: Json) => Promise<void>;
+  readonly completeIn: (
+    run: Pick<Run, 'attempts' | 'isEnded'>,
+    tx: TxHandle,
+    result: Json | undefined,
+  ) => Promise<void>;
 }
 
 /** Runs the jobs of one queue: holds what is claimed, begins as slots are free, ends each attempt. */
@@ -157,7 +161,7 @@ export class Runner implements RunHost {
   }
 
   async completeIn(run: Run, tx: TxHandle, result: Json | undefined): Promise<void> {
-    await this.#parts.completeIn(run.attempts, tx, result);
+    await this.#parts.completeIn(run, tx, result);
     for (const attempt of run.attempts) attempt.isCompletedIn = true;
   }
 
@@ -241,7 +245,6 @@ export class Runner implements RunHost {
     this.#giveBack(this.#buffer.takeAll());
     for (const run of this.#open) {
       run.abort(reason);
-      run.attempts = [];
       this.#end(run, () => {});
       this.#linger(run);
     }

@@ -1,0 +1,141 @@
+import { snooze, work } from 'howdah';
+import { describe, expect } from 'vitest';
+import { test } from '../support/database.js';
+import { waitFor } from '../support/wait-for.js';
+import {
+  createQueue,
+  enqueue,
+  makeWorker,
+  readJob,
+  startWorker,
+  waitForState,
+} from '../support/workers.js';
+
+describe('a batch handler', () => {
+  test('gets many jobs in one call', async ({ url, pool }) => {
+    const name = await createQueue(pool);
+    const sizes: number[] = [];
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(name, (jobs) => void sizes.push(jobs.length), { batch: { size: 10 }, concurrency: 1 }),
+      ],
+    });
+    await enqueue(
+      pool,
+      name,
+      Array.from({ length: 25 }, () => ({})),
+    );
+    expect(await worker.runOnce()).toMatchObject({ completed: 25 });
+    expect(sizes.reduce((sum, size) => sum + size)).toBe(25);
+    expect(Math.max(...sizes)).toBe(10);
+  });
+
+  test('waits for its batch to fill, but not for ever', async ({ url, pool }) => {
+    const name = await createQueue(pool);
+    const sizes: number[] = [];
+    await startWorker({
+      url,
+      queues: [
+        work(name, (jobs) => void sizes.push(jobs.length), {
+          batch: { size: 10, wait: '400ms' },
+          concurrency: 1,
+        }),
+      ],
+    });
+    const ids: (string | undefined)[] = [];
+    for (let n = 0; n < 4; n++) ids.push(...(await enqueue(pool, name)));
+    for (const id of ids) await waitForState(pool, id, 'completed');
+    expect(sizes).toEqual([4]);
+  });
+
+  test('says of each job what became of it, as an array', async ({ url, pool }) => {
+    const name = await createQueue(pool, { backoff_ms: 3_600_000 });
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(
+          name,
+          (jobs) =>
+            jobs.map(({ payload }) => {
+              if (payload === 'fails') return new Error('not this one');
+              if (payload === 'later') return snooze('1h');
+              return payload === 'result' ? { ok: 1 } : undefined;
+            }),
+          { batch: { size: 10 } },
+        ),
+      ],
+    });
+    const [a, b, c, d] = await enqueue(
+      pool,
+      name,
+      ['fails', 'later', 'result', 'fine'].map((payload) => ({ payload })),
+    );
+    expect(await worker.runOnce()).toMatchObject({ failed: 1, snoozed: 1, completed: 2 });
+    expect(await readJob(pool, a)).toMatchObject({
+      state: 'scheduled',
+      errors: [{ message: 'not this one' }],
+    });
+    expect((await readJob(pool, b)).state).toBe('scheduled');
+    expect(await readJob(pool, c)).toMatchObject({ state: 'completed', result: { ok: 1 } });
+    expect(await readJob(pool, d)).toMatchObject({ state: 'completed', result: null });
+  });
+
+  test('or as a Map by id; what is not in it is complete', async ({ url, pool }) => {
+    const name = await createQueue(pool, { backoff_ms: 3_600_000 });
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(name, (jobs) => new Map(jobs.slice(0, 1).map(({ id }) => [id, new Error('no')])), {
+          batch: { size: 10 },
+        }),
+      ],
+    });
+    await enqueue(pool, name, [{}, {}, {}]);
+    expect(await worker.runOnce()).toMatchObject({ failed: 1, completed: 2 });
+  });
+
+  test.for([
+    ['an array of the wrong length', () => [undefined]],
+    ['anything else', () => ({ ok: true })],
+    [
+      'an exception',
+      () => {
+        throw new Error('all');
+      },
+    ],
+  ])('%s fails them all', async ([, handler], { url, pool }) => {
+    const name = await createQueue(pool, { backoff_ms: 3_600_000 });
+    const { worker } = makeWorker({
+      url,
+      queues: [work(name, handler as never, { batch: { size: 10 } })],
+    });
+    await enqueue(pool, name, [{}, {}, {}]);
+    expect(await worker.runOnce()).toMatchObject({ failed: 3, completed: 0 });
+  });
+
+  test('a time-out fails them all and tells the signal', async ({ url, pool }) => {
+    const name = await createQueue(pool, { timeout_ms: 100, backoff_ms: 3_600_000 });
+    let isAborted = false;
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(
+          name,
+          (_jobs, { signal }) =>
+            new Promise((_, reject) => {
+              signal.addEventListener('abort', () => {
+                isAborted = true;
+                reject(signal.reason);
+              });
+            }),
+          { batch: { size: 10 } },
+        ),
+      ],
+    });
+    const [id] = await enqueue(pool, name, [{}, {}, {}]);
+    expect(await worker.runOnce()).toMatchObject({ failed: 3 });
+    await waitFor(() => isAborted);
+    expect((await readJob(pool, id)).errors).toMatchObject([{ code: 'HOWDAH_JOB_TIMEOUT' }]);
+  });
+});
