@@ -1,0 +1,121 @@
+// What the jobs of the fault tests do. A payload is { do, again?, ms?, gate? }: `do` at the first
+// attempt, `again` (default: done) at every later one; a gate is a file whose existence opens it.
+import { existsSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { cancelJob, deadLetter, release, snooze } from 'howdah';
+import pg from 'pg';
+
+const LOOK_MS = 5;
+
+/** What the handler of a batch says of a job, by the job's wish. */
+const ENTRIES = {
+  complete: () => ({ pid: process.pid }),
+  nothing: () => undefined,
+  fail: () => new Error('failed by the batch'),
+  snooze: () => snooze('1h'),
+  release: () => release(),
+  deadLetter: () => deadLetter('by the batch'),
+  cancel: () => cancelJob('by the batch'),
+};
+
+/** Runs and effects are counted in tables of the test. */
+export function makeHandlers(url, extra) {
+  const pool = new pg.Pool({ connectionString: url, max: 20 });
+  pool.on('error', () => undefined);
+  const verbs = { ...plainVerbs(), ...effectVerbs(pool), ...extra };
+
+  async function handle(job, context) {
+    const { payload, attempt } = job;
+    const verb = attempt === 1 ? payload.do : (payload.again ?? 'done');
+    if (!payload.isQuiet) await noteRuns(pool, [job]);
+    return verbs[verb](job, context);
+  }
+
+  async function handleBatch(jobs) {
+    await noteRuns(pool, jobs);
+    const [{ payload }] = jobs;
+    if (payload.how === 'block') block(payload.gate);
+    return jobs.map((job) => ENTRIES[job.payload.entry]());
+  }
+
+  return { handle, handleBatch };
+}
+
+function plainVerbs() {
+  return {
+    done: ({ attempt }) => ({ pid: process.pid, attempt }),
+    async hold({ payload, attempt }) {
+      await opened(payload.gate);
+      return { pid: process.pid, attempt };
+    },
+    async holdUntilAborted({ payload }, { signal }) {
+      await opened(payload.gate, signal);
+      signal.throwIfAborted();
+    },
+    block({ payload, attempt }) {
+      const blockedMs = block(payload.gate, payload.ms);
+      return { pid: process.pid, attempt, blockedMs };
+    },
+  };
+}
+
+function effectVerbs(pool) {
+  const effect = (before) => (job, context) =>
+    inTransaction(pool, async (tx) => {
+      await tx.query('insert into effects (job_id, attempt, pid) values ($1, $2, $3)', [
+        job.id,
+        job.attempt,
+        process.pid,
+      ]);
+      await before(job.payload);
+      await context.completeIn(tx, { pid: process.pid, attempt: job.attempt });
+    });
+  return {
+    effect: effect(({ ms = 0 }) => (ms > 0 ? sleep(ms) : undefined)),
+    effectHeld: effect(({ gate }) => opened(gate)),
+    effectBlocked: effect(({ gate }) => block(gate)),
+  };
+}
+
+async function noteRuns(pool, jobs) {
+  await pool.query(
+    'insert into runs (job_id, attempt, pid) select id, attempt, $3 from unnest($1::bigint[], $2::int[]) r (id, attempt)',
+    [jobs.map(({ id }) => id), jobs.map(({ attempt }) => attempt), process.pid],
+  );
+}
+
+async function inTransaction(pool, run) {
+  const tx = await pool.connect();
+  tx.on('error', ignore);
+  let broken;
+  try {
+    await tx.query('begin');
+    await run(tx);
+    await tx.query('commit');
+  } catch (error) {
+    await tx.query('rollback').catch((reason) => {
+      broken = reason;
+    });
+    throw error;
+  } finally {
+    tx.off('error', ignore);
+    tx.release(broken);
+  }
+}
+
+function ignore() {}
+
+async function opened(gate, signal) {
+  while (!existsSync(gate) && !signal?.aborted) await sleep(LOOK_MS);
+}
+
+/** Keeps the event loop until the gate opens, or so long. */
+function block(gate, ms = Number.POSITIVE_INFINITY) {
+  process.stdout.write('{"type":"blocking"}\n');
+  const begun = performance.now();
+  const cell = new Int32Array(new SharedArrayBuffer(4));
+  while (performance.now() - begun < ms && !(gate && existsSync(gate))) {
+    Atomics.wait(cell, 0, 0, LOOK_MS);
+  }
+  return performance.now() - begun;
+}
