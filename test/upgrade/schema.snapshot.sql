@@ -1,0 +1,302 @@
+column counter_deltas.id bigint not null
+column counter_deltas.queue_id integer not null
+column counter_deltas.ready integer not null default 0
+column counter_deltas.scheduled integer not null default 0
+column counter_deltas.running integer not null default 0
+column counter_deltas.dead integer not null default 0
+column counter_deltas.enqueued integer not null default 0
+column counter_deltas.completed integer not null default 0
+column counter_deltas.failed integer not null default 0
+column counter_deltas.cancelled integer not null default 0
+column counter_deltas.expired integer not null default 0
+column counter_deltas.buried integer not null default 0
+column counter_deltas.discarded integer not null default 0
+column counters.queue_id integer not null
+column counters.ready bigint not null default 0
+column counters.scheduled bigint not null default 0
+column counters.running bigint not null default 0
+column counters.dead bigint not null default 0
+column counters.enqueued bigint not null default 0
+column counters.completed bigint not null default 0
+column counters.failed bigint not null default 0
+column counters.cancelled bigint not null default 0
+column counters.expired bigint not null default 0
+column counters.buried bigint not null default 0
+column counters.discarded bigint not null default 0
+column dead_letters.id bigint
+column dead_letters.queue text
+column dead_letters.dead_letter_queue text
+column dead_letters.reason text
+column dead_letters.last_error text
+column dead_letters.errors_count integer
+column dead_letters.dead_at timestamp with time zone
+column dead_letters.enqueued_at timestamp with time zone
+column dead_letters.payload jsonb
+column dead_letters.headers jsonb
+column dead_letters.errors jsonb
+column history.id bigint not null
+column history.finished_at timestamp with time zone not null
+column history.enqueued_at timestamp with time zone not null
+column history.claimed_at timestamp with time zone
+column history.queue_id integer not null
+column history.attempt integer not null
+column history.lane smallint not null
+column history.state text not null
+column history.reason text
+column history.worker text
+column history.payload jsonb not null
+column history.headers jsonb
+column history.errors jsonb
+column history.result jsonb
+column history_view.id bigint
+column history_view.queue text
+column history_view.state text
+column history_view.priority integer
+column history_view.attempt integer
+column history_view.reason text
+column history_view.worker text
+column history_view.enqueued_at timestamp with time zone
+column history_view.claimed_at timestamp with time zone
+column history_view.finished_at timestamp with time zone
+column history_view.last_error text
+column history_view.payload jsonb
+column history_view.headers jsonb
+column history_view.errors jsonb
+column history_view.result jsonb
+column job_states.id bigint
+column job_states.queue text
+column job_states.state text
+column job_states.priority integer
+column job_states.attempt integer
+column job_states.max_attempts smallint
+column job_states.crashes smallint
+column job_states.enqueued_at timestamp with time zone
+column job_states.run_at timestamp with time zone
+column job_states.claimed_at timestamp with time zone
+column job_states.expires_at timestamp with time zone
+column job_states.worker text
+column job_states.origin_queue text
+column job_states.dead_at timestamp with time zone
+column job_states.dead_reason text
+column job_states.last_error text
+column job_states.payload jsonb
+column job_states.headers jsonb
+column job_states.errors jsonb
+column job_states.cancel_requested boolean
+column jobs.id bigint not null
+column jobs.seq bigint
+column jobs.lease_id bigint
+column jobs.run_at timestamp with time zone
+column jobs.enqueued_at timestamp with time zone not null
+column jobs.claimed_at timestamp with time zone
+column jobs.expires_at timestamp with time zone
+column jobs.dead_at timestamp with time zone
+column jobs.queue_id integer not null
+column jobs.origin_queue_id integer
+column jobs.attempt integer not null default 0
+column jobs.uncounted integer not null default 0
+column jobs.crashes smallint not null default 0
+column jobs.max_attempts smallint
+column jobs.lane smallint not null
+column jobs.cancel_requested boolean not null default false
+column jobs.dead_reason text
+column jobs.payload jsonb not null
+column jobs.headers jsonb
+column jobs.errors jsonb
+column jobs_all.id bigint
+column jobs_all.queue text
+column jobs_all.state text
+column jobs_all.priority integer
+column jobs_all.attempt integer
+column jobs_all.enqueued_at timestamp with time zone
+column jobs_all.run_at timestamp with time zone
+column jobs_all.claimed_at timestamp with time zone
+column jobs_all.finished_at timestamp with time zone
+column jobs_all.worker text
+column jobs_all.reason text
+column jobs_all.last_error text
+column jobs_all.payload jsonb
+column jobs_all.headers jsonb
+column jobs_all.errors jsonb
+column jobs_all.result jsonb
+column leader.is_only boolean not null default true
+column leader.term bigint not null default 0
+column leader.lease_id bigint not null default 0
+column leader.expires_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column lease_marks.lease_id bigint not null
+column lease_marks.queue_id integer not null
+column lease_marks.lane smallint not null
+column lease_marks.low_seq bigint not null
+column lease_marks.seen_seq bigint not null
+column lease_marks.high_seq bigint not null
+column lease_marks.marked_at timestamp with time zone not null
+column leases.id bigint not null
+column leases.worker text not null
+column leases.lease_ms integer not null
+column leases.opened_at timestamp with time zone not null
+column leases.expires_at timestamp with time zone not null
+column leases.attention boolean not null default false
+column leases.info jsonb not null default '{}'::jsonb
+column queue_policies.queue text
+column queue_policies.max_attempts smallint
+column queue_policies.backoff text
+column queue_policies.backoff_ms integer
+column queue_policies.backoff_max_ms integer
+column queue_policies.backoff_jitter real
+column queue_policies.timeout_ms integer
+column queue_policies.ttl_ms bigint
+column queue_policies.delay_ms bigint
+column queue_policies.payload_bytes_max integer
+column queue_policies.retention_ms bigint
+column queue_policies.max_crashes smallint
+column queue_policies.dead_letter_queue text
+column queue_policies.paused_at timestamp with time zone
+column queue_policies.paused_reason text
+column queue_policies.created_at timestamp with time zone
+column queue_stats.queue text
+column queue_stats.ready bigint
+column queue_stats.scheduled bigint
+column queue_stats.running bigint
+column queue_stats.dead bigint
+column queue_stats.enqueued bigint
+column queue_stats.completed bigint
+column queue_stats.failed_attempts bigint
+column queue_stats.buried bigint
+column queue_stats.cancelled bigint
+column queue_stats.expired bigint
+column queue_stats.discarded bigint
+column queue_stats.backlog_age_ms bigint
+column queue_stats.paused boolean
+column queue_stats.paused_reason text
+column queues.id integer not null
+column queues.name text not null
+column queues.max_attempts smallint not null default 10
+column queues.backoff text not null default 'exponential'::text
+column queues.backoff_ms integer not null default 5000
+column queues.backoff_max_ms integer not null default 3600000
+column queues.backoff_jitter real not null default 0.2
+column queues.timeout_ms integer default 300000
+column queues.ttl_ms bigint
+column queues.delay_ms bigint not null default 0
+column queues.payload_bytes_max integer not null default 1048576
+column queues.retention_ms bigint not null default 86400000
+column queues.max_crashes smallint not null default 10
+column queues.dead_letter_queue_id integer not null
+column queues.paused_at timestamp with time zone
+column queues.paused_reason text
+column queues.lanes smallint[] not null default '{201}'::smallint[]
+column queues.created_at timestamp with time zone not null default howdah.clock()
+column queues.deleted_at timestamp with time zone
+column sleepers.queue_id integer not null
+column sleepers.lease_id bigint not null
+column workers.lease_id bigint
+column workers.worker text
+column workers.opened_at timestamp with time zone
+column workers.expires_at timestamp with time zone
+column workers.lease_ms integer
+column workers.alive boolean
+column workers.leads boolean
+column workers.info jsonb
+constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
+constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
+constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
+constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
+constraint leader_is_only_check on howdah.leader CHECK (is_only)
+constraint leader_pkey on howdah.leader PRIMARY KEY (is_only)
+constraint lease_marks_pkey on howdah.lease_marks PRIMARY KEY (lease_id, queue_id, lane)
+constraint leases_pkey on howdah.leases PRIMARY KEY (id)
+constraint queues_backoff_check on howdah.queues CHECK ((backoff = ANY (ARRAY['exponential'::text, 'fixed'::text])))
+constraint queues_backoff_jitter_check on howdah.queues CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
+constraint queues_backoff_max_ms_check on howdah.queues CHECK (((backoff_max_ms >= 0) AND (backoff_max_ms <= 2147483647)))
+constraint queues_backoff_ms_check on howdah.queues CHECK (((backoff_ms >= 0) AND (backoff_ms <= 2147483647)))
+constraint queues_dead_letter_queue_id_fkey on howdah.queues FOREIGN KEY (dead_letter_queue_id) REFERENCES howdah.queues(id)
+constraint queues_delay_ms_check on howdah.queues CHECK (((delay_ms >= 0) AND (delay_ms <= '315360000000'::bigint)))
+constraint queues_max_attempts_check on howdah.queues CHECK (((max_attempts >= 1) AND (max_attempts <= 1000)))
+constraint queues_max_crashes_check on howdah.queues CHECK (((max_crashes >= 1) AND (max_crashes <= 1000)))
+constraint queues_name_check on howdah.queues CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
+constraint queues_payload_bytes_max_check on howdah.queues CHECK (((payload_bytes_max >= 1) AND (payload_bytes_max <= 67108864)))
+constraint queues_pkey on howdah.queues PRIMARY KEY (id)
+constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0) AND (retention_ms <= '315360000000'::bigint)))
+constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
+constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
+constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
+CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id)
+CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
+CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
+CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
+CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
+CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL))
+CREATE INDEX jobs_expires_idx ON howdah.jobs USING btree (expires_at) WHERE (expires_at IS NOT NULL)
+CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
+CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
+CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
+CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
+CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
+CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
+CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
+options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
+options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
+options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
+options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
+options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
+options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
+options sleepers (autovacuum_vacuum_threshold=100)
+function howdah.add_error(howdah.jobs,jsonb) returns jsonb
+function howdah.add_lane(integer,smallint) returns void security definer
+function howdah.alter_queue(text,jsonb) returns integer security definer
+function howdah.apply_policy(integer,jsonb) returns void security definer
+function howdah.backoff_ms(howdah.queues,integer) returns double precision
+function howdah.bury(howdah.jobs,text) returns void security definer
+function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
+function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
+function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
+function howdah.clock() returns timestamp with time zone
+function howdah.close_lease(bigint) returns integer security definer
+function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
+function howdah.complete(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
+function howdah.create_partitions() returns integer security definer
+function howdah.create_queue(text,jsonb) returns integer security definer
+function howdah.delete_queue(text,boolean) returns void security definer
+function howdah.describe_problem(text,jsonb) returns record security definer
+function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
+function howdah.drop_partitions() returns integer security definer
+function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text) security definer
+function howdah.expire(integer) returns integer security definer
+function howdah.extend(bigint,integer) returns timestamp with time zone security definer
+function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
+function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
+function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
+function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
+function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
+function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
+function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.lead(bigint,integer) returns bigint security definer
+function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.open_lease(text,integer,jsonb) returns bigint security definer
+function howdah.parse_time(text) returns timestamp with time zone security definer
+function howdah.pause_queue(text,text) returns void security definer
+function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
+function howdah.prune() returns TABLE(created integer, dropped integer) security definer
+function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
+function howdah.queue_id_of(text) returns integer security definer
+function howdah.queue_size(integer) returns bigint security definer
+function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
+function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
+function howdah.redrive_one(howdah.jobs,integer) returns void security definer
+function howdah.release(bigint,bigint,integer) returns text security definer
+function howdah.resign(bigint) returns void security definer
+function howdah.resume_queue(text) returns void security definer
+function howdah.ring(text,integer,bigint) returns void security definer
+function howdah.ring_promoter(timestamp with time zone) returns void security definer
+function howdah.ring_queue(integer,integer,bigint) returns void security definer
+function howdah.roll_up(integer,bigint) returns TABLE(rolled integer, mark bigint) security definer
+function howdah.run_at_of(jsonb,bigint,timestamp with time zone) returns timestamp with time zone
+function howdah.run_now(bigint[]) returns TABLE(id bigint, outcome text) security definer
+function howdah.schema_version() returns integer security definer
+function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
+function howdah.settle_one(howdah.jobs,jsonb) returns record security definer
+function howdah.settle_or_raise(bigint,jsonb) returns text security definer
+function howdah.sleep(bigint,text[]) returns void security definer
+function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
+function howdah.sweep(integer) returns integer security definer
+function howdah.wake(bigint) returns void security definer
