@@ -37,6 +37,8 @@ export class Maintainer extends Service {
   /** The alarms of the duties of this term. */
   readonly #alarms = new Map<Duty, Alarm>();
   #loops: Promise<unknown> = Promise.resolve();
+  /** The term that the last election gave; it may have lapsed since, and be renewed. */
+  #served: string | undefined;
   #isClosing = false;
 
   constructor(parts: MaintainerParts) {
@@ -68,21 +70,25 @@ export class Maintainer extends Service {
   protected override async onStop(): Promise<void> {
     this.#isClosing = true;
     this.#elections.ring();
-    for (const alarm of this.#alarms.values()) alarm.ring();
+    this.#ringDuties();
     await Promise.race([this.#loops, this.#parts.clock.sleep(STOP_MS)]);
+  }
+
+  #ringDuties(): void {
+    for (const alarm of this.#alarms.values()) alarm.ring();
   }
 
   /** Stands for election until it is stopped, and serves each term that is won. */
   async #campaign(): Promise<void> {
-    let served: string | undefined;
     let serving: Promise<void> = Promise.resolve();
     for (let failures = 0; !this.#isClosing; ) {
       try {
         const term = await this.#leader.campaign();
         failures = 0;
-        if (term !== undefined && term !== served) {
-          served = term;
-          serving = this.#serve(term, serving);
+        if (term !== this.#served) {
+          this.#served = term;
+          this.#ringDuties(); // those of the term before end at once
+          if (term !== undefined) serving = this.#serve(term, serving);
         }
       } catch (error) {
         failures += 1;
@@ -110,18 +116,28 @@ export class Maintainer extends Service {
     hub.emit('maintenance.resigned', { term });
   }
 
-  /** Runs one duty for as long as the term lasts. */
+  /**
+   * Runs one duty for as long as the term lasts. A term that lapses, because the event loop was blocked
+   * or the database away, interrupts it until an election says whose it is.
+   */
   async #perform(duty: Duty, term: string): Promise<void> {
     const { clock, hub } = this.#parts;
     const alarm = new Alarm(clock);
     this.#alarms.set(duty, alarm);
     let failures = 0;
+    let hasLapsed = false;
     let waitMs = duty.firstMs ?? 0;
     for (;;) {
       await alarm.wait(waitMs);
-      if (this.#isClosing || this.#leader.term !== term) {
+      if (this.#isClosing || this.#served !== term) {
         this.#alarms.delete(duty);
         return;
+      }
+      const wasLapsed = hasLapsed;
+      hasLapsed = this.#leader.term !== term;
+      if (hasLapsed || (wasLapsed && duty.firstMs)) {
+        waitMs = hasLapsed ? this.#termMs / 3 : (duty.firstMs ?? 0);
+        continue;
       }
       const begunAt = clock.monotonic();
       try {
