@@ -57,7 +57,8 @@ function report(
   stopped: unknown,
   isInterrupted: boolean,
 ): void {
-  const { read, enqueued, rejected, unknown, notTried } = account;
+  const { read, enqueued, rejected, unknown } = account;
+  const notTried = read - enqueued - rejected - unknown;
   const line = stopped instanceof FeedStopped ? stopped.line : undefined;
   const full = {
     read,
@@ -81,7 +82,8 @@ function report(
 }
 
 function sentenceOf(account: FeedAccount, line: number | undefined, isInterrupted: boolean) {
-  const { read, enqueued, rejected, unknown, notTried } = account;
+  const { read, enqueued, rejected, unknown } = account;
+  const notTried = read - enqueued - rejected - unknown;
   const parts = [
     `${showCount(read)} read`,
     `${showCount(enqueued)} enqueued`,

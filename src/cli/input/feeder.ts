@@ -21,7 +21,7 @@ export interface FeederContext {
   readonly onRejected: (rejection: BadRecord) => void;
 }
 
-/** What became of the input. `read` = enqueued + rejected + unknown + what was not tried. */
+/** What became of the input. Whatever else was read was not tried, because an earlier one stopped it. */
 export interface FeedAccount {
   /** Records read; blank lines do not count. */
   read: number;
@@ -29,8 +29,6 @@ export interface FeedAccount {
   rejected: number;
   /** Sent when the connection was lost before the answer: enqueued or not. */
   unknown: number;
-  /** Read, but not tried because an earlier one stopped it. */
-  notTried: number;
 }
 
 /** The input was not enqueued to its end. */
@@ -48,7 +46,7 @@ export class FeedStopped extends Error {
 
 /** Enqueues records in their order, chunk by chunk, with two chunks in memory at most. */
 export class Feeder {
-  readonly account: FeedAccount = { read: 0, enqueued: 0, rejected: 0, unknown: 0, notTried: 0 };
+  readonly account: FeedAccount = { read: 0, enqueued: 0, rejected: 0, unknown: 0 };
   readonly #context: FeederContext;
   #chunk: GoodRecord[] = [];
   #bytes = 0;
@@ -68,11 +66,8 @@ export class Feeder {
       throw error;
     } finally {
       clearInterval(timer);
-      const { read, enqueued, rejected, unknown } = this.account;
-      this.account.notTried = read - enqueued - rejected - unknown;
     }
     await this.#drain();
-    this.account.notTried = 0;
   }
 
   async #readAll(records: RecordSource): Promise<void> {

@@ -1,0 +1,123 @@
+import { readFileSync } from 'node:fs';
+import yargs, { type Argv, type CommandModule } from 'yargs';
+import { deadLettersCommand } from './commands/dead-letters.js';
+import { devCommand } from './commands/dev.js';
+import { doctorCommand } from './commands/doctor.js';
+import { enqueueCommand } from './commands/enqueue.js';
+import { jobsCommand } from './commands/jobs.js';
+import { migrateCommand } from './commands/migrate.js';
+import { queuesCommand } from './commands/queues.js';
+import { statusCommand } from './commands/status.js';
+import { workCommand } from './commands/work.js';
+import { closeOutput, type GlobalOptions, usageError } from './context.js';
+import { EXIT, exitCodeOf } from './exit-codes.js';
+import { describeError } from './report-error.js';
+
+const EPILOGUE = [
+  'The database: --url, HOWDAH_DATABASE_URL, DATABASE_URL, or PGHOST, PGUSER, PGDATABASE and so on, the first that is given. Prefer a variable to --url for a URL with a password: arguments are visible to other users of the machine.',
+  'Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not found, 4 done in part.',
+].join('\n\n');
+
+const COMMANDS = [
+  devCommand,
+  workCommand,
+  migrateCommand,
+  enqueueCommand,
+  statusCommand,
+  jobsCommand,
+  queuesCommand,
+  deadLettersCommand,
+  doctorCommand,
+] as unknown as readonly CommandModule<GlobalOptions, GlobalOptions>[];
+
+/** Commands of commands. */
+const GROUPS = ['jobs', 'queues', 'dead-letters'];
+
+/** Options that may be given more than once. */
+const LISTS = new Set(['_', 'ids', 'state', 'queue', 'names']);
+
+/** All commands and options. */
+export function buildParser(args: readonly string[]): Argv<GlobalOptions> {
+  const parser = yargs(args)
+    .scriptName('howdah')
+    .locale('en')
+    .parserConfiguration({ 'dot-notation': false })
+    .usage('$0 <command>\n\nA job queue that lives in your PostgreSQL.')
+    .option('url', { type: 'string', global: true, describe: 'URL of the database' })
+    .option('schema', { type: 'string', global: true, describe: 'Schema of Howdah' })
+    .option('json', { type: 'boolean', default: false, global: true, describe: 'Answer in JSON' })
+    .option('verbose', {
+      type: 'boolean',
+      default: false,
+      global: true,
+      describe: 'Show where an error comes from',
+    })
+    .middleware(refuseRepeated, true)
+    .version(versionOfPackage())
+    .alias({ help: 'h' })
+    .group(['url', 'schema', 'json', 'verbose', 'help', 'version'], 'Global options:')
+    .epilogue(EPILOGUE)
+    .wrap(Math.min(100, process.stdout.columns ?? 100))
+    .strict()
+    .demandCommand(1, 'Name a command.')
+    .exitProcess(false) as Argv<GlobalOptions>;
+  for (const each of COMMANDS) parser.command(each);
+  return parser;
+}
+
+/** Runs `howdah` with these arguments; says how it went by the exit code. */
+export async function run(typed: readonly string[]): Promise<void> {
+  ignoreLostReaders();
+  const args = joinDashes(typed);
+  const parser = buildParser(args).fail((message, error) => {
+    // Thrown: otherwise the command would run in spite of it.
+    throw error ?? usageOf(message, args);
+  });
+  try {
+    await parser.parseAsync();
+  } catch (error) {
+    process.stderr.write(`${describeError(error, args.includes('--verbose'))}\n`);
+    process.exitCode = exitCodeOf(error);
+  }
+}
+
+function usageOf(message: string, args: readonly string[]): Error {
+  const [group = '', action = ''] = args;
+  const words = GROUPS.includes(group) && /^[a-z]+$/.test(action) ? [group, action] : [group];
+  const known = COMMANDS.some(({ command }) => String(command).split(' ')[0] === group);
+  const text = message.trim().replace(/\s*\n\s*/g, ' ');
+  return usageError(text, `See howdah ${[...(known ? words : []), '--help'].join(' ')}.`);
+}
+
+/** yargs makes an array of an option that is given twice, which no command expects. */
+function refuseRepeated(options: Record<string, unknown>): void {
+  for (const [key, value] of Object.entries(options)) {
+    if (!Array.isArray(value) || LISTS.has(key)) continue;
+    throw usageError(`Option ${key} is given more than once.`, 'Give it once.');
+  }
+}
+
+/** A reader that goes away (`howdah jobs list | head`) is no error, and must not end a worker. */
+function ignoreLostReaders(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    closeOutput();
+    if (error.code !== 'EPIPE') process.exitCode = EXIT.failure;
+  });
+  process.stderr.on('error', () => undefined);
+}
+
+function versionOfPackage(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+/** yargs takes a lone `-` for a positional argument, also behind an option. */
+function joinDashes(args: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (const each of args) {
+    const before = joined.at(-1);
+    if (each === '-' && before === '--from') joined[joined.length - 1] = '--from=-';
+    else joined.push(each);
+  }
+  return joined;
+}
