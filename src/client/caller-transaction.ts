@@ -1,5 +1,5 @@
 import type { AnyQueue } from '../core/queue.js';
-import { type EnqueueCalls, type EnqueueReport, readReport } from '../db/calls/enqueue.js';
+import { type EnqueueCalls, type EnqueueReport, readOne, readReport } from '../db/calls/enqueue.js';
 import type { Declarations } from '../db/declarations.js';
 import { transactionRunner } from '../db/handles/transaction-handle.js';
 import type { TransactionRunner, TxHandle } from '../db/handles/tx-handle.js';
@@ -23,6 +23,14 @@ export class CallerTransaction {
   constructor(handle: TxHandle, context: CallerTransactionContext) {
     this.#run = transactionRunner(handle, context.schema);
     this.#context = context;
+  }
+
+  /**
+   * Enqueues one job. The transaction stays usable where it is refused.
+   * @returns the id
+   */
+  async one(job: string): Promise<string> {
+    return readOne(await this.#run(this.#context.calls.oneText, job));
   }
 
   /** Good jobs are enqueued, bad ones reported; the transaction stays usable either way. */

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import { jobEncoder, joinJobs } from '../core/job-text.js';
+import { jobEncoder } from '../core/job-text.js';
 import type { AnyQueue } from '../core/queue.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import { type BulkContext, BulkEnqueue } from './bulk-enqueue.js';
@@ -100,10 +100,7 @@ export class Enqueuer {
     const transaction = new CallerTransaction(handle, this.#context);
     const text = await job;
     await transaction.declare(target);
-    const { ids, refused } = await transaction.report(joinJobs([text]));
-    const error = refused.get(0);
-    if (error) throw error;
-    return { id: ids[0] as string, created: true };
+    return { id: await transaction.one(text), created: true };
   }
 
   #bulkContext(

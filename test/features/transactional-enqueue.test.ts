@@ -1,7 +1,8 @@
 import { createClient, queue, type TxHandle } from 'howdah';
 import pg from 'pg';
-import { expect, onTestFinished } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
 import { codeOf, errorOf, test } from '../support/client.js';
+import { PGBOUNCER, startPooler } from '../support/pooler.js';
 
 async function connect(url: string): Promise<pg.Client> {
   const client = new pg.Client(url);
@@ -145,4 +146,58 @@ test('enqueueMany that throws leaves nothing to commit', async ({ url, client, s
   expect(error.code).toBe('HOWDAH_PAYLOAD_TOO_LARGE');
   await app.query('commit');
   expect(await storedJobs('all-or-nothing')).toEqual([]);
+});
+
+describe('prepared statements', () => {
+  const PREPARED = `select name from pg_prepared_statements where name like 'howdah%'`;
+
+  test('are used on a connection of its own', async ({ url, client }) => {
+    await client.createQueue('prepared');
+    const app = await connect(url);
+    for (const expected of [0, 1, 1]) {
+      await app.query('begin');
+      await client.enqueue('prepared', expected, { tx: app });
+      await app.query('commit');
+      expect((await app.query(PREPARED)).rows).toHaveLength(expected);
+    }
+  });
+
+  test('are done without once the connection has forgotten them', async ({
+    url,
+    client,
+    storedJobs,
+  }) => {
+    await client.createQueue('forgetful');
+    const app = await connect(url);
+    const codes: unknown[] = [];
+    for (let i = 0; i < 5; i++) {
+      if (i === 2) await app.query('discard all');
+      await app.query('begin');
+      await client.enqueue('forgetful', i, { tx: app }).catch((error) => codes.push(i, error.code));
+      await app.query('commit');
+    }
+    expect(codes).toEqual([2, 'HOWDAH_TRANSACTION_CONFLICT']);
+    expect((await storedJobs('forgetful')).map((job) => job.payload)).toEqual([0, 1, 3, 4]);
+    expect((await app.query(PREPARED)).rows).toEqual([]);
+  });
+
+  test.runIf(PGBOUNCER)(
+    'are not used through a transaction pooler',
+    async ({ url, client, storedJobs }) => {
+      await client.createQueue('pooled');
+      const pool = new pg.Pool({ connectionString: await startPooler(url), max: 8 });
+      onTestFinished(() => pool.end());
+      await Promise.all(
+        Array.from({ length: 200 }, async (_, i) => {
+          const app = await pool.connect();
+          await app.query('begin');
+          await client.enqueue('pooled', i, { tx: app });
+          await app.query('commit');
+          app.release();
+        }),
+      );
+      expect(await storedJobs('pooled')).toHaveLength(200);
+      expect((await pool.query(PREPARED)).rows).toEqual([]);
+    },
+  );
 });

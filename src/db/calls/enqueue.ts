@@ -22,9 +22,11 @@ export interface EnqueueCalls {
   report(executor: Executor, jobs: string): Promise<EnqueueReport>;
   /** All or none: the error of the first bad job is thrown. @returns the ids, in the order given */
   all(executor: Executor, jobs: string): Promise<EnqueueReport>;
-  /** SQL of `report` with one text parameter, so that it runs in any driver's transaction. */
+  /** SQL that enqueues one job, with one text parameter, so that it runs in any transaction. */
+  readonly oneText: string;
+  /** SQL of `report`, likewise. */
   readonly reportText: string;
-  /** SQL of `all` with one text parameter. */
+  /** SQL of `all`, likewise. */
   readonly allText: string;
 }
 
@@ -32,6 +34,11 @@ const NONE: ReadonlyMap<number, HowdahError> = new Map();
 
 /** Prepares the statements of {@link EnqueueCalls}. Column names survive any case conversion. */
 export function enqueueCalls(database: Database): EnqueueCalls {
+  const oneText = database.sql(
+    `select id::text as id, error_code as code, error_message as message,
+      pg_catalog.pg_backend_pid() as pid
+    from {{schema}}.enqueue($1::text::jsonb, 'report')`,
+  );
   const reportText = database.sql(
     `select string_agg(coalesce(id::text, ''), ',' order by ordinal) as ids,
       (jsonb_agg(jsonb_build_array(ordinal, error_code, error_message))
@@ -49,6 +56,7 @@ export function enqueueCalls(database: Database): EnqueueCalls {
   return {
     report: (executor, jobs) => run(executor, report, jobs),
     all: (executor, jobs) => run(executor, all, jobs),
+    oneText,
     reportText,
     allText,
   };
@@ -61,6 +69,19 @@ export function readReport(rows: readonly EnqueueRow[]): EnqueueReport {
     ids: typeof ids === 'string' ? ids.split(',') : [],
     refused: refused == null ? NONE : readRefused(refused),
   };
+}
+
+/** Reads the row of `oneText`. @returns the id. @throws HowdahError why the job was refused */
+export function readOne(rows: readonly OneRow[]): string {
+  const { id, code, message } = rows[0] ?? {};
+  if (typeof id === 'string') return id;
+  throw refusalOf(String(code), String(message ?? 'the job was refused'));
+}
+
+interface OneRow {
+  readonly id?: unknown;
+  readonly code?: unknown;
+  readonly message?: unknown;
 }
 
 type RefusedEntry = readonly [ordinal: number, code: string, message: string];
