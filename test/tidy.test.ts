@@ -26,6 +26,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   yargs: ['cli'],
   'yargs/helpers': ['cli'],
   jiti: ['cli'],
+  'csv-parse/sync': ['cli'],
 };
 
 /** Modules of Node that neither do I/O nor tell the time. */
@@ -33,7 +34,7 @@ const PURE_NODE_MODULES: readonly string[] = ['node:async_hooks', 'node:events',
 
 const FORBIDDEN_NAME = /(^|-)(utils?|commons?|helpers?|misc|types?|interfaces?|managers?)(-|\.|$)/;
 
-const IMPORT = /(?:\bfrom\s*|\bimport\s*\(\s*|^\s*import\s+)'([^']+)'/gm;
+const IMPORT = /(?:[\w}*]\s+from\s+|\bimport\s*\(\s*|^\s*import\s+)'([^'\n]+)'/gm;
 
 const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' })
   .filter((each) => each.endsWith('.ts'))

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
-import { pathToFileURL } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
 import type { Config } from '../runtime/config.js';
@@ -26,9 +26,14 @@ export function findConfig(named: string | undefined): string | undefined {
  */
 export async function loadConfig(file: string): Promise<LoadedConfig> {
   if (!existsSync(file)) throw invalid(file, 'does not exist.', 'Name it with --config FILE.');
-  const [{ createJiti }, howdah] = await Promise.all([import('jiti'), import('../index.js')]);
+  const { createJiti } = await import('jiti');
   // The library is this very one, so that its objects are recognised, wherever the file lies.
-  const jiti = createJiti(import.meta.url, { virtualModules: { howdah } });
+  const howdah = fileURLToPath(new URL('../index.js', import.meta.url));
+  const embedded = fileURLToPath(new URL('../embedded/index.js', import.meta.url));
+  const jiti = createJiti(import.meta.url, {
+    alias: { howdah, 'howdah/embedded': embedded },
+    nativeModules: [howdah, embedded],
+  });
   let exported: unknown;
   try {
     exported = await jiti.import(pathToFileURL(file).href);

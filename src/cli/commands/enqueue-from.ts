@@ -7,7 +7,7 @@ import { openSource } from '../input/source.js';
 import { ProgressLine, rateText } from '../progress.js';
 import { describeError } from '../report-error.js';
 import { shortened, showCount, visible } from '../terminal-text.js';
-import { type EnqueueArguments, jobOptionsOf } from './enqueue.js';
+import { type EnqueueArguments, jobOptionsOf } from './enqueue-arguments.js';
 
 /** So many malformed lines are shown one by one; all of them go to --rejects. */
 const SHOWN_MAX = 20;

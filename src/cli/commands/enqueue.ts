@@ -1,24 +1,6 @@
-import type { EnqueueOptions } from '../../client/options.js';
-import type { Json } from '../../core/json.js';
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, parseJson, usageError, withClient } from '../context.js';
-import { durationOf } from './queues.js';
-
-export interface EnqueueArguments extends GlobalOptions {
-  readonly queue: string;
-  readonly payload: string | undefined;
-  readonly from: string | undefined;
-  readonly format: string | undefined;
-  readonly delimiter: string | undefined;
-  readonly onError: string;
-  readonly rejects: string | undefined;
-  readonly delay: string | undefined;
-  readonly runAt: string | undefined;
-  readonly priority: number | undefined;
-  readonly headers: string | undefined;
-  readonly attempts: number | undefined;
-  readonly ttl: string | undefined;
-}
+import { outputOf, parseJson, usageError, withClient } from '../context.js';
+import { type EnqueueArguments, jobOptionsOf } from './enqueue-arguments.js';
 
 export const enqueueCommand = command<EnqueueArguments>({
   command: 'enqueue <queue> [payload]',
@@ -72,18 +54,4 @@ async function enqueueOne(options: EnqueueArguments, text: string): Promise<void
   const output = outputOf(options);
   if (output.mode === 'json') output.json({ id, queue: options.queue, created });
   else output.line(output.mode === 'tsv' ? id : `Job ${id} is in queue ${options.queue}.`);
-}
-
-/** What is said of each job. */
-export function jobOptionsOf(options: EnqueueArguments): EnqueueOptions {
-  const { runAt, priority, attempts, headers } = options;
-  return {
-    delay: durationOf(options.delay),
-    runAt,
-    priority,
-    attempts,
-    ttl: durationOf(options.ttl),
-    headers:
-      headers === undefined ? undefined : (parseJson(headers, '--headers') as Record<string, Json>),
-  };
 }
