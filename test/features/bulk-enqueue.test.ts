@@ -1,8 +1,7 @@
-import { createClient, type EnqueuedBatch, queue } from 'howdah';
-import { describe, expect, onTestFinished } from 'vitest';
+import { type EnqueuedBatch, queue } from 'howdah';
+import { describe, expect } from 'vitest';
 import { z } from 'zod';
 import { errorOf, test } from '../support/client.js';
-import { FaultProxy } from '../support/fault-proxy.js';
 import { WorkerProcess } from '../support/worker-process.js';
 
 function* upTo(n: number, onReturn = () => {}): Generator<number> {
@@ -155,17 +154,11 @@ describe("onError: 'throw'", () => {
   });
 
   test('a lost connection says what is certain and what is not', async ({
-    url,
     client: direct,
+    faulty: { client, proxy },
     storedJobs,
   }) => {
     await direct.createQueue('cut');
-    const proxy = await FaultProxy.start(url);
-    const client = createClient({ url: proxy.url });
-    onTestFinished(async () => {
-      await client.close();
-      await proxy.stop();
-    });
     proxy.loseReplyTo('"payload":2500}');
     const error = await errorOf(client.enqueueMany('cut', upTo(10_000)));
     expect(error.code).toBe('HOWDAH_COMMIT_UNKNOWN');

@@ -1,7 +1,6 @@
 import { createClient, type HowdahError, queue } from 'howdah';
 import { describe, expect, onTestFinished } from 'vitest';
 import { codeOf, errorOf, test } from '../support/client.js';
-import { FaultProxy } from '../support/fault-proxy.js';
 import { waitFor } from '../support/wait-for.js';
 import { WorkerProcess } from '../support/worker-process.js';
 
@@ -101,17 +100,11 @@ describe('sharing', () => {
 
 describe('faults', () => {
   test('a lost answer is reported as unknown and never sent again', async ({
-    url,
     client: direct,
+    faulty: { client, proxy },
     storedJobs,
   }) => {
     await direct.createQueue('ambiguous');
-    const proxy = await FaultProxy.start(url);
-    const client = createClient({ url: proxy.url });
-    onTestFinished(async () => {
-      await client.close();
-      await proxy.stop();
-    });
     await client.enqueue('ambiguous', 'first');
     proxy.loseReplyTo('second');
     const calls = ['second', 'third'].map((payload) => client.enqueue('ambiguous', payload));
@@ -128,17 +121,11 @@ describe('faults', () => {
   });
 
   test('tries again when no connection could be made', async ({
-    url,
     client: direct,
+    faulty: { client, proxy },
     storedJobs,
   }) => {
     await direct.createQueue('patient');
-    const proxy = await FaultProxy.start(url);
-    const client = createClient({ url: proxy.url });
-    onTestFinished(async () => {
-      await client.close();
-      await proxy.stop();
-    });
     await client.enqueue('patient', 1);
     proxy.refuse();
     proxy.cut();
@@ -150,18 +137,12 @@ describe('faults', () => {
   });
 
   test('says so when the database is away, and works when it is back', async ({
-    url,
     client: direct,
+    faulty: { client, proxy },
     storedJobs,
   }) => {
     await direct.createQueue('away');
-    const proxy = await FaultProxy.start(url);
     proxy.refuse();
-    const client = createClient({ url: proxy.url });
-    onTestFinished(async () => {
-      await client.close();
-      await proxy.stop();
-    });
     const error = await errorOf(client.enqueue('away', 1));
     expect(error).toMatchObject({ code: 'HOWDAH_DATABASE_UNAVAILABLE', isRetryable: true });
     expect(error.message).not.toContain('postgres://');

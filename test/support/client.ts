@@ -1,6 +1,7 @@
 import { type Client, createClient, HowdahError } from 'howdah';
 import type pg from 'pg';
 import { test as base } from './database.js';
+import { FaultProxy } from './fault-proxy.js';
 
 /** What the database has of a job. */
 export interface StoredJob {
@@ -13,6 +14,8 @@ export interface StoredJob {
 export interface ClientFixtures {
   /** Client of this test on the database of its file. */
   client: Client;
+  /** Another client, through a proxy that can make the network fail. */
+  faulty: { readonly client: Client; readonly proxy: FaultProxy };
   /** The jobs that are there, oldest first. */
   storedJobs: (queue?: string) => Promise<StoredJob[]>;
 }
@@ -23,6 +26,13 @@ export const test = base.extend<ClientFixtures>({
     const client = createClient({ url });
     await use(client);
     await client.close();
+  },
+  faulty: async ({ url }, use) => {
+    const proxy = await FaultProxy.start(url);
+    const client = createClient({ url: proxy.url });
+    await use({ client, proxy });
+    await client.close();
+    await proxy.stop();
   },
   storedJobs: async ({ pool }, use) => {
     await use((queue) => readJobs(pool, queue));
