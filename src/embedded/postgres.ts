@@ -142,8 +142,12 @@ function makeDataDir(dataDir: string, account: Account | undefined): string {
 
 /** A data directory that is used again needs its password again. */
 function keepPassword({ orders, password }: Start): void {
-  if (orders.initdb === null || password === undefined) return;
-  writeFileSync(path.join(orders.dataDir, PASSWORD_FILE), `${password}\n`, { mode: 0o600 });
+  const { initdb, dataDir, uid, gid } = orders;
+  if (initdb === null || password === undefined) return;
+  const file = path.join(dataDir, PASSWORD_FILE);
+  writeFileSync(file, `${password}\n`, { mode: 0o600 });
+  // The server reads every file of its folder when it is copied by pg_basebackup.
+  if (uid !== undefined && gid !== undefined) chownSync(file, uid, gid);
 }
 
 function readPassword(dataDir: string): string | undefined {
