@@ -20,8 +20,7 @@ const ENTRIES = {
 
 /** Runs and effects are counted in tables of the test. */
 export function makeHandlers(url, extra) {
-  const pool = new pg.Pool({ connectionString: url, max: 20 });
-  pool.on('error', () => undefined);
+  const pool = new Pools(url);
   const verbs = { ...plainVerbs(), ...effectVerbs(pool), ...extra };
 
   async function handle(job, context) {
@@ -47,6 +46,10 @@ function plainVerbs() {
     async hold({ payload, attempt }) {
       await opened(payload.gate);
       return { pid: process.pid, attempt };
+    },
+    async holdThenThrow({ payload }) {
+      await opened(payload.gate);
+      throw new Error('after the gate');
     },
     async holdUntilAborted({ payload }, { signal }) {
       await opened(payload.gate, signal);
@@ -77,15 +80,43 @@ function effectVerbs(pool) {
   };
 }
 
+/** One pool a host of the URL; after a failure the next one is used. */
+class Pools {
+  #turn = 0;
+
+  constructor(url) {
+    const [all, hosts] = /@([^/]*)/.exec(url);
+    this.pools = hosts.split(',').map((host) => {
+      const pool = new pg.Pool({
+        connectionString: url.replace(all, `@${host}`),
+        max: 20,
+        application_name: 'fault handlers',
+      });
+      return pool.on('error', ignore);
+    });
+  }
+
+  get current() {
+    return this.pools[this.#turn % this.pools.length];
+  }
+
+  failed() {
+    this.#turn += 1;
+  }
+}
+
 async function noteRuns(pool, jobs) {
-  await pool.query(
+  await pool.current.query(
     'insert into runs (job_id, attempt, pid) select id, attempt, $3 from unnest($1::bigint[], $2::int[]) r (id, attempt)',
     [jobs.map(({ id }) => id), jobs.map(({ attempt }) => attempt), process.pid],
   );
 }
 
 async function inTransaction(pool, run) {
-  const tx = await pool.connect();
+  const tx = await pool.current.connect().catch((error) => {
+    pool.failed();
+    throw error;
+  });
   tx.on('error', ignore);
   let broken;
   try {
@@ -93,6 +124,7 @@ async function inTransaction(pool, run) {
     await run(tx);
     await tx.query('commit');
   } catch (error) {
+    pool.failed();
     await tx.query('rollback').catch((reason) => {
       broken = reason;
     });
