@@ -96,7 +96,7 @@ export class FaultProxy {
     this.#faults.loseReplyTo = text;
   }
 
-  /** NOTIFY never arrives, everything else does. For lines opened from now on. */
+  /** NOTIFY does not arrive any more, everything else does; lines that are open stay up. */
   dropNotifications(isDropping = true): void {
     this.#faults.isDroppingNotifications = isDropping;
   }
@@ -126,7 +126,7 @@ export class FaultProxy {
   }
 
   #forward(link: Link): void {
-    const filter = this.#faults.isDroppingNotifications ? new NotificationFilter() : undefined;
+    const filter = new NotificationFilter(() => this.#faults.isDroppingNotifications);
     let isReplyLost = false;
     link.client.on('data', (chunk) => {
       const { isFrozen, loseReplyTo } = this.#faults;
@@ -146,7 +146,7 @@ export class FaultProxy {
         destroy(link);
         return;
       }
-      this.#send(link.client, filter ? filter.pass(chunk) : chunk);
+      this.#send(link.client, filter.pass(chunk));
     });
   }
 
