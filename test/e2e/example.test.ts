@@ -6,7 +6,7 @@ import { ROOT, WorkerProcess } from '../support/worker-process.js';
 const BOOTSTRAP = `${ROOT}bin/bootstrap.js`;
 const RIGHT = /Account, counted in the database\n(?: +\d+ {2}.* ok\n)+$/;
 
-test('npm start, on a PostgreSQL of its own', { timeout: 120_000 }, async () => {
+test('npm start, on a PostgreSQL of its own', { timeout: 300_000 }, async () => {
   const start = new WorkerProcess([BOOTSTRAP, 'start'], {
     env: { DATABASE_URL: undefined, HOWDAH_DATABASE_URL: undefined },
   });
@@ -17,7 +17,7 @@ test('npm start, on a PostgreSQL of its own', { timeout: 120_000 }, async () => 
   expect(start.stderr).toBe('');
 });
 
-test('twice on one database, the second time kept until it is told', { timeout: 120_000 }, async ({
+test('twice on one database, the second time kept until it is told', { timeout: 300_000 }, async ({
   createDatabase,
 }) => {
   const env = { DATABASE_URL: await createDatabase('empty'), HOWDAH_DATABASE_URL: undefined };
@@ -26,7 +26,7 @@ test('twice on one database, the second time kept until it is told', { timeout: 
   expect(first.stdout).toMatch(RIGHT);
 
   const second = new WorkerProcess([BOOTSTRAP, 'start', '--keep'], { env });
-  await second.waitForOutput('Ctrl-C', 60_000);
+  await second.waitForOutput('Ctrl-C', 150_000);
   const third = new WorkerProcess([BOOTSTRAP, 'start'], { env });
   expect((await third.exited).code).toBe(1);
   expect(third.output).toContain('runs already');
@@ -35,7 +35,7 @@ test('twice on one database, the second time kept until it is told', { timeout: 
   expect(second.stdout).not.toContain('WRONG');
 });
 
-test.skipIf(userInfo().uid !== 0)('npm start as a plain user', { timeout: 120_000 }, async () => {
+test.skipIf(userInfo().uid !== 0)('npm start as a plain user', { timeout: 300_000 }, async () => {
   const start = new WorkerProcess([BOOTSTRAP, 'start'], {
     env: { DATABASE_URL: undefined, HOWDAH_DATABASE_URL: undefined, HOME: '/tmp' },
     uid: 65_534,
@@ -46,11 +46,11 @@ test.skipIf(userInfo().uid !== 0)('npm start as a plain user', { timeout: 120_00
   expect(start.stdout).toMatch(RIGHT);
 });
 
-test('an interrupted run leaves no server behind', { timeout: 60_000 }, async () => {
+test('an interrupted run leaves no server behind', { timeout: 120_000 }, async () => {
   const start = new WorkerProcess([BOOTSTRAP, 'start'], {
     env: { DATABASE_URL: undefined, HOWDAH_DATABASE_URL: undefined },
   });
-  await start.waitForOutput('Importing');
+  await start.waitForOutput('Importing', 60_000);
   start.kill('SIGINT');
   expect((await start.exited).code, start.output).toBe(130);
 });

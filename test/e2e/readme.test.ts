@@ -25,7 +25,7 @@ const DAEMON = /^howdah work\b/m;
 describe.each(FILES)('%s', (file) => {
   const blocks = readDocBlocks(file);
 
-  test('every block does what it says', { timeout: 120_000 }, async ({ createDatabase }) => {
+  test('every block does what it says', { timeout: 300_000 }, async ({ createDatabase }) => {
     const known = new Set(['ts', 'sql', 'sh', 'text']);
     expect(blocks.filter(({ language }) => !known.has(language)).map(({ where }) => where)).toEqual(
       [],
@@ -117,13 +117,18 @@ async function runShell(block: DocBlock, url: string, workspace: DocWorkspace): 
     output += chunk;
   });
   const closed = new Promise((resolve) => child.once('close', resolve));
-  if (isDaemon) {
-    await waitFor(async () => child.exitCode !== null || (await isWorkerThere(url)), {
-      what: `${block.where} to start: ${output}`,
-    });
-    child.kill('SIGTERM');
+  try {
+    if (isDaemon) {
+      await waitFor(async () => child.exitCode !== null || (await isWorkerThere(url)), {
+        timeoutMs: 60_000,
+        what: `${block.where} to start`,
+      });
+      child.kill('SIGTERM');
+    }
+    expect(await closed, `${block.where}:\n${output}`).toBe(0);
+  } finally {
+    child.kill('SIGKILL');
   }
-  expect(await closed, `${block.where}:\n${output}`).toBe(0);
 }
 
 async function isWorkerThere(url: string): Promise<boolean> {

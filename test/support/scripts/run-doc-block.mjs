@@ -20,7 +20,7 @@ if (mode === 'drain') await drained();
 process.exit(0);
 
 async function drained() {
-  const deadline = performance.now() + 20_000;
+  const deadline = performance.now() + 60_000;
   for (;;) {
     const { rows } = await pool.query(
       "select queue, state, last_error from howdah.job_states where state in ('ready', 'running') and dead_at is null",
