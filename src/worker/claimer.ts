@@ -33,6 +33,8 @@ export interface ClaimerParts {
   readonly hub: EventHub;
   /** Too many outcomes wait to be settled: claim nothing. */
   readonly isHeldUp: () => boolean;
+  /** A claim that was sent at this time has brought jobs. */
+  readonly onClaimed: (sentAt: number) => void;
 }
 
 /** One queue as the claimer sees it. */
@@ -160,7 +162,7 @@ export class Claimer {
   }
 
   async #claim(lane: Lane): Promise<number> {
-    const { claims, line, keeper, clock } = this.#parts;
+    const { claims, line, keeper, clock, onClaimed } = this.#parts;
     const { runner, cursors, doorbell } = lane;
     const leaseId = keeper.id ?? (await this.#lease());
     if (leaseId === undefined) return 0;
@@ -175,7 +177,10 @@ export class Claimer {
       cursors.finish(start, !lane.hasMore, now - sentAt);
       doorbell.looked(now, rows.length, lane.hasMore, clock.random());
       this.#found(lane);
-      if (rows.length > 0) runner.accept(rows, leaseId);
+      if (rows.length > 0) {
+        runner.accept(rows, leaseId, keeper.id !== leaseId);
+        onClaimed(sentAt);
+      }
       if (lane.hasMore && runner.room <= 0) void this.#passOn(lane, now);
       return rows.length;
     } catch (error) {

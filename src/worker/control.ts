@@ -21,6 +21,7 @@ export class Control {
   readonly #parts: ControlParts;
   readonly #closing = new AbortController();
   #isLooking = false;
+  #toldAt = Number.NEGATIVE_INFINITY;
   #isWanted = false;
 
   constructor(parts: ControlParts) {
@@ -31,8 +32,18 @@ export class Control {
     this.#closing.abort();
   }
 
+  /** A claim sent at this time has come back: a request may have come while its jobs were on their way. */
+  claimed(sentAt: number): void {
+    if (this.#toldAt >= sentAt) this.#lookAgain();
+  }
+
   /** Look now, or once more after the look under way. A look that fails is repeated. */
   look(): void {
+    this.#toldAt = this.#parts.clock.monotonic();
+    this.#lookAgain();
+  }
+
+  #lookAgain(): void {
     this.#isWanted = true;
     if (!this.#isLooking) void this.#lookWhileWanted();
   }
@@ -53,7 +64,7 @@ export class Control {
 
   async #lookOnce(): Promise<void> {
     const { calls, pool, keeper, runners } = this.#parts;
-    const ids = runners.flatMap((runner) => runner.ids);
+    const ids = runners.flatMap((runner) => runner.jobIds);
     if (keeper.id === undefined || ids.length === 0) return;
     const asked = new Set(await calls.cancelRequests(pool, keeper.id, ids));
     if (asked.size > 0) for (const runner of runners) runner.cancel(asked);

@@ -99,6 +99,7 @@ export class Engine {
       clock,
       hub,
       isHeldUp: () => this.settler.isFull,
+      onClaimed: (sentAt) => this.control.claimed(sentAt),
     });
     const { keeper, runners } = this;
     this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });
@@ -226,7 +227,10 @@ export class Engine {
         else if (payload === 'p') this.companion?.notice();
         else this.claimer.rung();
       },
-      onHearing: (isHearing) => this.claimer.setHearing(isHearing),
+      onHearing: (isHearing) => {
+        this.claimer.setHearing(isHearing);
+        this.control.look();
+      },
     });
   }
 
@@ -254,19 +258,22 @@ export class Engine {
   #publishDeadline(): void {
     let deadline = 0;
     for (const runner of this.runners) {
-      if (!runner.hasOpenRuns) continue;
-      const { earliestDeadline } = runner;
+      if (runner.runs.size === 0) continue;
+      const { earliestDeadline } = runner.runs;
       if (deadline === 0 || earliestDeadline < deadline) deadline = earliestDeadline;
     }
     this.keeper.signals.deadline = deadline;
   }
 
-  /** What has finished may still be settled; what has not is given back, so that it runs again soon. */
   #onLeaseLost(calls: LeaseCalls, leaseId: string, reason: HowdahError): void {
     for (const runner of this.runners) runner.forsake(reason);
-    void this.settler
-      .whenIdle()
-      .then(() => calls.close(this.settleLine, leaseId))
-      .catch(() => undefined);
+    void this.#closeLost(calls, leaseId).catch(() => undefined);
+  }
+
+  /** What has finished may still be settled; what has not is given back, so that it runs again soon. */
+  async #closeLost(calls: LeaseCalls, leaseId: string): Promise<void> {
+    const { clock } = this.parts;
+    while (this.settler.has(leaseId)) await clock.sleep(BEAT_MS);
+    await calls.close(this.settleLine, leaseId);
   }
 }

@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { channelOf, type LeaseCalls } from '../db/calls/leases.js';
-import type { Executor } from '../db/executor.js';
+import type { Executor, Session } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
 import type { Line } from './line.js';
 
@@ -59,6 +59,7 @@ export class Listener {
   /** The connection was made anew: nothing is listened to on it yet. */
   reconnected(): void {
     this.#channel = undefined;
+    this.#isHearing = false; // what was said meanwhile is lost: when it hears again, it looks around
     this.#next.ring();
   }
 
@@ -81,10 +82,11 @@ export class Listener {
     if (leaseId === undefined) return;
     const { line, calls, other } = this.#parts;
     try {
-      const session = await line.session();
+      const session = await this.#sessionSoon();
+      if (!session) return this.#deaf('there is no connection to listen on');
       if (session.isPooled) return this.#deaf('a transaction pooler drops notifications');
       await this.#listen(leaseId);
-      const heard = this.#waitToHear();
+      const heard = this.#hears();
       await calls.ringSelf(other, leaseId, TEST);
       if (await heard) this.#hearing(leaseId);
       else if (!this.#isClosed) {
@@ -106,12 +108,17 @@ export class Listener {
     this.#channel = channel;
   }
 
+  #sessionSoon(): Promise<Session | undefined> {
+    const { line, clock } = this.#parts;
+    return Promise.race([line.session(), clock.sleep(HEAR_MS).then(() => undefined)]);
+  }
+
   #onNotify(payload: string): void {
     if (payload === TEST) this.#heard?.();
     else this.#parts.onRing(payload);
   }
 
-  async #waitToHear(): Promise<boolean> {
+  async #hears(): Promise<boolean> {
     let isHeard = false;
     const giveUp = new AbortController();
     this.#heard = () => {

@@ -44,6 +44,8 @@ export class Settler {
   readonly #closing = new AbortController();
   #completes: Attempt[] = [];
   #others: Attempt[] = [];
+  /** Under way. */
+  readonly #sent = new Set<readonly Attempt[]>();
   #unsettled = 0;
   #isScheduled = false;
   #onIdle: (() => void)[] = [];
@@ -81,6 +83,16 @@ export class Settler {
     while (this.#unsettled > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
   }
 
+  /** Whether outcomes under this lease are not settled yet. */
+  has(leaseId: string): boolean {
+    const isOf = (attempt: Attempt | undefined): boolean => attempt?.leaseId === leaseId;
+    return (
+      this.#completes.some(isOf) ||
+      this.#others.some(isOf) ||
+      [...this.#sent].some(([first]) => isOf(first))
+    );
+  }
+
   /** Gives up: what is not settled yet is left to the reaper. */
   close(): void {
     this.#closing.abort();
@@ -99,10 +111,12 @@ export class Settler {
   async #send(batch: readonly Attempt[]): Promise<void> {
     const [first] = batch;
     if (!first) return;
+    this.#sent.add(batch);
     const isComplete = first.settlement?.verb === 'complete';
     const isSettled = isComplete
       ? await this.#complete(batch, first.leaseId)
       : await this.#settle(batch, first.leaseId);
+    this.#sent.delete(batch);
     if (!isSettled) await this.#isolate(batch);
     else this.#confirm(batch.length);
   }

@@ -27,9 +27,9 @@ export async function shutDown(
   const reason = new HowdahError('HOWDAH_SHUTDOWN', 'The worker is shutting down.');
   let aborted = 0;
   if (runners.some(({ isIdle }) => !isIdle)) {
-    for (const runner of runners) aborted += runner.abortAll(reason);
+    for (const runner of runners) aborted += runner.runs.abortAll(reason);
     await within(engine, ABORT_GRACE_MS, undefined, () => idle(engine));
-    for (const runner of runners) runner.endAll(reason);
+    for (const runner of runners) runner.runs.endAll(reason);
   }
   await within(engine, GOODBYE_MS, undefined, async () => {
     await engine.claiming;

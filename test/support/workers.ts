@@ -8,6 +8,7 @@ import {
 import type pg from 'pg';
 import { onTestFinished } from 'vitest';
 import { waitFor } from './wait-for.js';
+import { ROOT, spawnScript, type WorkerProcess } from './worker-process.js';
 
 export interface TestWorker {
   readonly worker: Worker;
@@ -123,4 +124,26 @@ export function countdown(times: number): { tick: () => void; done: Promise<void
     },
     done,
   };
+}
+
+/** What the program of {@link spawnWorker} is told. */
+export interface WorkerProgram {
+  readonly url: string;
+  readonly queue: string;
+  readonly handler: 'noop' | 'patient';
+  /** How long the patient handler takes. */
+  readonly ms?: number;
+  readonly concurrency?: number;
+  readonly grace?: string;
+  /** Types of events to print. */
+  readonly events?: readonly WorkerEvent['type'][];
+}
+
+/** A worker in a process of its own, ready; see `scripts/worker.mjs` for what it prints. */
+export async function spawnWorker(program: WorkerProgram): Promise<WorkerProcess> {
+  const child = spawnScript(`${ROOT}test/support/scripts/worker.mjs`, [], {
+    env: { WORKER: JSON.stringify(program) },
+  });
+  await child.waitForOutput(/^ready$/m);
+  return child;
 }
