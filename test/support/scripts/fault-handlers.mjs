@@ -59,6 +59,12 @@ function plainVerbs() {
       const blockedMs = block(payload.gate, payload.ms);
       return { pid: process.pid, attempt, blockedMs };
     },
+    /** Its loop turns before it answers: the time-out can be noticed. */
+    async blockThenTurn({ payload }) {
+      block(payload.gate, payload.ms);
+      await sleep(LOOK_MS);
+      return 'in time';
+    },
   };
 }
 
