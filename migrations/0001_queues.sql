@@ -52,8 +52,7 @@ create table {{schema}}.queues (
 create unique index queues_name_key on {{schema}}.queues (name) where deleted_at is null;
 
 -- Where dead jobs go unless their queue names another. Its own dead jobs stay in it, parked.
-insert into {{schema}}.queues (name, dead_letter_queue_id, retention_ms)
-values ('dead-letters', 1, 604800000);
+insert into {{schema}}.queues (name, dead_letter_queue_id) values ('dead-letters', 1);
 
 -- A policy is checked and applied key by key; keys that are not given keep their value.
 create function {{schema}}.apply_policy(p_queue_id integer, p_policy jsonb) returns void

@@ -264,7 +264,8 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_name text;
   v_dropped integer := 0;
-  v_keep interval := (select max(retention_ms) * interval '1 millisecond' from queues);
+  v_keep interval := (
+    select max(retention_ms) * interval '1 millisecond' from queues where deleted_at is null);
 begin
   for v_name in
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid

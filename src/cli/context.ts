@@ -13,8 +13,8 @@ export interface GlobalOptions {
 
 /** Which database and schema; a key that is missing follows the defaults of the library. */
 export interface Connection {
-  readonly url?: string;
-  readonly schema?: string;
+  readonly url?: string | undefined;
+  readonly schema?: string | undefined;
 }
 
 /** Variables that libpq reads and that say which server is meant. */

@@ -40,6 +40,9 @@ export class Queues {
   }
 
   async create(target: AnyQueue | string, policy: QueuePolicy | undefined): Promise<void> {
+    if (typeof target !== 'string' && target.deadLetterQueue) {
+      await this.create(target.deadLetterQueue, undefined);
+    }
     const declared = typeof target === 'string' ? {} : toPolicy(target);
     const encoded = { ...declared, ...encodePolicy(policy ?? {}) };
     await this.#calls.create(this.#database, nameOf(target), encoded);

@@ -8,21 +8,21 @@ export interface DatabaseOptions {
    * `postgres://user:password@host:5432/database`; several hosts (`h1,h2:5433`) are tried in turn.
    * Default: the environment (PGHOST, PGUSER, PGDATABASE, ...).
    */
-  readonly url?: string;
+  readonly url?: string | undefined;
   /** A pg.Pool of the application, used instead of a pool of our own and never closed by us. */
-  readonly pool?: PoolLike;
+  readonly pool?: PoolLike | undefined;
   /** URL that bypasses a transaction pooler, for the connections that LISTEN. Default: `url`. */
-  readonly directUrl?: string;
+  readonly directUrl?: string | undefined;
   /** Default `howdah`. Lower-case letters, digits and `_`, at most 48 characters. */
-  readonly schema?: string;
+  readonly schema?: string | undefined;
   /** First word of `application_name` on the server. Default `howdah`. */
-  readonly applicationName?: string;
+  readonly applicationName?: string | undefined;
   /** Connections of our own pool: 1 to 1000, default 10. */
-  readonly connectionsMax?: number;
+  readonly connectionsMax?: number | undefined;
   /** How long a statement may take, seen from here: 1 ms to 24 h, default 30 s. */
-  readonly statementTimeout?: Duration;
+  readonly statementTimeout?: Duration | undefined;
   /** How long connecting, or waiting for a free connection, may take: 1 ms to 1 h, default 10 s. */
-  readonly connectTimeout?: Duration;
+  readonly connectTimeout?: Duration | undefined;
 }
 
 /** Options with every default filled in and every bound checked. */
