@@ -214,7 +214,7 @@ end $$;
 -- The hot path: many successes in one statement. Returns the stale ids. p_results: an object with the
 -- result of each job that has one, by its id. The fence is asked for in this form, not as a join,
 -- because a planner that believes the table empty would walk the whole index for a join.
-create function {{schema}}.complete(
+create function {{schema}}.complete_many(
   p_lease_id bigint, p_ids bigint[], p_attempts integer[], p_results jsonb default null
 ) returns setof bigint
 language plpgsql security definer {{settings}} as $$
@@ -296,7 +296,7 @@ drop function {{schema}}.snooze(bigint, bigint, integer, bigint);
 drop function {{schema}}.fail(bigint, bigint, integer, jsonb, bigint);
 drop function {{schema}}.complete(bigint, bigint, integer, jsonb);
 drop function {{schema}}.settle_or_raise(bigint, jsonb);
-drop function {{schema}}.complete(bigint, bigint[], integer[], jsonb);
+drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb);
 drop function {{schema}}.settle(bigint, jsonb);
 drop function {{schema}}.settle_one({{schema}}.jobs, jsonb);
 drop function {{schema}}.add_error({{schema}}.jobs, jsonb);

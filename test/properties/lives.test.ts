@@ -332,7 +332,7 @@ class World {
     // the same job twice would be one ask too many for this function
     const last = [...new Map(asks.map((ask) => [ask.id, ask])).values()];
     const stale = await this.db.rows<{ id: string }>(
-      'select howdah.complete($1::bigint, $2::bigint[], $3::integer[]) as id',
+      'select howdah.complete_many($1::bigint, $2::bigint[], $3::integer[]) as id',
       [lease, last.map(({ id }) => id), last.map(({ attempt }) => attempt)],
     );
     const expected = last.filter(

@@ -31,7 +31,7 @@ describe('complete', () => {
     const jobs = await db.claim('bulk', lease, 3);
     const [one, two] = jobs as [ClaimedRow, ClaimedRow];
     const stale = await db.rows(
-      'select howdah.complete($1::bigint, $2::bigint[], $3::integer[], $4) as id',
+      'select howdah.complete_many($1::bigint, $2::bigint[], $3::integer[], $4) as id',
       [
         lease,
         [...jobs.map(({ id }) => id), '999999999', one.id],
@@ -72,7 +72,7 @@ describe('complete', () => {
     const { lease } = await running(db);
     expect(await db.complete(lease, [])).toEqual([]);
     expect(
-      await db.rows('select howdah.complete($1::bigint, null::bigint[], null::int[])', [lease]),
+      await db.rows('select howdah.complete_many($1::bigint, null::bigint[], null::int[])', [lease]),
     ).toEqual([]);
   });
 

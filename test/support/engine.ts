@@ -106,7 +106,7 @@ export class Engine {
 
   async complete(lease: string, jobs: readonly ClaimedRow[]): Promise<string[]> {
     const rows = await this.rows<{ complete: string }>(
-      'select howdah.complete($1::bigint, $2::bigint[], $3::integer[])',
+      'select howdah.complete_many($1::bigint, $2::bigint[], $3::integer[])',
       [lease, jobs.map(({ id }) => id), jobs.map(({ attempt }) => attempt)],
     );
     return rows.map(({ complete }) => complete);

@@ -253,7 +253,7 @@ function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id 
 function howdah.clock() returns timestamp with time zone
 function howdah.close_lease(bigint) returns integer security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
-function howdah.complete(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
+function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
 function howdah.create_partitions() returns integer security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
 function howdah.delete_queue(text,boolean) returns void security definer
