@@ -105,11 +105,11 @@ export class Engine {
   }
 
   async complete(lease: string, jobs: readonly ClaimedRow[]): Promise<string[]> {
-    const rows = await this.rows<{ complete: string }>(
-      'select howdah.complete_many($1::bigint, $2::bigint[], $3::integer[])',
+    const rows = await this.rows<{ stale: string }>(
+      'select howdah.complete_many($1::bigint, $2::bigint[], $3::integer[]) as stale',
       [lease, jobs.map(({ id }) => id), jobs.map(({ attempt }) => attempt)],
     );
-    return rows.map(({ complete }) => complete);
+    return rows.map(({ stale }) => stale);
   }
 
   closeLease(lease: string): Promise<number> {
