@@ -23,8 +23,10 @@ if (options.list || workloads.length === 0) {
 }
 
 const servers = { postgres: null, redis: {} };
+let isInterrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {
+    isInterrupted = true;
     await stopServers();
     process.exit(130);
   });
@@ -74,6 +76,7 @@ async function measure(workload, names, results) {
         runs[name].push(metrics);
         results.write('run', { workload: workload.name, contender: name, round, metrics });
       } catch (error) {
+        if (isInterrupted) return failures;
         failures++;
         console.log(`  FAILED ${name}, round ${round}: ${error.stack}`);
         results.write('failure', {
