@@ -31,6 +31,7 @@ export async function loadConfig(file: string): Promise<LoadedConfig> {
   const howdah = fileURLToPath(new URL('../index.js', import.meta.url));
   const embedded = fileURLToPath(new URL('../embedded/index.js', import.meta.url));
   const jiti = createJiti(import.meta.url, {
+    interopDefault: false,
     alias: { howdah, 'howdah/embedded': embedded },
     nativeModules: [howdah, embedded],
   });

@@ -11,6 +11,7 @@ import { statusCommand } from './commands/status.js';
 import { workCommand } from './commands/work.js';
 import { closeOutput, type GlobalOptions, usageError } from './context.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
+import { STANDARD_INPUT } from './read-ids.js';
 import { describeError } from './report-error.js';
 
 const EPILOGUE = [
@@ -68,7 +69,7 @@ export function buildParser(args: readonly string[]): Argv<GlobalOptions> {
 /** Runs `howdah` with these arguments; says how it went by the exit code. */
 export async function run(typed: readonly string[]): Promise<void> {
   ignoreLostReaders();
-  const args = joinDashes(typed);
+  const args = spellDashes(typed);
   const parser = buildParser(args).fail((message, error) => {
     // Thrown: otherwise the command would run in spite of it.
     throw error ?? usageOf(message, args);
@@ -111,13 +112,13 @@ function versionOfPackage(): string {
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** yargs takes a lone `-` for a positional argument, also behind an option. */
-function joinDashes(args: readonly string[]): string[] {
-  const joined: string[] = [];
+/** yargs drops a lone `-`, or takes it for an argument of its own behind an option. */
+function spellDashes(args: readonly string[]): string[] {
+  const spelled: string[] = [];
   for (const each of args) {
-    const before = joined.at(-1);
-    if (each === '-' && before === '--from') joined[joined.length - 1] = '--from=-';
-    else joined.push(each);
+    if (each !== '-') spelled.push(each);
+    else if (spelled.at(-1) === '--from') spelled[spelled.length - 1] = '--from=-';
+    else spelled.push(STANDARD_INPUT);
   }
-  return joined;
+  return spelled;
 }
