@@ -145,6 +145,7 @@ function ignore() {}
 
 async function opened(gate, signal) {
   while (!existsSync(gate) && !signal?.aborted) await sleep(LOOK_MS);
+  process.stdout.write('{"type":"opened"}\n');
 }
 
 /** Keeps the event loop until the gate opens, or so long. */
