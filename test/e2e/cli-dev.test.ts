@@ -24,7 +24,7 @@ describe('howdah dev', () => {
     await dev.waitForOutput(`job ${enqueued.stdout.trim()} of mails: completed`);
     dev.kill('SIGINT');
     expect((await dev.exited).code).toBe(0);
-    expect(dev.stdout).toContain('stopped (SIGINT)');
+    expect(dev.stdout).toMatch(/stopped \(SIGINT\): .*\n$/);
     await waitFor(async () => (await runCli(['status'], { url })).code === 1);
   });
 

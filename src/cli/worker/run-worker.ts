@@ -15,7 +15,7 @@ export interface RunWorkerOptions {
   /** Ends by itself when nothing is ready, or after this time. */
   readonly once?: { readonly deadline: WorkerOptions['lease'] };
   readonly onStarted?: (worker: Worker) => void;
-  /** Stops the worker as a signal would, when it resolves. */
+  /** Stops the worker as a signal would, when it resolves; the exit code is 1 then. */
   readonly until?: Promise<string>;
 }
 
@@ -49,7 +49,13 @@ export async function runWorker(options: RunWorkerOptions): Promise<number> {
     leaseText: String(options.worker.lease ?? '30s'),
     listener: { onStop: stop, onHurry: () => hurry(worker) },
   });
-  void options.until?.then(stop);
+  let isOver = false;
+  let isCutOff = false;
+  void options.until?.then((why) => {
+    if (isOver) return;
+    isCutOff = true;
+    stop(why);
+  });
   try {
     if (options.once) await runOnce(worker, options.once.deadline ?? '24h', output);
     else {
@@ -60,9 +66,10 @@ export async function runWorker(options: RunWorkerOptions): Promise<number> {
     const report = await worker.stop();
     account?.end(reason, report);
   } finally {
+    isOver = true;
     guard.end();
   }
-  return guard.isBroken ? EXIT.failure : EXIT.ok;
+  return guard.isBroken || isCutOff ? EXIT.failure : EXIT.ok;
 }
 
 function hurry(worker: Worker): void {
