@@ -87,6 +87,18 @@ export class OpenRuns {
     this.#parts.onSlot();
   }
 
+  /**
+   * Whether the run is open and its handler answers in time. A handler that blocked the event loop may
+   * answer before the timer of its time-out could run: then that is done now.
+   */
+  isInTime(run: Run): boolean {
+    if (run.isEnded) return false;
+    const now = this.#parts.clock.monotonic();
+    if (run.deadline > now) return true;
+    this.#timeOut(run, now);
+    return false;
+  }
+
   /** Ends what has timed out, and frees slots whose handlers do not return. */
   expire(now: number): void {
     for (const run of this.#open) {

@@ -151,7 +151,7 @@ export class Runner implements RunHost {
   }
 
   onReturned(run: Run, value: unknown): void {
-    if (!run.isEnded) {
+    if (this.runs.isInTime(run)) {
       this.#end(run);
       this.#call.returned(run, value, this.#endAttempt);
     }
@@ -159,7 +159,7 @@ export class Runner implements RunHost {
   }
 
   onThrown(run: Run, thrown: unknown): void {
-    if (!run.isEnded) {
+    if (this.runs.isInTime(run)) {
       this.#end(run);
       this.#call.thrown(run, thrown, this.#endAttempt);
     }
