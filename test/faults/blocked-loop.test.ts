@@ -79,17 +79,20 @@ test('beyond its time-out it loses all jobs of its worker, and the worker works 
   expect(await readRuns(pool, [id])).toHaveLength(2);
 });
 
-test('a loop that turns again after the time-out, before the lease has ended, fails the attempt', async ({
-  url,
-  pool,
-}) => {
-  await createCounts(pool);
-  const name = await createQueue(pool, { timeout_ms: 300, backoff_ms: 1, backoff_jitter: 0 });
-  const worker = await startFaultWorker({ url, queue: name });
-  const [id] = await enqueue(pool, name, [{ payload: { do: 'blockThenTurn', ms: 1_000 } }]);
-  const { attempt, errors } = await waitForState(pool, id, 'completed');
-  expect(attempt).toBe(2);
-  expect(errors).toMatchObject([{ code: 'HOWDAH_JOB_TIMEOUT', attempt: 1 }]);
-  expect(worker.of('job.timed-out')).toHaveLength(1);
-  expect(worker.of('lease.lost')).toEqual([]);
-});
+test.for([
+  { verb: 'blockThenTurn', when: 'when its loop has turned' },
+  { verb: 'block', when: 'before its loop turns' },
+])(
+  'a handler that answers after its time-out, $when, has failed',
+  async ({ verb }, { url, pool }) => {
+    await createCounts(pool);
+    const name = await createQueue(pool, { timeout_ms: 1_000, backoff_ms: 1, backoff_jitter: 0 });
+    const worker = await startFaultWorker({ url, queue: name });
+    const [id] = await enqueue(pool, name, [{ payload: { do: verb, ms: 1_500, isQuiet: true } }]);
+    const { attempt, errors, result } = await waitForState(pool, id, 'completed');
+    expect({ attempt, result }).toMatchObject({ attempt: 2, result: { attempt: 2 } });
+    expect(errors).toMatchObject([{ code: 'HOWDAH_JOB_TIMEOUT', attempt: 1 }]);
+    expect(worker.of('job.timed-out')).toHaveLength(1);
+    expect(worker.of('lease.lost')).toEqual([]);
+  },
+);
