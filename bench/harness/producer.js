@@ -1,3 +1,5 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import pg from 'pg';
 import { epochMs, monotonicMs, sleep } from './clock.js';
 
@@ -12,6 +14,11 @@ function payload(n, at = 0) {
 
 function* payloads(from, count) {
   for (let n = from; n < from + count; n++) yield payload(n);
+}
+
+function exposeGc() {
+  setFlagsFromString('--expose-gc');
+  return runInNewContext('gc');
 }
 
 /** The ways to produce. Each numbers its jobs from `from` and tells how long it took. */
@@ -30,13 +37,21 @@ export class Producer {
     return { elapsedMs: monotonicMs() - start };
   }
 
-  /** Like `many`, watching this process's memory on the way. */
+  /**
+   * Like `many`, with a look at this process's memory at each tenth: what is alive after a garbage
+   * collection, and the resident set, which V8 lets grow while nothing presses it.
+   */
   async stream({ count }) {
+    const collectGarbage = exposeGc();
     const samples = [];
     let made = 0;
     function* watched() {
       for (const item of payloads(0, count)) {
-        if (made++ % Math.ceil(count / 50) === 0) samples.push(process.memoryUsage.rss());
+        if (++made % Math.ceil(count / 10) === 0) {
+          const { rss } = process.memoryUsage();
+          collectGarbage();
+          samples.push({ rss, live: process.memoryUsage().heapUsed });
+        }
         yield item;
       }
     }
