@@ -17,9 +17,10 @@ export default {
   ],
   goals: [
     {
-      text: 'pages of a claim of 100, large backlog / small',
+      // A thousand times the rows make the claim index one level deeper: two pages a claim.
+      text: 'pages of a claim of 100, large backlog / small, one index level more granted',
       measure: (m) => m('howdah', 'largeHundred') / m('howdah', 'smallHundred'),
-      most: 1,
+      most: 1.005,
       digits: 3,
     },
   ],
