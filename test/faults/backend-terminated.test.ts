@@ -50,7 +50,7 @@ test('each kind of connection in turn: it is made again, what runs goes on, noth
     const before = await waitFor(
       async () => {
         const pids = await backends(pool, kind);
-        return pids.length > 0 && pids;
+        return pids.length > 0 ? pids : undefined;
       },
       { what: `a connection ${kind}` },
     );
@@ -81,7 +81,7 @@ test("all of them, the handlers' own too, again and again under load", { timeout
   pool,
 }) => {
   await createCounts(pool);
-  const name = await createQueue(pool, { backoff_ms: 20, max_attempts: 1_000 });
+  const name = await createQueue(pool, { backoff: 'fixed', backoff_ms: 20, max_attempts: 1_000 });
   const worker = await startFaultWorker({ url, queue: name, lease: 10_000 });
   const ids: string[] = [];
   let ended = 0;

@@ -56,7 +56,7 @@ describe('an outage of some seconds', () => {
       await worker.heard('connection.lost', 3); // claim, settle, listen
       gate.open();
       later = await enqueue(pool, name, [{ payload: { do: 'done' } }]);
-      await worker.process.waitForOutput(/"opened"[^]*"opened"/); // both handlers end meanwhile
+      await worker.process.waitForOutput(/"opened".*"opened"/s); // both handlers end meanwhile
     });
     expect(worker.process.isRunning).toBe(true);
     await waitForRuns(pool, later);

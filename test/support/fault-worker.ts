@@ -109,7 +109,7 @@ export async function waitForRuns(
   return waitFor(
     async () => {
       const runs = await readRuns(pool, ids);
-      return runs.length >= count && runs;
+      return runs.length >= count ? runs : undefined;
     },
     { timeoutMs, what: `${count} runs of ${ids.length} jobs` },
   );
