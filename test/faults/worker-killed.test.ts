@@ -109,7 +109,7 @@ describe('kill -9 of a worker that runs jobs', () => {
 test('a fleet of which one after another is killed loses nothing and does nothing twice', {
   timeout: 60_000,
 }, async ({ url, pool }) => {
-  const KILLS = 5;
+  const KILLS = 3;
   await createCounts(pool);
   const name = await createQueue(pool, { max_attempts: 1_000, max_crashes: 1_000 });
   const options = { url, queue: name, lease: 1_000, binding: { concurrency: 4 } };
