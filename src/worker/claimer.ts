@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import type { ClaimCalls } from '../db/calls/claim.js';
+import { type ClaimCalls, laneOf, seqOf } from '../db/calls/claim.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
@@ -172,7 +172,7 @@ export class Claimer {
     try {
       const rows = await claims.claim(line, runner.name, leaseId, limit, start);
       const now = clock.monotonic();
-      for (const row of rows) cursors.advance(row[1], Number(row[2]));
+      for (const row of rows) cursors.advance(laneOf(row), seqOf(row));
       lane.hasMore = rows.length >= limit;
       cursors.finish(start, !lane.hasMore, now - sentAt);
       doorbell.looked(now, rows.length, lane.hasMore, clock.random());

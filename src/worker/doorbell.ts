@@ -10,6 +10,8 @@ const STEP_MIN_MS = 1;
 const STEP_MAX_MS = 3;
 /** Weight of the newest distance between two finds. */
 const WEIGHT = 0.2;
+/** Longest poll interval while rings do not arrive, whatever was set in trust of them. */
+export const DEAF_POLL_MAX_MS = 2_000;
 
 /**
  * When one queue is looked at next, and whether its producers should ring. A ring (NOTIFY) takes a
@@ -20,7 +22,7 @@ const WEIGHT = 0.2;
  *           more)
  *   asleep  looks when it is rung, and every poll interval all the same;
  *           finds without a pause for 100 ms → awake
- *   deaf    (notifications do not arrive) awake, but looks only every poll interval when idle
+ *   deaf    (notifications do not arrive) awake, but when idle looks only every poll interval, or 2 s
  *
  * So the flag in the database changes a few times a second at most. Times are monotonic milliseconds.
  */
@@ -44,7 +46,8 @@ export class Doorbell {
     if (found > 0) this.#found(now);
     if (isFull) this.dueAt = now;
     else if (this.isAsleep || (this.isDeaf && !this.#isLingering(now))) {
-      this.dueAt = now + this.#pollMs * (0.8 + 0.4 * random);
+      const pollMs = this.isDeaf ? Math.min(this.#pollMs, DEAF_POLL_MAX_MS) : this.#pollMs;
+      this.dueAt = now + pollMs * (0.8 + 0.4 * random);
     } else this.dueAt = now + Math.min(STEP_MAX_MS, Math.max(STEP_MIN_MS, this.#gapMs / 4));
   }
 

@@ -16,11 +16,11 @@ export type JobMaker = (row: ClaimedRow) => Job | Promise<Job>;
  */
 export function jobMakerOf(binding: Binding): JobMaker {
   const { queue, name } = binding;
-  if (typeof queue === 'string' || !queue.schema) return (row) => toJob(row, name, row[5]);
+  if (typeof queue === 'string' || !queue.schema) return (row) => toJob(row, name, row[1]);
   return (row) => {
     let payload: unknown;
     try {
-      payload = validatePayload(queue as AnyQueue, row[5]);
+      payload = validatePayload(queue as AnyQueue, row[1]);
     } catch (error) {
       throw permanent(error);
     }

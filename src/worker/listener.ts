@@ -5,6 +5,7 @@ import type { EventHub } from '../core/events.js';
 import { channelOf, type LeaseCalls } from '../db/calls/leases.js';
 import type { Executor, Session } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
+import { DEAF_POLL_MAX_MS } from './doorbell.js';
 import type { Line } from './line.js';
 
 /** How often the listener makes sure that it hears. */
@@ -141,7 +142,8 @@ export class Listener {
     if (!this.#isHearing && this.#isDeafSaid) return;
     this.#isHearing = false;
     this.#isDeafSaid = true;
-    const { hub, pollMs, onHearing } = this.#parts;
+    const { hub, onHearing } = this.#parts;
+    const pollMs = Math.min(this.#parts.pollMs, DEAF_POLL_MAX_MS);
     hub.emit('listener.deaf', { reason, pollMs });
     onHearing(false);
   }

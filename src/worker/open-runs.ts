@@ -70,13 +70,14 @@ export class OpenRuns {
     this.#parts.onBegin(run.deadline);
   }
 
-  /** The attempts of the run are about to be ended. */
-  end(run: Run): void {
+  /** The attempts of the run are about to be ended. @returns how long it took */
+  end(run: Run, now: number): number {
     run.isEnded = true;
     this.#open.delete(run);
     this.#parts.onEnd(run.deadline);
-    const durationMs = this.#parts.clock.monotonic() - run.startedAt;
+    const durationMs = now - run.startedAt;
     for (const attempt of run.attempts) attempt.durationMs = durationMs;
+    return durationMs;
   }
 
   /** The handler of the run has returned. */
@@ -91,9 +92,8 @@ export class OpenRuns {
    * Whether the run is open and its handler answers in time. A handler that blocked the event loop may
    * answer before the timer of its time-out could run: then that is done now.
    */
-  isInTime(run: Run): boolean {
+  isInTime(run: Run, now: number): boolean {
     if (run.isEnded) return false;
-    const now = this.#parts.clock.monotonic();
     if (run.deadline > now) return true;
     this.#timeOut(run, now);
     return false;
@@ -112,12 +112,13 @@ export class OpenRuns {
 
   /** Tells runs whose jobs are all cancelled; a batch goes on for the others. */
   cancel(ids: ReadonlySet<string>): void {
+    const now = this.#parts.clock.monotonic();
     for (const run of this.#open) {
       const asked = run.attempts.filter(({ id }) => ids.has(id));
       for (const attempt of asked) attempt.isCancelRequested = true;
       if (asked.length === 0 || asked.length < run.attempts.length) continue;
       run.abort(CANCELLED);
-      if (!this.#lingering.has(run)) this.#linger(run);
+      if (!this.#lingering.has(run)) this.#linger(run, now);
     }
   }
 
@@ -135,17 +136,18 @@ export class OpenRuns {
   endAll(reason: HowdahError): void {
     const now = this.#parts.clock.monotonic();
     for (const run of this.#open) {
-      this.#endAborted(run, reason);
+      this.#endAborted(run, reason, now);
       this.#leave(run, now);
     }
   }
 
   /** Tells every handler to stop, and forgets its attempts: they are not ours any more. */
   forsake(reason: HowdahError): void {
+    const now = this.#parts.clock.monotonic();
     for (const run of this.#open) {
       run.abort(reason);
-      this.end(run);
-      this.#linger(run);
+      this.end(run, now);
+      this.#linger(run, now);
     }
   }
 
@@ -159,18 +161,18 @@ export class OpenRuns {
     );
     for (const { ref } of run.attempts) hub.emit('job.timed-out', { job: ref, timeoutMs });
     run.abort(reason);
-    this.#endAborted(run, reason);
+    this.#endAborted(run, reason, now);
     this.#linger(run, now);
   }
 
-  #endAborted(run: Run, reason: HowdahError): void {
-    this.end(run);
+  #endAborted(run: Run, reason: HowdahError, now: number): void {
+    this.end(run, now);
     for (const attempt of run.attempts) {
       this.#parts.endAttempt(attempt, decideAborted(reason, attempt.isCancelRequested));
     }
   }
 
-  #linger(run: Run, now = this.#parts.clock.monotonic()): void {
+  #linger(run: Run, now: number): void {
     if (run.isReturned) return;
     run.leaksAt = now + LEAK_MS;
     this.#lingering.add(run);
@@ -180,7 +182,7 @@ export class OpenRuns {
   /** The handler does not return: its slot is wanted. */
   #leave(run: Run, now: number): void {
     this.#lingering.delete(run);
-    if (!run.isEnded) this.#endAborted(run, run.abortReason ?? CANCELLED);
+    if (!run.isEnded) this.#endAborted(run, run.abortReason ?? CANCELLED, now);
     if (run.isReturned || !run.hasSlot) return;
     run.hasSlot = false;
     this.#parts.onSlot();

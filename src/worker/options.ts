@@ -21,7 +21,10 @@ export interface WorkerOptions extends DatabaseOptions {
   readonly lease?: Duration;
   /** How often the lease is renewed, 100 ms to half a lease. Default: a third of the lease. */
   readonly heartbeat?: Duration;
-  /** How often an idle queue is looked at although no notification came, 50 ms to 1 h. Default 2 s. */
+  /**
+   * How often an idle queue is looked at although no notification came, 50 ms to 1 h. Default 2 s;
+   * never more while notifications are known not to arrive.
+   */
   readonly poll?: Duration;
   /** How long running jobs may take to finish when the worker stops, 0 to 24 h. Default 30 s. */
   readonly grace?: Duration;

@@ -151,16 +151,18 @@ export class Runner implements RunHost {
   }
 
   onReturned(run: Run, value: unknown): void {
-    if (this.runs.isInTime(run)) {
-      this.#end(run);
+    const now = this.#parts.clock.monotonic();
+    if (this.runs.isInTime(run, now)) {
+      this.#end(run, now);
       this.#call.returned(run, value, this.#endAttempt);
     }
     this.#afterReturn(run);
   }
 
   onThrown(run: Run, thrown: unknown): void {
-    if (this.runs.isInTime(run)) {
-      this.#end(run);
+    const now = this.#parts.clock.monotonic();
+    if (this.runs.isInTime(run, now)) {
+      this.#end(run, now);
       this.#call.thrown(run, thrown, this.#endAttempt);
     }
     this.#afterReturn(run);
@@ -229,7 +231,7 @@ export class Runner implements RunHost {
       const row = this.#buffer.take(now);
       if (!row) break;
       const attempt = new Attempt(row, this.name, this.#leaseId);
-      if (row[9]) this.#endAttempt(attempt, EXPIRED);
+      if (row[4]?.[4]) this.#endAttempt(attempt, EXPIRED);
       else attempts.push(attempt);
     }
     return attempts;
@@ -245,10 +247,8 @@ export class Runner implements RunHost {
     return false;
   }
 
-  #end(run: Run): void {
-    this.runs.end(run);
-    const durationMs = this.#parts.clock.monotonic() - run.startedAt;
-    this.#pace.ran(durationMs, Math.max(run.attempts.length, 1));
+  #end(run: Run, now: number): void {
+    this.#pace.ran(this.runs.end(run, now), Math.max(run.attempts.length, 1));
   }
 
   readonly #endAttempt = (attempt: Attempt, { settlement, problem }: Decision): void => {

@@ -78,9 +78,11 @@ export class Settler {
     setImmediate(() => void this.#flush());
   }
 
-  /** Resolves when everything is settled. */
+  /** Resolves when everything is settled, or given up. */
   async whenIdle(): Promise<void> {
-    while (this.#unsettled > 0) await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    while (this.#unsettled > 0 && !this.#isClosed) {
+      await new Promise<void>((resolve) => this.#onIdle.push(resolve));
+    }
   }
 
   /** Whether outcomes under this lease are not settled yet. */

@@ -11,7 +11,7 @@ import {
   waitForState,
 } from '../support/workers.js';
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 test('a heartbeat renews one row, however many jobs run', async ({ url, pool }) => {
   const name = await createQueue(pool);

@@ -1,0 +1,173 @@
+import { describe, expect, test } from 'vitest';
+import type { Clock } from '../../../src/core/clock.js';
+import { HowdahError } from '../../../src/core/errors.js';
+import { EventHub, type WorkerEvent } from '../../../src/core/events.js';
+import type { Settlement } from '../../../src/core/outcome.js';
+import type { ClaimedRow } from '../../../src/db/calls/claim.js';
+import type { SettleCalls, SettledRow } from '../../../src/db/calls/settle.js';
+import type { Executor } from '../../../src/db/executor.js';
+import { Attempt } from '../../../src/worker/attempt.js';
+import { Settler } from '../../../src/worker/settler.js';
+import { Tally } from '../../../src/worker/tally.js';
+
+const clock: Clock = {
+  now: () => 0,
+  monotonic: () => 0,
+  random: () => 1,
+  sleep: () => new Promise((resolve) => setImmediate(resolve)),
+};
+const line: Executor = { query: async () => [] };
+const pool: Executor = { query: async () => [] };
+
+/** One statement as it was sent. */
+interface Sent {
+  readonly over: 'line' | 'pool';
+  readonly leaseId: string;
+  readonly ids: readonly string[];
+  readonly text: string | null;
+}
+
+/** @param answer may throw, or return stale ids or rows */
+function settlerWith(answer: (sent: Sent, times: number) => unknown = () => undefined) {
+  const sent: Sent[] = [];
+  const take = (statement: Sent): unknown => {
+    sent.push(statement);
+    return answer(statement, sent.length);
+  };
+  const over = (executor: Executor) => (executor === line ? 'line' : 'pool');
+  const calls: SettleCalls = {
+    completeInText: '',
+    complete: async (executor, leaseId, ids, _claims, text) => {
+      const stale = take({ over: over(executor), leaseId, ids, text });
+      return (stale ?? []) as string[];
+    },
+    settle: async (executor, leaseId, text) => {
+      const asks = JSON.parse(text) as { id: string }[];
+      const ids = asks.map(({ id }) => id);
+      const rows = take({ over: over(executor), leaseId, ids, text });
+      return (rows ?? ids.map((id) => [id, 'scheduled', 5])) as SettledRow[];
+    },
+  };
+  const events: WorkerEvent[] = [];
+  const hub = new EventHub();
+  hub.add((event) => events.push(event));
+  const tally = new Tally(hub);
+  const settler = new Settler({ calls, line, pool, tally, hub, clock, onRoom: () => {} });
+  return { settler, sent, events, counts: tally.counts };
+}
+
+let made = 0;
+
+function attempt(settlement: Settlement, leaseId = '7'): Attempt {
+  made += 1;
+  const row: ClaimedRow = [String(made), {}, 0, 10, null];
+  const ended = new Attempt(row, 'q', leaseId);
+  ended.settlement = settlement;
+  return ended;
+}
+
+const COMPLETE: Settlement = { verb: 'complete' };
+const FAIL: Settlement = { verb: 'fail', error: { name: 'Error', message: 'no' } };
+const unavailable = () => new HowdahError('HOWDAH_DATABASE_UNAVAILABLE', 'gone');
+const refused = () =>
+  new HowdahError('HOWDAH_DATABASE_ERROR', 'bad data', { details: { sqlstate: '22P05' } });
+
+describe('Settler', () => {
+  test('gathers what ends in the same moment, at most 1000 in a statement', async () => {
+    const { settler, sent, counts } = settlerWith();
+    for (let n = 0; n < 2_500; n++) settler.add(attempt(COMPLETE));
+    expect(settler.unsettled).toBe(2_500);
+    await settler.whenIdle();
+    expect(sent.map(({ ids }) => ids.length)).toEqual([1_000, 1_000, 500]);
+    expect(counts.completed).toBe(2_500);
+  });
+
+  test('results are sent by job id; without any none are sent', async () => {
+    const { settler, sent } = settlerWith();
+    settler.add(attempt(COMPLETE));
+    await settler.whenIdle();
+    settler.add(attempt(COMPLETE));
+    const having = attempt({ verb: 'complete', result: '{"a":1}' });
+    settler.add(having);
+    await settler.whenIdle();
+    expect(sent.map(({ text }) => text)).toEqual([null, `{"${having.id}":{"a":1}}`]);
+  });
+
+  test('other ends go apart, and each lease goes apart', async () => {
+    const { settler, sent, counts } = settlerWith();
+    for (const each of [attempt(COMPLETE), attempt(FAIL), attempt(COMPLETE, '8')]) {
+      settler.add(each);
+    }
+    await settler.whenIdle();
+    expect(sent.map(({ leaseId, ids }) => [leaseId, ids.length])).toEqual([
+      ['7', 1],
+      ['7', 1],
+      ['8', 1],
+    ]);
+    expect(counts).toMatchObject({ completed: 2, failed: 1 });
+  });
+
+  test('a lost connection is tried again until it works; a stale answer is uncertain then', async () => {
+    const { settler, sent, counts, events } = settlerWith(({ ids }, times) => {
+      if (times <= 3) throw unavailable();
+      return [ids[0]];
+    });
+    settler.add(attempt(COMPLETE));
+    settler.add(attempt(COMPLETE));
+    await settler.whenIdle();
+    expect(sent).toHaveLength(4);
+    expect(counts).toMatchObject({ completed: 1, stale: 1 });
+    expect(events.filter(({ type }) => type === 'settle.failed')).toHaveLength(3);
+    expect(events.find(({ type }) => type === 'job.stale')).toMatchObject({ isUncertain: true });
+  });
+
+  test('one bad result does not hold up its neighbours and is replaced', async () => {
+    const { settler, sent, counts } = settlerWith(({ text }) => {
+      if (text?.includes('poison')) throw refused();
+      return undefined;
+    });
+    for (let n = 0; n < 7; n++) settler.add(attempt(COMPLETE));
+    settler.add(attempt({ verb: 'complete', result: '"poison"' }));
+    await settler.whenIdle();
+    expect(counts.completed).toBe(8);
+    expect(sent.at(-1)?.text).toContain('result not stored');
+  });
+
+  test('one bad error is dropped, then the job is given back, then it is left to its lease', async () => {
+    const { settler, sent, counts } = settlerWith(() => {
+      throw refused();
+    });
+    settler.add(attempt(FAIL));
+    await settler.whenIdle();
+    const verbs = sent.map(({ text }) => JSON.parse(text ?? '')[0].outcome);
+    expect(verbs).toEqual(['fail', 'fail', 'release']);
+    expect(counts.failed).toBe(0);
+  });
+
+  test('what may wait for the transaction of a handler does not hold up the line', async () => {
+    const { settler, sent, counts } = settlerWith(({ over, ids }) =>
+      over === 'pool' ? ids.map((id) => [id, 'stale', null]) : undefined,
+    );
+    const own = attempt(FAIL);
+    own.isCompletedIn = true;
+    settler.add(own);
+    settler.add(attempt(COMPLETE));
+    await settler.whenIdle();
+    expect(sent.map(({ over }) => over)).toEqual(['pool', 'line']);
+    // nothing was left to settle: its transaction was committed
+    expect(counts).toMatchObject({ completed: 2, stale: 0 });
+  });
+
+  test('knows what is unsettled of a lease; giving up ends the waiting', async () => {
+    const { settler } = settlerWith(() => {
+      throw unavailable();
+    });
+    settler.add(attempt(COMPLETE));
+    expect([settler.has('7'), settler.has('8')]).toEqual([true, false]);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(settler.has('7')).toBe(true);
+    const idle = settler.whenIdle();
+    settler.close();
+    await idle;
+  });
+});
