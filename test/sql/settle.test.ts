@@ -72,7 +72,9 @@ describe('complete', () => {
     const { lease } = await running(db);
     expect(await db.complete(lease, [])).toEqual([]);
     expect(
-      await db.rows('select howdah.complete_many($1::bigint, null::bigint[], null::int[])', [lease]),
+      await db.rows('select howdah.complete_many($1::bigint, null::bigint[], null::int[])', [
+        lease,
+      ]),
     ).toEqual([]);
   });
 
