@@ -34,7 +34,7 @@ export class Producer {
   async many({ from = 0, count }) {
     const start = monotonicMs();
     await this.#contender.enqueueMany(payloads(from, count));
-    return { elapsedMs: monotonicMs() - start };
+    return { elapsedMs: monotonicMs() - start, count };
   }
 
   /**
@@ -60,30 +60,33 @@ export class Producer {
     return { elapsedMs: monotonicMs() - start, samples };
   }
 
-  /** `callers` loops, each enqueues one job after the other. */
-  async callers({ from = 0, count, callers }) {
+  /** For `seconds`: `callers` loops, each enqueues one job after the other. */
+  async callers({ from = 0, seconds, callers }) {
     let next = from;
-    const loop = async () => {
-      while (next < from + count) await this.#contender.enqueueOne(payload(next++));
-    };
     const start = monotonicMs();
+    const loop = async () => {
+      while (monotonicMs() - start < seconds * 1000) {
+        await this.#contender.enqueueOne(payload(next++));
+      }
+    };
     await Promise.all(Array.from({ length: callers }, loop));
-    return { elapsedMs: monotonicMs() - start };
+    return { elapsedMs: monotonicMs() - start, count: next - from };
   }
 
-  /** One caller: BEGIN, enqueue, COMMIT. */
-  async transactions({ from = 0, count }) {
+  /** For `seconds`, one caller: BEGIN, enqueue, COMMIT. */
+  async transactions({ from = 0, seconds }) {
     const client = new pg.Client(this.#url);
     await client.connect();
+    let next = from;
     const start = monotonicMs();
-    for (let n = from; n < from + count; n++) {
+    while (monotonicMs() - start < seconds * 1000) {
       await client.query('begin');
-      await this.#contender.enqueueInTransaction(client, payload(n));
+      await this.#contender.enqueueInTransaction(client, payload(next++));
       await client.query('commit');
     }
     const elapsedMs = monotonicMs() - start;
     await client.end();
-    return { elapsedMs };
+    return { elapsedMs, count: next - from };
   }
 
   /** One job at a time with a pause of 10 to 30 ms between: what an idle worker sees. */

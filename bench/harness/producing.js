@@ -1,13 +1,15 @@
 import { assertStored } from './ledger.js';
 
-/** One producer process, nobody working; warmed with a tenth of the jobs. */
-export async function measureProducing({ quick, agent, postgres, url }, how, counts) {
-  const count = quick ? counts.quick : counts.full;
-  const warmup = Math.ceil(count / 10);
+/**
+ * One producer process, nobody working. `amount` is `{seconds}` or `{count}`; a tenth of it warms up.
+ */
+export async function measureProducing({ agent, postgres, url }, how, amount) {
   const producer = await agent();
-  await producer.call('produce', { ...how, count: warmup });
+  const tenth = Object.fromEntries(Object.entries(amount).map(([key, n]) => [key, n / 10]));
+  const warmup = await producer.call('produce', { ...how, ...tenth });
   await postgres?.settle(url);
-  const { elapsedMs } = await producer.call('produce', { ...how, from: warmup, count });
-  await assertStored(producer, warmup + count);
+  const from = warmup.count;
+  const { elapsedMs, count } = await producer.call('produce', { ...how, ...amount, from });
+  await assertStored(producer, from + count);
   return { jobsPerSecond: (count * 1000) / elapsedMs, meanMs: elapsedMs / count };
 }

@@ -15,5 +15,6 @@ export default {
       most: 1.3,
     },
   ],
-  run: (context) => measureProducing(context, { how: 'transactions' }, { quick: 1000, full: 5000 }),
+  run: (context) =>
+    measureProducing(context, { how: 'transactions' }, { seconds: context.quick ? 2 : 6 }),
 };
