@@ -40,21 +40,37 @@ export interface MaintenanceCalls {
   prune(executor: Executor): Promise<{ readonly created: number; readonly dropped: number }>;
 }
 
+/**
+ * Beside a call, lets its commit not wait for the disk, for this one statement: what a crash of the
+ * server undoes is done again, and delayed jobs need not wait. It is asked for by name so that the
+ * planner cannot leave it out.
+ */
+const ASYNC_COMMIT = `(select set_config('synchronous_commit', 'off', true)) c (commit_mode)`;
+
 /** Prepares the statements of {@link MaintenanceCalls}. */
 export function maintenanceCalls(database: Database): MaintenanceCalls {
-  const lead = database.statement('lead', 'select {{schema}}.lead($1::bigint, $2) as term');
+  const lead = database.statement(
+    'lead',
+    `select term, commit_mode from {{schema}}.lead($1::bigint, $2) term, ${ASYNC_COMMIT}`,
+  );
   const resign = database.statement('resign', 'select {{schema}}.resign($1::bigint)');
   const promote = database.statement(
     'promote',
-    `select promoted, next_ms::float8 as "nextMs", mark::text as mark
-    from {{schema}}.promote($1, $2::text::timestamptz)`,
+    `select promoted, next_ms::float8 as "nextMs", mark::text as mark, commit_mode
+    from {{schema}}.promote($1, $2::text::timestamptz), ${ASYNC_COMMIT}`,
   );
   const reap = database.statement('reap', 'select leases, requeued, dead from {{schema}}.reap($1)');
-  const sweep = database.statement('sweep', 'select {{schema}}.sweep($1) as n');
-  const expire = database.statement('expire', 'select {{schema}}.expire($1) as n');
+  const sweep = database.statement(
+    'sweep',
+    `select n, commit_mode from {{schema}}.sweep($1) n, ${ASYNC_COMMIT}`,
+  );
+  const expire = database.statement(
+    'expire',
+    `select n, commit_mode from {{schema}}.expire($1) n, ${ASYNC_COMMIT}`,
+  );
   const rollUp = database.statement(
     'roll_up',
-    'select rolled, mark from {{schema}}.roll_up($1, $2::bigint)',
+    `select rolled, mark, commit_mode from {{schema}}.roll_up($1, $2::bigint), ${ASYNC_COMMIT}`,
   );
   const prune = database.statement('prune', 'select created, dropped from {{schema}}.prune()');
   return {
