@@ -47,13 +47,14 @@ export class CallerTransaction {
    * Declares the queue on a connection of the client's, so that a rollback does not undo it.
    * Where the client shares the application's pool and every connection of it is taken, perhaps by
    * transactions that wait for this very declaration, it is declared in the transaction instead.
+   * @returns nothing where that is done
    */
-  async declare(target: AnyQueue | string): Promise<void> {
+  declare(target: AnyQueue | string): Promise<void> | undefined {
     const definition = typeof target === 'string' ? undefined : target;
     const { declarations, pool } = this.#context;
-    if (declarations.has(definition)) return;
+    if (declarations.has(definition)) return undefined;
     if (!isExhausted(pool)) return declarations.ensure(definition);
-    if (definition) await declarations.declareBy(this.#run, definition);
+    return definition && declarations.declareBy(this.#run, definition);
   }
 }
 

@@ -98,8 +98,9 @@ export class Enqueuer {
     job: string | Promise<string>,
   ): Promise<Enqueued> {
     const transaction = new CallerTransaction(handle, this.#context);
-    const text = await job;
-    await transaction.declare(target);
+    const text = typeof job === 'string' ? job : await job;
+    const declaring = transaction.declare(target);
+    if (declaring) await declaring;
     return { id: await transaction.one(text), created: true };
   }
 

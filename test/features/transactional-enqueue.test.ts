@@ -72,6 +72,28 @@ test("shares the application's pool without a deadlock, even with one connection
   expect(payloads).toEqual([1, 1, 2, 2, 3]);
 });
 
+test('a queue declared before is not declared again in a transaction', async ({ url }) => {
+  const pool = new pg.Pool({ connectionString: url, max: 1 });
+  const client = createClient({ pool });
+  onTestFinished(async () => {
+    await client.close();
+    await pool.end();
+  });
+  const tuned = queue('tuned', { attempts: 3 });
+  await client.enqueue(tuned, 1);
+  await client.alterQueue(tuned, { attempts: 8 });
+  const app = await pool.connect();
+  await app.query('begin');
+  await client.enqueue(tuned, 2, { tx: app });
+  await client.enqueueMany(tuned, [3], { tx: app });
+  await app.query('commit');
+  const { rows } = await app.query(
+    `select max_attempts from howdah.queue_policies where queue = 'tuned'`,
+  );
+  app.release();
+  expect(rows).toEqual([{ max_attempts: 8 }]);
+});
+
 test('many transactions at once over a shared pool', async ({ url, storedJobs }) => {
   const pool = new pg.Pool({ connectionString: url, max: 4 });
   const client = createClient({ pool });
