@@ -97,6 +97,9 @@ class Pools {
         connectionString: url.replace(all, `@${host}`),
         max: 20,
         application_name: 'fault handlers',
+        // a server that dies while it answers a connect would keep the handler waiting for ever
+        connectionTimeoutMillis: 3_000,
+        query_timeout: 10_000,
       });
       return pool.on('error', ignore);
     });
