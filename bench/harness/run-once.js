@@ -11,15 +11,21 @@ let databases = 0;
 export async function runOnce(workload, name, servers, { quick, profile }) {
   const place = await preparePlace(CONTENDERS[name].store, servers);
   const agents = [];
+  let second;
   const context = {
     name,
     quick,
     url: place.url,
     postgres: place.postgres,
-    async agent() {
-      const agent = await Agent.start(name, place.url);
+    async agent(url = place.url) {
+      const agent = await Agent.start(name, url);
       agents.push(agent);
       return agent;
+    },
+    /** A second database, for two courses beside each other. Resolves to its URL. */
+    async secondDatabase() {
+      second = await servers.postgres.createDatabase(`bench_${++databases}`);
+      return second.url;
     },
   };
   const foreign = watchForeignLoad(place.pid);
@@ -32,6 +38,7 @@ export async function runOnce(workload, name, servers, { quick, profile }) {
     return { ...metrics, foreignLoad: foreign() };
   } finally {
     await Promise.allSettled(agents.map((agent) => agent.kill()));
+    await second?.drop();
     await place.clear();
   }
 }
