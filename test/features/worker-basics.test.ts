@@ -162,6 +162,8 @@ describe('a declared queue', () => {
     expect(errors).toMatchObject([
       { code: 'HOWDAH_PAYLOAD_INVALID', message: expect.stringContaining('to: '), attempt: 1 },
     ]);
+    // the worker hears of it a moment after the database shows it
+    await waitFor(() => events.some(({ type }) => type === 'job.dead'));
     expect(events.filter(({ type }) => type === 'job.dead')).toHaveLength(1);
   });
 
