@@ -55,8 +55,7 @@ async function twiceDone(pool: pg.Pool, queue: string): Promise<unknown[]> {
 
 test('a server that crashes under load loses nothing that was acknowledged, and nothing is done twice', {
   timeout: 90_000,
-  // Failed in two of nine runs, on a machine busy with others; the cause is not known yet.
-  retry: 2,
+  retry: 1,
 }, async () => {
   let server = await startOwnServer({ dataDir: await makeDataDir(), durable: true });
   const { url } = server;

@@ -101,6 +101,8 @@ class Pools {
         connectionTimeoutMillis: 3_000,
         query_timeout: 10_000,
       });
+      // a connection may break in the very moment it is handed out
+      pool.on('connect', (client) => client.on('error', ignore));
       return pool.on('error', ignore);
     });
   }
@@ -126,7 +128,6 @@ async function inTransaction(pool, run) {
     pool.failed();
     throw error;
   });
-  tx.on('error', ignore);
   let broken;
   try {
     await tx.query('begin');
@@ -139,7 +140,6 @@ async function inTransaction(pool, run) {
     });
     throw error;
   } finally {
-    tx.off('error', ignore);
     tx.release(broken);
   }
 }
