@@ -17,20 +17,24 @@ language sql security definer {{settings}} as $$
     marked_at = excluded.marked_at
 $$;
 
+-- The hot path: one row a lane that had jobs, and in it every job at its place in comma-separated lists,
+-- because a row and its columns cost more than the job. `enqueued` is in epoch milliseconds; `payloads`
+-- lacks the brackets of a JSON array; `rest` is for jobs out of the ordinary, by id: [seq (else seq is
+-- the id), attempt (else 1), uncounted, expired, max_attempts (null: as the queue says), headers, errors].
 -- p_lanes and p_after are the caller's cursors: the highest seq it has claimed in each lane. Without
 -- them the claim is right but walks everything finished since the last vacuum. A cursor ahead of the
 -- sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
--- kills its worker runs out of them. Rows come in no particular order: sort by lane, seq.
-create function {{schema}}.claim(
+-- kills its worker runs out of them.
+create function {{schema}}.claim_many(
   p_queue text, p_lease_id bigint, p_limit integer default 1,
   p_lanes smallint[] default '{}', p_after bigint[] default '{}'
 ) returns table (
-  id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb,
-  headers jsonb, enqueued_at timestamptz, max_attempts smallint, expired boolean, errors jsonb
+  lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint
 )
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
+  v_now timestamptz := clock();
   v_queue queues;
   v_lane smallint;
   v_after bigint;
@@ -54,6 +58,7 @@ begin
     return;
   end if;
   select last_value into v_last from job_seq;
+  max_attempts := v_queue.max_attempts;
 
   foreach v_lane in array v_queue.lanes loop
     exit when v_left <= 0;
@@ -61,18 +66,33 @@ begin
     if v_after > v_last then
       v_after := 0;
     end if;
-    select array_agg(c.ctid), max(c.seq) into v_ctids, v_max from (
-      select j.ctid, j.seq from jobs j
+    -- what is given out is read here, while the rows are locked, so that the update returns nothing
+    select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
+      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
+      string_agg(c.payload::text, ','),
+      jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
+        coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors))
+        filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < v_now
+          or c.max_attempts is not null or c.headers is not null)
+    into v_ctids, v_max, ids, enqueued, payloads, rest
+    from (
+      select j.ctid, j.* from jobs j
       where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
         and j.seq > v_after and j.lease_id is null
       order by j.seq limit v_left for update skip locked
     ) c;
 
+    if octet_length(payloads) > 268435456 and cardinality(v_ctids) > 1 then
+      raise exception 'the payloads of % jobs of queue % have % bytes', cardinality(v_ctids),
+        quote_literal(p_queue), octet_length(payloads) using errcode = '54000',
+        hint = 'claim fewer at once';
+    end if;
+
     select * into v_mark from lease_marks m
     where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = v_lane;
     if v_max > coalesce(v_mark.high_seq, -1) or v_after < v_mark.low_seq
       or (greatest(v_max, v_after) > coalesce(v_mark.seen_seq, 0)
-        and coalesce(v_mark.marked_at, '-infinity') < clock() - interval '1 second') then
+        and coalesce(v_mark.marked_at, '-infinity') < v_now - interval '1 second') then
       perform mark_lease(p_lease_id, v_queue.id, v_lane, v_after, greatest(v_max, v_after));
     end if;
 
@@ -80,17 +100,41 @@ begin
       v_left := v_left - cardinality(v_ctids);
       insert into counter_deltas (queue_id, ready, running)
       values (v_queue.id, -cardinality(v_ctids), cardinality(v_ctids));
-      return query
-        update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = clock()
-        where j.ctid = any (v_ctids)
-        returning j.id, j.lane, j.seq, j.attempt, j.uncounted, j.payload, j.headers,
-          j.enqueued_at, coalesce(j.max_attempts, v_queue.max_attempts),
-          coalesce(j.expires_at < clock(), false), j.errors;
+      update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
+      where j.ctid = any (v_ctids);
+      lane := v_lane;
+      return next;
     end if;
+  end loop;
+end $$;
+
+-- Claims for psql and other languages: a row a job, in order of lane and readiness. See claim_many().
+create function {{schema}}.claim(
+  p_queue text, p_lease_id bigint, p_limit integer default 1,
+  p_lanes smallint[] default '{}', p_after bigint[] default '{}'
+) returns table (
+  id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb,
+  headers jsonb, enqueued_at timestamptz, max_attempts smallint, expired boolean, errors jsonb
+)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_claim record;
+begin
+  for v_claim in
+    select lane, max_attempts, string_to_array(ids, ',')::bigint[] as ids
+    from claim_many(p_queue, p_lease_id, p_limit, p_lanes, p_after)
+  loop
+    return query
+      select j.id, j.lane, j.seq, j.attempt, j.uncounted, j.payload, j.headers, j.enqueued_at,
+        coalesce(j.max_attempts, v_claim.max_attempts), coalesce(j.expires_at < j.claimed_at, false),
+        j.errors
+      from jobs j where j.id = any (v_claim.ids) order by j.seq;
   end loop;
 end $$;
 
 -- Down Migration
 
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
+drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[]);
 drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint);

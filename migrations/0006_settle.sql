@@ -221,25 +221,41 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_done bigint[];
   v_worker text := (select worker from leases where id = p_lease_id);
-  v_keepers integer[] := array(select id from queues where retention_ms > 0);
+  -- of the queues this lease has claimed from, those that keep history
+  v_keepers integer[] := array(select distinct q.id from lease_marks m
+    join queues q on q.id = m.queue_id and q.retention_ms > 0 where m.lease_id = p_lease_id);
 begin
-  with done as (
-    delete from jobs j
-    where j.id = any (p_ids) and j.lease_id = p_lease_id
-      and (false or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
-    returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
-      j.payload, j.headers, j.errors, j.dead_at
-  ), kept as (
-    insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
-      worker, payload, headers, errors, result)
-    select id, clock(), enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
-      v_worker, payload, headers, errors, p_results -> id::text
-    from done where queue_id = any (v_keepers)
-  ), counted as (
-    insert into counter_deltas (queue_id, running, completed, dead)
-    select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
-  )
-  select array_agg(id) into v_done from done;
+  if cardinality(v_keepers) = 0 then
+    -- as below, without the payloads passing through
+    with done as (
+      delete from jobs j
+      where j.id = any (p_ids) and j.lease_id = p_lease_id
+        and (false or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
+      returning j.id, j.queue_id, j.dead_at
+    ), counted as (
+      insert into counter_deltas (queue_id, running, completed, dead)
+      select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
+    )
+    select array_agg(id) into v_done from done;
+  else
+    with done as (
+      delete from jobs j
+      where j.id = any (p_ids) and j.lease_id = p_lease_id
+        and (false or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
+      returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
+        j.payload, j.headers, j.errors, j.dead_at
+    ), kept as (
+      insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
+        worker, payload, headers, errors, result)
+      select id, clock(), enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
+        v_worker, payload, headers, errors, p_results -> id::text
+      from done where queue_id = any (v_keepers)
+    ), counted as (
+      insert into counter_deltas (queue_id, running, completed, dead)
+      select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
+    )
+    select array_agg(id) into v_done from done;
+  end if;
   if coalesce(cardinality(v_done), 0) < cardinality(p_ids) then
     return query select unnest(p_ids) except all select unnest(v_done);
   end if;

@@ -2,7 +2,7 @@ import type { JobRef } from '../core/events.js';
 import type { Job, JobError } from '../core/job.js';
 import type { Json } from '../core/json.js';
 import type { Settlement } from '../core/outcome.js';
-import { type ClaimedRow, laneOf } from '../db/calls/claim.js';
+import type { ClaimedRow } from '../db/calls/claim.js';
 
 const NO_HEADERS: Readonly<Record<string, Json>> = Object.freeze({});
 const NO_ERRORS: readonly JobError[] = Object.freeze([]);
@@ -27,10 +27,10 @@ export class Attempt {
   isUncertain = false;
 
   constructor(row: ClaimedRow, queue: string, leaseId: string) {
-    const rest = row[4];
+    const rest = row[5];
     this.id = row[0];
-    this.claims = rest === null ? 1 : rest[2];
-    this.number = rest === null ? 1 : rest[2] - rest[3];
+    this.claims = rest === null ? 1 : rest[1];
+    this.number = rest === null ? 1 : rest[1] - rest[2];
     this.queue = queue;
     this.row = row;
     this.leaseId = leaseId;
@@ -43,17 +43,17 @@ export class Attempt {
 
 /** A claimed row as its handler sees it. */
 export function toJob(row: ClaimedRow, queue: string, payload: unknown): Job {
-  const rest = row[4];
+  const rest = row[5];
   return {
     id: row[0],
     queue,
     payload,
     headers: rest?.[5] ?? NO_HEADERS,
-    attempt: rest === null ? 1 : rest[2] - rest[3],
+    attempt: rest === null ? 1 : rest[1] - rest[2],
     maxAttempts: row[3],
     // two lanes a priority: see migrations/0002_jobs.sql
-    priority: 100 - (laneOf(row) >> 1),
-    enqueuedAt: new Date(row[2] * 1_000),
+    priority: 100 - (row[4] >> 1),
+    enqueuedAt: new Date(row[2]),
     errors: rest?.[6] ?? NO_ERRORS,
   };
 }

@@ -3,16 +3,15 @@ import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import { type ClaimCalls, laneOf, seqOf } from '../db/calls/claim.js';
+import { type ClaimCalls, seqOf } from '../db/calls/claim.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
+import { CLAIM_MAX, ClaimSize } from './claim-size.js';
 import { Doorbell } from './doorbell.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Runner } from './runner.js';
 
-/** Most jobs in one claim. */
-const CLAIM_MAX = 500;
 /** A wake-up is passed on at most this often per queue. */
 const PASS_ON_MS = 100;
 
@@ -42,6 +41,7 @@ interface Lane {
   readonly runner: Runner;
   readonly cursors: Cursors;
   readonly doorbell: Doorbell;
+  readonly size: ClaimSize;
   /** The last claim was full: more is there. */
   hasMore: boolean;
   isMissing: boolean;
@@ -67,6 +67,7 @@ export class Claimer {
       runner,
       cursors: new Cursors(),
       doorbell: new Doorbell(parts.pollMs),
+      size: new ClaimSize(),
       hasMore: false,
       isMissing: false,
       failures: 0,
@@ -166,13 +167,14 @@ export class Claimer {
     const { runner, cursors, doorbell } = lane;
     const leaseId = keeper.id ?? (await this.#lease());
     if (leaseId === undefined) return 0;
-    const limit = Math.min(runner.room, CLAIM_MAX);
+    const limit = Math.min(runner.room, lane.size.max);
     const sentAt = clock.monotonic();
     const start = cursors.start(sentAt);
     try {
-      const rows = await claims.claim(line, runner.name, leaseId, limit, start);
+      const { rows, payloadChars } = await claims.claim(line, runner.name, leaseId, limit, start);
       const now = clock.monotonic();
-      for (const row of rows) cursors.advance(laneOf(row), seqOf(row));
+      for (const row of rows) cursors.advance(row[4], seqOf(row));
+      lane.size.claimed(rows.length, payloadChars);
       lane.hasMore = rows.length >= limit;
       cursors.finish(start, !lane.hasMore, now - sentAt);
       doorbell.looked(now, rows.length, lane.hasMore, clock.random());
@@ -218,6 +220,7 @@ export class Claimer {
       lane.doorbell.postpone(now, pollMs);
       return;
     }
+    if (isTooLarge(error) && lane.size.refused()) return;
     hub.emit('claim.failed', { queue, error });
     lane.doorbell.postpone(now, backoffMs(lane.failures, RECONNECT, clock.random()));
   }
@@ -272,4 +275,9 @@ export class Claimer {
       };
     });
   }
+}
+
+/** What was to be claimed does not fit into one answer. */
+function isTooLarge({ details }: HowdahError): boolean {
+  return details.sqlstate === '54000' || details.sqlstate === '53200';
 }

@@ -231,7 +231,7 @@ export class Runner implements RunHost {
       const row = this.#buffer.take(now);
       if (!row) break;
       const attempt = new Attempt(row, this.name, this.#leaseId);
-      if (row[4]?.[4]) this.#endAttempt(attempt, EXPIRED);
+      if (row[5]?.[3]) this.#endAttempt(attempt, EXPIRED);
       else attempts.push(attempt);
     }
     return attempts;

@@ -4,44 +4,55 @@ import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 
-/** The lane of jobs with the default priority: see `migrations/0002_jobs.sql`. */
-const ORDINARY_LANE = 201;
-
-/**
- * A claimed job as it comes from the driver: an array, and a short one, because a hundred thousand of
- * them pass here every second and each column costs.
- */
+/** A claimed job: an array, and a short one, because a hundred thousand of them pass here every second. */
 export type ClaimedRow = readonly [
   id: string,
   payload: unknown,
-  /** Unix time in seconds. */
+  /** Unix time in milliseconds. */
   enqueuedAt: number,
   maxAttempts: number,
-  /** Null for most: a first attempt with the default priority, without headers, within its TTL. */
+  /** Two lanes a priority: see `migrations/0002_jobs.sql`. */
+  lane: number,
+  /** Null for most: a first attempt, ready at once, without headers, within its TTL. */
   rest: ClaimedRest | null,
 ];
 
-/** What most claimed jobs have in common. */
+/** What a job out of the ordinary has besides. */
 export type ClaimedRest = readonly [
-  lane: number,
+  /** Order of readiness within its lane. */
   seq: number,
   /** Claims so far: part of the fence, never goes back. */
   claims: number,
   /** Claims that do not count as attempts. */
   uncounted: number,
   isExpired: boolean,
+  /** Null: as the queue says. */
+  maxAttempts: number | null,
   headers: Readonly<Record<string, Json>> | null,
   errors: readonly JobError[] | null,
 ];
 
-/** Lane of a claimed job. */
-export function laneOf(row: ClaimedRow): number {
-  return row[4] === null ? ORDINARY_LANE : row[4][0];
+/** Jobs of one lane as the database gives them. */
+type LaneRow = [
+  lane: number,
+  ids: string,
+  enqueued: string,
+  payloads: string,
+  rest: Readonly<Record<string, ClaimedRest>> | null,
+  maxAttempts: number,
+];
+
+/** What a claim brought. */
+export interface Claimed {
+  /** In order of lane and readiness. */
+  readonly rows: ClaimedRow[];
+  /** Length of their payloads as text. */
+  readonly payloadChars: number;
 }
 
 /** Order of readiness within its lane. A job that was ready at once has its id for it. */
 export function seqOf(row: ClaimedRow): number {
-  return row[4] === null ? Number(row[0]) : row[4][1];
+  return row[5] === null ? Number(row[0]) : row[5][0];
 }
 
 /** Claims and what a worker must know of a queue. */
@@ -56,7 +67,7 @@ export interface ClaimCalls {
     leaseId: string,
     limit: number,
     start: ClaimStart,
-  ): Promise<ClaimedRow[]>;
+  ): Promise<Claimed>;
   /** Run time-out in milliseconds per queue (null: none); queues that do not exist are left out. */
   readTimeouts(
     executor: Executor,
@@ -68,11 +79,8 @@ export interface ClaimCalls {
 export function claimCalls(database: Database): ClaimCalls {
   const claim = database.statement(
     'claim',
-    `select id, payload, date_part('epoch', enqueued_at), max_attempts,
-      case when lane <> ${ORDINARY_LANE} or seq <> id or attempt <> 1 or uncounted <> 0 or expired
-          or headers is not null or errors is not null
-        then jsonb_build_array(lane, seq, attempt, uncounted, expired, headers, errors) end
-    from {{schema}}.claim($1, $2::bigint, $3, $4::smallint[], $5::bigint[])`,
+    `select lane, ids, enqueued, payloads, rest, max_attempts
+    from {{schema}}.claim_many($1, $2::bigint, $3, $4::smallint[], $5::bigint[])`,
     'array',
   );
   const timeouts = database.statement(
@@ -83,8 +91,8 @@ export function claimCalls(database: Database): ClaimCalls {
   return {
     async claim(executor, queue, leaseId, limit, { lanes, after }) {
       const values = [queue, leaseId, limit, `{${lanes.join()}}`, `{${after.join()}}`];
-      const rows = await executor.query<ClaimedRow & object>(claim, values);
-      return rows.length > 1 ? rows.sort(byReadiness) : rows;
+      const found = await executor.query<LaneRow>(claim, values);
+      return toClaimed(found);
     },
     async readTimeouts(executor, queues) {
       return new Map(await executor.query<[string, number | null]>(timeouts, [queues]));
@@ -92,6 +100,19 @@ export function claimCalls(database: Database): ClaimCalls {
   };
 }
 
-function byReadiness(a: ClaimedRow, b: ClaimedRow): number {
-  return laneOf(a) - laneOf(b) || seqOf(a) - seqOf(b);
+function toClaimed(lanes: readonly LaneRow[]): Claimed {
+  const rows: ClaimedRow[] = [];
+  let payloadChars = 0;
+  for (const [lane, idList, timeList, payloadList, rest, maxAttempts] of lanes) {
+    const ids = idList.split(',');
+    const times = timeList.split(',');
+    const payloads = JSON.parse(`[${payloadList}]`) as unknown[];
+    payloadChars += payloadList.length;
+    for (let i = 0; i < ids.length; i++) {
+      const id = ids[i] as string;
+      const more = rest?.[id] ?? null;
+      rows.push([id, payloads[i], Number(times[i]), more?.[4] ?? maxAttempts, lane, more]);
+    }
+  }
+  return { rows, payloadChars };
 }

@@ -39,7 +39,7 @@ function runnerWith(handler: Handler, options: WorkOptions = {}) {
 }
 
 function rows(...ids: string[]): ClaimedRow[] {
-  return ids.map((id) => [id, {}, 0, 10, null]);
+  return ids.map((id) => [id, {}, 0, 10, 201, null]);
 }
 
 describe('Runner', () => {

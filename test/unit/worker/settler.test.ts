@@ -60,7 +60,7 @@ let made = 0;
 
 function attempt(settlement: Settlement, leaseId = '7'): Attempt {
   made += 1;
-  const row: ClaimedRow = [String(made), {}, 0, 10, null];
+  const row: ClaimedRow = [String(made), {}, 0, 10, 201, null];
   const ended = new Attempt(row, 'q', leaseId);
   ended.settlement = settlement;
   return ended;

@@ -1,0 +1,30 @@
+/** Most jobs in one claim. */
+export const CLAIM_MAX = 500;
+/** About the most characters of payloads in one claim. */
+const CHARS_MAX = 33_554_432;
+
+/**
+ * How many jobs of a queue one claim may bring: 500, or fewer when their payloads are large, so that
+ * neither the server nor this process must hold much at once.
+ */
+export class ClaimSize {
+  #max = CLAIM_MAX;
+
+  get max(): number {
+    return this.#max;
+  }
+
+  /** Notes what a claim brought. */
+  claimed(jobs: number, payloadChars: number): void {
+    if (jobs === 0) return;
+    const fitting = Math.floor((CHARS_MAX * jobs) / Math.max(payloadChars, 1));
+    this.#max = Math.max(1, Math.min(fitting, this.#max * 2, CLAIM_MAX));
+  }
+
+  /** The database could not put so many together. @returns whether fewer can be tried */
+  refused(): boolean {
+    const isSmallest = this.#max === 1;
+    this.#max = Math.max(1, this.#max >> 3);
+    return !isSmallest;
+  }
+}
