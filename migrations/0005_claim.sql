@@ -82,7 +82,7 @@ begin
       order by j.seq limit v_left for update skip locked
     ) c;
 
-    if octet_length(payloads) > 268435456 and cardinality(v_ctids) > 1 then
+    if octet_length(payloads) > 67108864 and cardinality(v_ctids) > 1 then
       raise exception 'the payloads of % jobs of queue % have % bytes', cardinality(v_ctids),
         quote_literal(p_queue), octet_length(payloads) using errcode = '54000',
         hint = 'claim fewer at once';

@@ -221,6 +221,8 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_done bigint[];
   v_worker text := (select worker from leases where id = p_lease_id);
+  -- what most attempts are, so that few are looked up
+  v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
   -- of the queues this lease has claimed from, those that keep history
   v_keepers integer[] := array(select distinct q.id from lease_marks m
     join queues q on q.id = m.queue_id and q.retention_ms > 0 where m.lease_id = p_lease_id);
@@ -230,7 +232,7 @@ begin
     with done as (
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
-        and (false or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
+        and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
       returning j.id, j.queue_id, j.dead_at
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
@@ -241,7 +243,7 @@ begin
     with done as (
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
-        and (false or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
+        and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
       returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
         j.payload, j.headers, j.errors, j.dead_at
     ), kept as (

@@ -5,7 +5,7 @@ const FAR_MS = 2_000;
 /** Distance between two remembered positions, and the least distance between two deep claims. */
 const STEP_MS = 50;
 /** What deep claims cost beyond others may take at most this share of the time. */
-const DEEP_SHARE = 0.05;
+const DEEP_SHARE = 0.02;
 /** Weight of the newest duration of an ordinary claim. */
 const WEIGHT = 0.2;
 

@@ -14,6 +14,8 @@ export interface ConnectOptions {
    * only means a redelivery. Default false.
    */
   readonly asyncCommit?: boolean;
+  /** Statements of many jobs pass here: see KEEP_MEMORY. Default false. */
+  readonly isBusy?: boolean;
 }
 
 /** What is needed to open sessions. */
@@ -62,7 +64,8 @@ const KEEP_MEMORY = `select octet_length(repeat('x', 2000000))`;
 
 /** The server gives up a little after we did, so that no statement outlives its connection. */
 function settingsSql(statementTimeoutMs: number, options: ConnectOptions): string {
+  const keepMemory = options.isBusy ? `; ${KEEP_MEMORY}` : '';
   const asyncCommit = options.asyncCommit ? '; set synchronous_commit = off' : '';
   // A lease is given back in read committed only, whatever the database's default is.
-  return `set default_transaction_isolation = 'read committed'; set statement_timeout = ${statementTimeoutMs + 1_000}${asyncCommit}; ${KEEP_MEMORY}`;
+  return `set default_transaction_isolation = 'read committed'; set statement_timeout = ${statementTimeoutMs + 1_000}${asyncCommit}${keepMemory}`;
 }

@@ -3,11 +3,14 @@ import type { MaintenanceCalls } from '../db/calls/maintenance.js';
 import type { Executor } from '../db/executor.js';
 import type { Duty } from './duty.js';
 import { promoter } from './promoter.js';
+import { Turns } from './turns.js';
 
 const LIMIT = 1_000;
 const ROLL_UP_LIMIT = 10_000;
 const HOUR_MS = 3_600_000;
 const PRUNE_FIRST_MS = 10_000;
+/** Each background duty begins on a connection that has to warm up, beside a worker that begins too. */
+const BACKGROUND_FIRST_MS = 400;
 /** Part of the time that background duties may take. */
 const SHARE = 0.05;
 
@@ -18,12 +21,13 @@ export function dutiesOf(
   clock: Clock,
   leaseMs: number,
 ): readonly Duty[] {
+  const background = new Turns(executor);
   return [
     promoter(executor, calls, clock),
     reaper(executor, calls, leaseMs),
-    sweeper(executor, calls),
-    expirer(executor, calls),
-    rollUp(executor, calls),
+    sweeper(background, calls),
+    expirer(background, calls),
+    rollUp(background, calls),
     pruner(executor, calls),
   ];
 }
@@ -49,6 +53,7 @@ function sweeper(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'sweep',
     intervalMs: 1_000,
+    firstMs: BACKGROUND_FIRST_MS,
     share: SHARE,
     async runOnce() {
       const swept = await calls.sweep(executor, LIMIT);
@@ -62,6 +67,7 @@ function expirer(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'expire',
     intervalMs: 1_000,
+    firstMs: BACKGROUND_FIRST_MS,
     share: SHARE * 4,
     async runOnce() {
       const expired = await calls.expire(executor, LIMIT);
@@ -77,6 +83,7 @@ function rollUp(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'roll-up',
     intervalMs: 1_000,
+    firstMs: BACKGROUND_FIRST_MS,
     share: SHARE,
     async runOnce() {
       // now and then from the beginning, for transactions that committed late

@@ -22,9 +22,8 @@ export class ClaimSize {
   }
 
   /** The database could not put so many together. @returns whether fewer can be tried */
-  refused(): boolean {
-    const isSmallest = this.#max === 1;
-    this.#max = Math.max(1, this.#max >> 3);
-    return !isSmallest;
+  refused(tried: number): boolean {
+    this.#max = Math.max(1, tried >> 1);
+    return tried > 1;
   }
 }

@@ -186,7 +186,7 @@ export class Claimer {
       if (lane.hasMore && runner.room <= 0) void this.#passOn(lane, now);
       return rows.length;
     } catch (error) {
-      this.#failed(lane, leaseId, toHowdahError(error));
+      this.#failed(lane, leaseId, limit, toHowdahError(error));
       return 0;
     }
   }
@@ -203,7 +203,7 @@ export class Claimer {
     this.#parts.hub.emit('queue.found', { queue: lane.runner.name });
   }
 
-  #failed(lane: Lane, leaseId: string, error: HowdahError): void {
+  #failed(lane: Lane, leaseId: string, limit: number, error: HowdahError): void {
     if (this.#isStopped) return;
     const { keeper, hub, clock, pollMs } = this.#parts;
     const queue = lane.runner.name;
@@ -220,7 +220,7 @@ export class Claimer {
       lane.doorbell.postpone(now, pollMs);
       return;
     }
-    if (isTooLarge(error) && lane.size.refused()) return;
+    if (isTooLarge(error) && lane.size.refused(limit)) return;
     hub.emit('claim.failed', { queue, error });
     lane.doorbell.postpone(now, backoffMs(lane.failures, RECONNECT, clock.random()));
   }

@@ -4,6 +4,7 @@ import type { EventHub } from '../core/events.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import { settleCalls } from '../db/calls/settle.js';
+import type { ConnectOptions } from '../db/connect.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { Claimer } from './claimer.js';
@@ -62,18 +63,20 @@ export class Engine {
     this.parts = parts;
     this.database = new Database(settings.database);
     this.tally = new Tally(hub);
-    const line = (purpose: string, asyncCommit: boolean, onRestored?: () => void) =>
+    const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
         database: this.database,
         purpose,
-        options: { asyncCommit },
+        options,
         hub,
         clock,
         ...(onRestored && { onRestored }),
       });
-    this.claimLine = line('claim', true, () => this.claimer.lookAround());
-    this.settleLine = line('settle', false);
-    this.listenLine = line('listen', true, () => this.listener.reconnected());
+    this.claimLine = line('claim', { asyncCommit: true, isBusy: true }, () =>
+      this.claimer.lookAround(),
+    );
+    this.settleLine = line('settle', { isBusy: true });
+    this.listenLine = line('listen', { asyncCommit: true }, () => this.listener.reconnected());
     const calls = settleCalls(this.database);
     const leases = leaseCalls(this.database);
     this.#claims = claimCalls(this.database);

@@ -3,7 +3,7 @@ const AHEAD_MS = 25;
 /** Most jobs claimed ahead, unless the binding says otherwise. */
 const AHEAD_MAX = 1_000;
 /** Weight of the newest duration. */
-const WEIGHT = 0.1;
+const WEIGHT = 0.25;
 
 /**
  * How many jobs to claim ahead of a free slot: as many as the handler is likely to finish in 25 ms.

@@ -49,6 +49,42 @@ describe('claim', () => {
     await db.expectTruth();
   });
 
+  test('claim_many gives a lane in one row, and says more of what is out of the ordinary', async ({
+    db,
+  }) => {
+    await db.createQueue('lists', { max_attempts: 7 });
+    const plain = await db.enqueue('lists', 2);
+    const [odd] = await db.enqueue('lists', 1, { headers: { a: '1,2' }, max_attempts: 3 });
+    const [high] = await db.enqueue('lists', 1, { priority: 1 });
+    const lease = await db.openLease();
+    const again = await db.claimOne('lists', lease);
+    expect(again.id).toBe(high);
+    await db.end(lease, again, 'release');
+    const rows = await db.rows<Record<string, unknown>>(
+      'select * from howdah.claim_many($1, $2, 10)',
+      ['lists', lease],
+    );
+    expect(rows).toEqual([
+      {
+        lane: 198,
+        ids: high,
+        enqueued: expect.stringMatching(/^\d{13}$/),
+        payloads: '1',
+        rest: { [String(high)]: [expect.any(Number), 2, 1, false, null, null, null] },
+        max_attempts: 7,
+      },
+      {
+        lane: 201,
+        ids: [...plain, odd].join(),
+        enqueued: expect.stringMatching(/^\d{13}(,\d{13}){2}$/),
+        payloads: '1,2,1',
+        rest: { [String(odd)]: [Number(odd), 1, 0, false, 3, { a: '1,2' }, null] },
+        max_attempts: 7,
+      },
+    ]);
+    await db.expectTruth();
+  });
+
   test('bounds what one call takes', async ({ db }) => {
     await db.createQueue('bounded');
     await db.enqueue('bounded', 5);

@@ -74,14 +74,13 @@ export class Engine {
     limit = 1,
     cursors: Cursors = {},
   ): Promise<ClaimedRow[]> {
-    const rows = await this.rows<ClaimedRow>('select * from howdah.claim($1, $2, $3, $4, $5)', [
+    return this.rows<ClaimedRow>('select * from howdah.claim($1, $2, $3, $4, $5)', [
       queue,
       lease,
       limit,
       Object.keys(cursors).map(Number),
       Object.values(cursors),
     ]);
-    return rows.sort((a, b) => a.lane - b.lane || Number(BigInt(a.seq) - BigInt(b.seq)));
   }
 
   /** Claims exactly one job. */

@@ -250,6 +250,7 @@ function howdah.bury(howdah.jobs,text) returns void security definer
 function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
+function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_lease(bigint) returns integer security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer

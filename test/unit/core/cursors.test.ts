@@ -46,11 +46,11 @@ describe('Cursors', () => {
   test('deep claims that cost much become rare, and frequent again', () => {
     const cursors = new Cursors();
     cursors.finish(cursors.start(0), false, 20);
-    expect(cursors.start(399).isDeep).toBe(false);
-    const start = cursors.start(400);
+    expect(cursors.start(999).isDeep).toBe(false);
+    const start = cursors.start(1000);
     expect(start.isDeep).toBe(true);
     cursors.finish(start, false, 1);
-    expect(cursors.start(450).isDeep).toBe(true);
+    expect(cursors.start(1050).isDeep).toBe(true);
   });
 
   test('a deep claim that takes no longer than others costs nothing', () => {

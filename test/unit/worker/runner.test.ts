@@ -126,7 +126,11 @@ describe('Runner', () => {
   test('an expired job is not run', async () => {
     const begun: string[] = [];
     const { runner, verbs } = runnerWith(({ id }) => void begun.push(id));
-    runner.accept([['1', {}, 0, 10, [201, 1, 1, 0, true, null, null]], ...rows('2')], '7', false);
+    runner.accept(
+      [['1', {}, 0, 10, 201, [1, 1, 0, true, null, null, null]], ...rows('2')],
+      '7',
+      false,
+    );
     await turn();
     expect(begun).toEqual(['2']);
     expect(verbs()).toEqual(['1 expire', '2 complete']);

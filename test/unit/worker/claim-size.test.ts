@@ -1,0 +1,40 @@
+import { expect, test } from 'vitest';
+import { ClaimSize } from '../../../src/worker/claim-size.js';
+
+test('small payloads are claimed by 500', () => {
+  const size = new ClaimSize();
+  size.claimed(500, 500 * 200);
+  expect(size.max).toBe(500);
+});
+
+test('large ones as many as fit into 32 MiB, at least one', () => {
+  const size = new ClaimSize();
+  size.claimed(10, 10 * 1_048_576);
+  expect(size.max).toBe(32);
+  size.claimed(1, 67_108_864);
+  expect(size.max).toBe(1);
+});
+
+test('after large ones it grows step by step', () => {
+  const size = new ClaimSize();
+  size.claimed(1, 67_108_864);
+  const steps = [];
+  for (let i = 0; i < 10; i++) {
+    size.claimed(size.max, 100);
+    steps.push(size.max);
+  }
+  expect(steps).toEqual([2, 4, 8, 16, 32, 64, 128, 256, 500, 500]);
+});
+
+test('an empty claim tells nothing', () => {
+  const size = new ClaimSize();
+  size.claimed(0, 0);
+  expect(size.max).toBe(500);
+});
+
+test('a refused claim is halved, down to one', () => {
+  const size = new ClaimSize();
+  expect([size.refused(5), size.max]).toEqual([true, 2]);
+  expect([size.refused(2), size.max]).toEqual([true, 1]);
+  expect([size.refused(1), size.max]).toEqual([false, 1]);
+});
