@@ -55,8 +55,6 @@ async function twiceDone(pool: pg.Pool, queue: string): Promise<unknown[]> {
 
 test('a server that crashes under load loses nothing that was acknowledged, and nothing is done twice', {
   timeout: 90_000,
-  // It has failed beside other load, rarely.
-  retry: 3,
 }, async () => {
   let server = await startOwnServer({ dataDir: await makeDataDir(), durable: true });
   const { url } = server;
