@@ -25,11 +25,19 @@ create table {{schema}}.queues (
   -- not low: a killed worker's other jobs are counted too, guilty or not
   max_crashes          smallint not null default 10,
   dead_letter_queue_id integer not null,
+  -- bounds of what waits (see 0011_admission.sql)
+  max_depth            integer,
+  max_bytes            bigint,
   -- operator
   paused_at            timestamptz,
   paused_reason        text,
+  closed_at            timestamptz,
+  closed_reason        text,
   -- engine: lanes ever used, in the order they are served (see 0002_jobs.sql)
   lanes                smallint[] not null default '{201}',
+  -- engine: enqueue() asks admit() about every job
+  is_guarded           boolean not null generated always as
+    (max_depth is not null or max_bytes is not null or closed_at is not null) stored,
   created_at           timestamptz not null default {{schema}}.clock(),
   -- a deleted queue keeps its row: an enqueue that raced the deletion must still find its queue
   deleted_at           timestamptz,
@@ -45,6 +53,8 @@ create table {{schema}}.queues (
   constraint queues_payload_bytes_max_check check (payload_bytes_max between 1 and 67108864),
   constraint queues_retention_ms_check check (retention_ms between 0 and 315360000000),
   constraint queues_max_crashes_check check (max_crashes between 1 and 1000),
+  constraint queues_max_depth_check check (max_depth between 1 and 2147483647),
+  constraint queues_max_bytes_check check (max_bytes between 1 and 1125899906842624),
   constraint queues_dead_letter_queue_id_fkey
     foreign key (dead_letter_queue_id) references {{schema}}.queues (id)
 );
@@ -64,7 +74,7 @@ begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
     'timeout_ms', 'ttl_ms', 'delay_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
-    'dead_letter_queue')
+    'dead_letter_queue', 'max_depth', 'max_bytes')
   limit 1;
   if found then
     raise exception 'unknown policy key %', quote_literal(v_key) using errcode = 'HW003',
@@ -89,12 +99,15 @@ begin
     backoff_max_ms = n.backoff_max_ms, backoff_jitter = n.backoff_jitter,
     timeout_ms = n.timeout_ms, ttl_ms = n.ttl_ms, delay_ms = n.delay_ms,
     payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
-    max_crashes = n.max_crashes,
+    max_crashes = n.max_crashes, max_depth = n.max_depth, max_bytes = n.max_bytes,
     dead_letter_queue_id = coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id)
   from queues o, jsonb_populate_record(o, p_policy) n
   where q.id = p_queue_id and o.id = p_queue_id
     -- an unchanged declaration, as every start of every process makes it, writes nothing
     and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
+  if p_policy ?| '{max_depth,max_bytes}' then
+    perform begin_counting(p_queue_id);
+  end if;
 exception
   when check_violation or not_null_violation or numeric_value_out_of_range
     or invalid_text_representation then

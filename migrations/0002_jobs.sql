@@ -33,6 +33,8 @@ create table {{schema}}.jobs (
   payload         jsonb not null,
   headers         jsonb,
   errors          jsonb,                         -- one entry a failed attempt, the last 100
+  bytes           integer,                       -- of the payload, where a bounded queue counts them
+  after_id        bigint,                        -- not before this job is over (dedupe mode latest)
   constraint jobs_pkey primary key (id)
 ) with (
   -- A claim must find room in the page: then it is a heap-only update and touches no index.
@@ -80,8 +82,13 @@ create table {{schema}}.counter_deltas (
   enqueued integer not null default 0, completed integer not null default 0,
   failed integer not null default 0, cancelled integer not null default 0,
   expired integer not null default 0, buried integer not null default 0,
-  discarded integer not null default 0
+  discarded integer not null default 0,
+  bytes bigint                                   -- not null where a bounded queue's waiting jobs change
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+-- The depth of a bounded queue is read at each enqueue; other queues never enter this index.
+create index counter_deltas_bounded_idx on {{schema}}.counter_deltas (queue_id)
+  where bytes is not null;
 
 create table {{schema}}.counters (
   queue_id integer constraint counters_pkey primary key,
@@ -90,7 +97,10 @@ create table {{schema}}.counters (
   enqueued bigint not null default 0, completed bigint not null default 0,
   failed bigint not null default 0, cancelled bigint not null default 0,
   expired bigint not null default 0, buried bigint not null default 0,
-  discarded bigint not null default 0
+  discarded bigint not null default 0,
+  bytes bigint not null default 0,
+  -- finished jobs a second, lately, and when that was reckoned
+  rate double precision not null default 0, rated_at timestamptz not null default {{schema}}.clock()
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
 -- Down Migration

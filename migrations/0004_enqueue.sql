@@ -34,6 +34,18 @@ language sql immutable as $$
   end
 $$;
 
+-- Whether what is given as "dedupe" cannot be used; null is as good as nothing.
+create function {{schema}}.is_bad_dedupe(p_dedupe jsonb) returns boolean
+language sql immutable as $$
+  select case jsonb_typeof(p_dedupe) when 'null' then false when 'object' then
+      coalesce(jsonb_typeof(p_dedupe -> 'key'), '') <> 'string'
+      or octet_length(p_dedupe ->> 'key') not between 1 and 1024
+      or {{schema}}.is_out_of_range(p_dedupe -> 'window_ms', 1, 315360000000)
+      or coalesce(p_dedupe ->> 'mode', 'skip') not in ('skip', 'replace', 'throttle', 'latest')
+      or (p_dedupe - '{key,window_ms,mode}'::text[]) <> '{}'
+    else true end
+$$;
+
 -- The SQLSTATE of the first thing wrong with a job, null when it is good.
 -- Volatile, as clock() is: only so can the planner inline it.
 create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
@@ -58,12 +70,15 @@ language sql volatile as $$
       or pg_column_size(p_job -> 'headers') > 16384 then 'HW015'
     when {{schema}}.is_out_of_range(p_job -> 'max_attempts', 1, 1000) then 'HW016'
     when {{schema}}.is_out_of_range(p_job -> 'ttl_ms', 1, 315360000000) then 'HW017'
+    when p_job ? 'dedupe' and {{schema}}.is_bad_dedupe(p_job -> 'dedupe') then 'HW042'
+    when coalesce(p_job -> 'on_full', '"refuse"') not in ('"refuse"', '"drop_oldest"') then 'HW043'
   end
 $$;
 
 -- The code, the message with the value, and the remedy, for one problem of one job.
 create function {{schema}}.describe_problem(
-  p_state text, p_job jsonb, out code text, out message text, out hint text
+  p_state text, p_job jsonb, p_details jsonb default null,
+  out code text, out message text, out hint text
 )
 language plpgsql stable security definer {{settings}} as $$
 declare
@@ -110,6 +125,27 @@ begin
       code := 'HOWDAH_TTL_INVALID';
       message := format('ttl_ms %s is not valid', left(p_job ->> 'ttl_ms', 40));
       hint := 'use whole milliseconds from 1 to 315360000000 (10 years)';
+    when 'HW040' then
+      code := 'HOWDAH_QUEUE_FULL';
+      message := format('queue %L is full: %s %s wait, %s are allowed', p_job ->> 'queue',
+        p_details ->> case p_details ->> 'unit' when 'bytes' then 'bytes' else 'depth' end,
+        p_details ->> 'unit', p_details ->> 'bound');
+      hint := format('try again in %s ms, or raise max_depth or max_bytes',
+        p_details ->> 'retry_after_ms');
+    when 'HW041' then
+      code := 'HOWDAH_QUEUE_CLOSED';
+      message := format('queue %L is closed to new jobs%s', p_job ->> 'queue',
+        coalesce(': ' || (p_details ->> 'reason'), ''));
+      hint := 'open it with open_queue() or `howdah queues open`';
+    when 'HW042' then
+      code := 'HOWDAH_DEDUPE_INVALID';
+      message := format('dedupe %s is not valid', left((p_job -> 'dedupe')::text, 120));
+      hint := 'give {"key": 1 to 1024 bytes, "window_ms": 1 to 315360000000, "mode": "skip", '
+        '"replace", "throttle" or "latest"}';
+    when 'HW043' then
+      code := 'HOWDAH_ON_FULL_INVALID';
+      message := format('on_full %s is not valid', left((p_job -> 'on_full')::text, 60));
+      hint := 'use "refuse" or "drop_oldest"';
     else
       code := 'HOWDAH_JOB_INVALID';
       message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
@@ -120,16 +156,20 @@ end $$;
 -- p_on_error 'raise': the first bad job fails the statement, nothing is enqueued. 'report': good jobs
 -- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
 -- NOTIFY); the caller rings after its commit. A row a job, in the order given.
+-- Jobs with a dedupe key, or of a queue that is bounded or closed, take a second round: the first only
+-- draws their ids, so that order holds, and admit() decides which of them are inserted.
 create function {{schema}}.enqueue(
   p_jobs jsonb, p_on_error text default 'raise', p_ring boolean default true
 ) returns table (
-  ordinal integer, id bigint, created boolean, error_code text, error_message text
+  ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean,
+  details jsonb
 )
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
-  v_ids bigint[];
+  v_row_ids bigint[];
+  v_ids bigint[];  -- of the second round
   v_problems text[];
   v_queue_ids integer[];
   v_ready integer[];
@@ -138,6 +178,10 @@ declare
   v_bad integer;
   v_job jsonb;
   v_queue_id integer;
+  v_jobs jsonb;
+  v_is_gated boolean := false;
+  v_admitted record;
+  v_after_ids bigint[];
 begin
   if jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
@@ -150,10 +194,10 @@ begin
   if jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
-    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers}' then
+    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full}' then
       select q.id into v_queue_id from queues q
       where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
-        and q.ttl_ms is null and 201 = any (q.lanes)
+        and q.ttl_ms is null and 201 = any (q.lanes) and not q.is_guarded
         and pg_column_size(v_job -> 'payload') <= least(q.payload_bytes_max / 4, 8192);
       if found then
         id := nextval('job_seq');
@@ -171,83 +215,111 @@ begin
     end if;
   end if;
 
-  with timed as materialized (
-    select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
-      case when p.problem is null then nextval('job_seq') end as id,
-      case when p.problem is null and (q.delay_ms > 0 or e.j ?| '{delay_ms,run_at}')
-        then run_at_of(e.j, q.delay_ms, v_now) end as run_at,
-      case when p.problem is null
-        then (201 - 2 * coalesce((e.j ->> 'priority')::numeric::integer, 0))::smallint end as lane
-    from jsonb_array_elements(p_jobs) with ordinality e (j, n)
-    left join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
-    cross join lateral (
-      -- most jobs have a small payload and no options: one look tells
-      select case when q.id is null
-        or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers}'
-        or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
-      then job_problem(e.j, q.id, q.payload_bytes_max) end as problem offset 0
-    ) p
-  ), inserted as (
-    insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
-      payload, headers)
-    select t.id, case when t.run_at > v_now then null else t.id end,
-      case when t.run_at > v_now then t.run_at end, v_now,
-      case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
-        + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
-      t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
-      nullif(t.j -> 'headers', 'null')
-    from timed t where t.problem is null
-  ), per_queue as (
-    select queue_id, count(*) filter (where run_at > v_now) as scheduled, count(*) as n
-    from timed where problem is null group by queue_id
-  ), counted as (
-    insert into counter_deltas (queue_id, enqueued, scheduled, ready)
-    select queue_id, n, scheduled, n - scheduled from per_queue
-  )
-  select t.ids, t.problems, t.new_lanes, t.soonest, p.queue_ids, p.ready
-  into v_ids, v_problems, v_new_lanes, v_soonest, v_queue_ids, v_ready
-  from (
-    select array_agg(t.id order by n) as ids,
-      case when count(problem) > 0 then array_agg(problem order by n) end as problems,
-      jsonb_agg(distinct jsonb_build_array(queue_id, lane))
-        filter (where not lane = any (lanes)) as new_lanes,
-      min(run_at) filter (where run_at > v_now) as soonest
-    from timed t
-  ) t, (
-    select array_agg(queue_id) as queue_ids, array_agg(n - scheduled) as ready from per_queue
-  ) p;
+  v_jobs := p_jobs;
+  loop
+    with timed as materialized (
+      select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
+        case when v_ids is not null then v_ids[e.n]
+          when p.problem is null or p.problem = 'gate' then nextval('job_seq') end as id,
+        case when p.problem is null and (q.max_depth is not null or q.max_bytes is not null)
+          then octet_length((e.j -> 'payload')::text) end as bytes,
+        case when p.problem is null and (q.delay_ms > 0 or e.j ?| '{delay_ms,run_at}')
+          then run_at_of(e.j, q.delay_ms, v_now) end as run_at,
+        case when p.problem is null
+          then (201 - 2 * coalesce((e.j ->> 'priority')::numeric::integer, 0))::smallint end as lane
+      from jsonb_array_elements(v_jobs) with ordinality e (j, n)
+      left join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
+      cross join lateral (
+        -- most jobs have a small payload and no options: one look tells
+        select case when q.id is null or q.is_guarded
+          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full}'
+          or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
+        then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
+          and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
+        end as problem offset 0
+      ) p
+    ), inserted as (
+      insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
+        payload, headers, bytes, after_id)
+      select t.id, case when t.run_at > v_now then null else t.id end,
+        case when t.run_at > v_now then t.run_at end, v_now,
+        case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
+          + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
+        t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
+        nullif(t.j -> 'headers', 'null'), t.bytes,
+        case when v_after_ids is not null then v_after_ids[t.n] end
+      from timed t where t.problem is null
+    ), per_queue as (
+      select queue_id, count(*) filter (where run_at > v_now) as scheduled, count(*) as n,
+        sum(bytes) as bytes
+      from timed where problem is null group by queue_id
+    ), counted as (
+      insert into counter_deltas (queue_id, enqueued, scheduled, ready, bytes)
+      select queue_id, n, scheduled, n - scheduled, bytes from per_queue
+    )
+    select t.ids, t.problems, t.new_lanes, t.soonest, p.queue_ids, p.ready
+    into v_row_ids, v_problems, v_new_lanes, v_soonest, v_queue_ids, v_ready
+    from (
+      select array_agg(t.id order by n) as ids,
+        case when count(problem) > 0 then array_agg(problem order by n) end as problems,
+        jsonb_agg(distinct jsonb_build_array(queue_id, lane))
+          filter (where not lane = any (lanes)) as new_lanes,
+        min(run_at) filter (where run_at > v_now) as soonest
+      from timed t
+    ) t, (
+      select array_agg(queue_id) as queue_ids, array_agg(n - scheduled) as ready from per_queue
+    ) p;
 
-  if v_problems is not null and p_on_error is distinct from 'report' then
-    v_bad := (select min(i) from unnest(v_problems) with ordinality u (p, i) where p is not null);
-    declare
-      v_text record := describe_problem(v_problems[v_bad], p_jobs -> (v_bad - 1));
-    begin
-      raise exception '%', v_text.message || case when jsonb_array_length(p_jobs) > 1
-        then format(' (job %s of %s)', v_bad, jsonb_array_length(p_jobs)) else '' end
-        using errcode = v_problems[v_bad], hint = v_text.hint;
-    end;
-  end if;
-
-  if v_new_lanes is not null then
-    perform add_lane((e ->> 0)::integer, (e ->> 1)::smallint)
-    from jsonb_array_elements(v_new_lanes) e order by e;
-  end if;
-  if p_ring then
-    -- one look tells whether anybody sleeps at all on these queues
-    perform ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
-    where u.n > 0 and exists (select from sleepers s where s.queue_id = u.q);
-    if v_soonest is not null then
-      perform ring_promoter(v_soonest);
+    -- in the second round only a queue that was deleted meanwhile is a problem
+    if v_problems is not null and (v_ids is not null or p_on_error is distinct from 'report') then
+      v_bad := (select min(i) from unnest(v_problems) with ordinality u (p, i)
+        where p <> 'gate');
+      if v_bad is not null then declare
+        v_text record := describe_problem(v_problems[v_bad], v_jobs -> (v_bad - 1));
+      begin
+        raise exception '%', v_text.message || case when jsonb_array_length(p_jobs) > 1
+          then format(' (job %s of %s)', v_bad, jsonb_array_length(p_jobs)) else '' end
+          using errcode = v_problems[v_bad], hint = v_text.hint;
+      end; end if;
     end if;
-  end if;
 
-  if v_problems is null then
-    return query select u.n::integer, u.id, true, null::text, null::text
-      from unnest(v_ids) with ordinality u (id, n);
+    if v_new_lanes is not null then
+      perform add_lane((e ->> 0)::integer, (e ->> 1)::smallint)
+      from jsonb_array_elements(v_new_lanes) e order by e;
+    end if;
+    if p_ring then
+      -- one look tells whether anybody sleeps at all on these queues
+      perform ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
+      where u.n > 0 and exists (select from sleepers s where s.queue_id = u.q);
+      if v_soonest is not null then
+        perform ring_promoter(v_soonest);
+      end if;
+    end if;
+
+    exit when v_is_gated or 'gate' = any (v_problems) is not true;
+    v_is_gated := true;
+    v_admitted := admit(p_jobs, v_row_ids, v_problems, v_now, p_on_error, p_ring);
+    exit when v_admitted.jobs = '[]';
+    v_jobs := v_admitted.jobs;
+    v_ids := v_admitted.ids;
+    v_after_ids := v_admitted.after_ids;
+  end loop;
+
+  if v_is_gated then
+    return query select u.n::integer, u.id, u.created, d.code,
+        d.message || case when d.code is null then '' else '; ' || d.hint end, u.same, u.details
+      from unnest(v_admitted.answer_ids, v_admitted.created, v_admitted.problems, v_admitted.same,
+        v_admitted.details) with ordinality u (id, created, problem, same, details, n)
+      left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer, u.details) d
+        on u.problem is not null;
+  elsif v_problems is null then
+    return query select u.n::integer, u.id, true, null::text, null::text, null::boolean, null::jsonb
+      from unnest(v_row_ids) with ordinality u (id, n);
   else
     return query select u.n::integer, u.id, u.id is not null, d.code,
-        d.message || case when d.code is null then '' else '; ' || d.hint end
-      from unnest(v_ids, v_problems) with ordinality u (id, problem, n)
+        d.message || case when d.code is null then '' else '; ' || d.hint end, null::boolean,
+        null::jsonb
+      from unnest(v_row_ids, v_problems) with ordinality u (id, problem, n)
       left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer) d
         on u.problem is not null;
   end if;
@@ -256,8 +328,9 @@ end $$;
 -- Down Migration
 
 drop function {{schema}}.enqueue(jsonb, text, boolean);
-drop function {{schema}}.describe_problem(text, jsonb);
+drop function {{schema}}.describe_problem(text, jsonb, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
+drop function {{schema}}.is_bad_dedupe(jsonb);
 drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);
 drop function {{schema}}.run_at_of(jsonb, bigint, timestamptz);
 drop function {{schema}}.parse_time(text);

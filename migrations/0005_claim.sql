@@ -43,6 +43,7 @@ declare
   v_ctids tid[];
   v_max bigint;
   v_mark lease_marks;
+  v_bytes bigint;
 begin
   select * into v_queue from queues where name = p_queue and deleted_at is null;
   if not found then
@@ -73,8 +74,9 @@ begin
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
         coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors))
         filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < v_now
-          or c.max_attempts is not null or c.headers is not null)
-    into v_ctids, v_max, ids, enqueued, payloads, rest
+          or c.max_attempts is not null or c.headers is not null),
+      sum(c.bytes)
+    into v_ctids, v_max, ids, enqueued, payloads, rest, v_bytes
     from (
       select j.ctid, j.* from jobs j
       where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
@@ -98,8 +100,9 @@ begin
 
     if v_ctids is not null then
       v_left := v_left - cardinality(v_ctids);
-      insert into counter_deltas (queue_id, ready, running)
-      values (v_queue.id, -cardinality(v_ctids), cardinality(v_ctids));
+      insert into counter_deltas (queue_id, ready, running, bytes)
+      values (v_queue.id, -cardinality(v_ctids), cardinality(v_ctids),
+        coalesce(-v_bytes, case when v_queue.is_guarded then 0 end));
       update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
       where j.ctid = any (v_ctids);
       lane := v_lane;

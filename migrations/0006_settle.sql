@@ -18,13 +18,14 @@ begin
     p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null')
   from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
   insert into counter_deltas (queue_id, running, ready, scheduled, dead, completed, cancelled,
-    expired, discarded)
+    expired, discarded, bytes)
   values (p_job.queue_id,
     -(p_job.lease_id is not null)::integer,
     -(p_job.lease_id is null and p_job.seq is not null)::integer,
     -(p_job.seq is null)::integer, -(p_job.dead_at is not null)::integer,
     (p_state = 'completed')::integer, (p_state = 'cancelled')::integer,
-    (p_state = 'expired')::integer, (p_state = 'discarded')::integer);
+    (p_state = 'expired')::integer, (p_state = 'discarded')::integer,
+    -p_job.bytes * (p_job.lease_id is null)::integer);
 end $$;
 
 -- Puts an unleased or leased job back: ready now (p_run_at null) or scheduled. At the head for
@@ -48,10 +49,11 @@ begin
     seq = case when p_run_at is null then nextval('job_seq') end,
     uncounted = p_job.uncounted, crashes = p_job.crashes, errors = p_job.errors
   where id = p_job.id;
-  insert into counter_deltas (queue_id, running, ready, scheduled, failed)
+  insert into counter_deltas (queue_id, running, ready, scheduled, failed, bytes)
   values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
     (p_run_at is null)::integer - (p_job.lease_id is null and p_job.seq is not null)::integer,
-    (p_run_at is not null)::integer - (p_job.seq is null)::integer, p_failed::integer);
+    (p_run_at is not null)::integer - (p_job.seq is null)::integer, p_failed::integer,
+    p_job.bytes * (p_job.lease_id is not null)::integer);
   if p_run_at is null then
     perform ring_queue(p_job.queue_id, 1, 0);
   else
@@ -82,11 +84,11 @@ begin
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
     uncounted = p_job.attempt, crashes = 0, errors = p_job.errors
   where id = p_job.id;
-  insert into counter_deltas (queue_id, running, ready, scheduled, failed, buried, dead)
+  insert into counter_deltas (queue_id, running, ready, scheduled, failed, buried, dead, bytes)
   values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
     -(p_job.lease_id is null and p_job.seq is not null)::integer, -(p_job.seq is null)::integer,
-    1, 1, -(p_job.dead_at is not null)::integer);
-  insert into counter_deltas (queue_id, ready, dead) values (v_target, 1, 1);
+    1, 1, -(p_job.dead_at is not null)::integer, -p_job.bytes * (p_job.lease_id is null)::integer);
+  insert into counter_deltas (queue_id, ready, dead, bytes) values (v_target, 1, 1, p_job.bytes);
   if not v_is_parked then
     perform ring_queue(v_target, 1, 0);
   end if;

@@ -67,9 +67,10 @@ begin
     dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0
   where id = p_job.id;
   -- a consumer of the dead-letter queue may have snoozed it
-  insert into counter_deltas (queue_id, ready, scheduled, dead)
-  values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1);
-  insert into counter_deltas (queue_id, ready) values (p_to, 1);
+  insert into counter_deltas (queue_id, ready, scheduled, dead, bytes)
+  values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1,
+    -p_job.bytes);
+  insert into counter_deltas (queue_id, ready, bytes) values (p_to, 1, p_job.bytes);
   perform ring_queue(p_to, 1, 0);
 end $$;
 

@@ -82,6 +82,20 @@ begin
   perform ring_queue(queue_id_of(p_name), 16, 0);
 end $$;
 
+-- Closed to new jobs: enqueue() refuses them; what is there is claimed, retried and redriven as before.
+create function {{schema}}.close_queue(p_name text, p_reason text default null) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  update queues set closed_at = coalesce(closed_at, clock()), closed_reason = left(p_reason, 500)
+  where id = queue_id_of(p_name);
+end $$;
+
+create function {{schema}}.open_queue(p_name text) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  update queues set closed_at = null, closed_reason = null where id = queue_id_of(p_name);
+end $$;
+
 -- Jobs of a queue that are not finished, from the counters: no table is read.
 create function {{schema}}.queue_size(p_queue_id integer) returns bigint
 language sql stable security definer {{settings}} as $$
@@ -121,6 +135,8 @@ end $$;
 
 drop function {{schema}}.delete_queue(text, boolean);
 drop function {{schema}}.queue_size(integer);
+drop function {{schema}}.open_queue(text);
+drop function {{schema}}.close_queue(text, text);
 drop function {{schema}}.resume_queue(text);
 drop function {{schema}}.pause_queue(text, text);
 drop function {{schema}}.run_now(bigint[]);

@@ -17,7 +17,9 @@ begin
   select array_agg(d.id order by d.run_at), max(d.run_at) into v_ids, mark from (
     select j.id, j.run_at from jobs j
     where j.seq is null and j.run_at is not null and j.run_at > p_after and j.run_at <= v_now
-    order by j.run_at limit least(greatest(p_limit, 1), 2000) for update skip locked
+      and (j.after_id is null or not exists (
+        select from jobs p where p.id = j.after_id and p.dead_at is null))
+    order by j.run_at limit least(greatest(p_limit, 1), 2000) for update of j skip locked
   ) d;
   promoted := coalesce(cardinality(v_ids), 0);
   mark := coalesce(mark, p_after);
@@ -39,7 +41,7 @@ begin
   end if;
   next_ms := (
     select greatest(ceil(extract(epoch from j.run_at - clock()) * 1000), 0)::bigint from jobs j
-    where j.seq is null and j.run_at is not null and j.run_at > mark
+    where j.seq is null and j.run_at is not null and j.run_at > mark and j.after_id is null
     order by j.run_at limit 1
   );
   return next;
@@ -153,7 +155,7 @@ begin
 end $$;
 
 -- Sequences are not commit order: a transaction that drew a low seq may commit when every cursor has
--- passed it. Ready rows behind the cursors get a new seq.
+-- passed it. Ready rows behind the cursors get a new seq. Dedupe keys whose window has ended go, too.
 create function {{schema}}.sweep(p_limit integer default 1000) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
@@ -181,6 +183,7 @@ begin
       v_total := v_total + cardinality(v_ids);
     end if;
   end loop;
+  perform prune_dedupes(10 * least(greatest(p_limit, 0), 2000));
   return v_total;
 end $$;
 
@@ -202,6 +205,15 @@ begin
   return v_total;
 end $$;
 
+-- The rate of p_count events since p_since, joined to the rate before: it forgets within 10 seconds.
+create function {{schema}}.smoothed_rate(
+  p_rate double precision, p_count double precision, p_since timestamptz, p_now timestamptz
+) returns double precision
+language sql immutable as $$
+  select p_rate * exp(-s / 10) + p_count / s * (1 - exp(-s / 10))
+  from (select greatest(extract(epoch from p_now - p_since), 0.001)::double precision as s) x
+$$;
+
 -- Folds counter deltas. p_after as in promote().
 create function {{schema}}.roll_up(p_limit integer default 10000, p_after bigint default 0)
 returns table (rolled integer, mark bigint)
@@ -214,9 +226,10 @@ begin
     returning *
   ), folded as (
     insert into counters as c (queue_id, ready, scheduled, running, dead, enqueued, completed,
-      failed, cancelled, expired, buried, discarded)
+      failed, cancelled, expired, buried, discarded, bytes, rate)
     select queue_id, sum(ready), sum(scheduled), sum(running), sum(dead), sum(enqueued),
-      sum(completed), sum(failed), sum(cancelled), sum(expired), sum(buried), sum(discarded)
+      sum(completed), sum(failed), sum(cancelled), sum(expired), sum(buried), sum(discarded),
+      coalesce(sum(bytes), 0), sum(completed + cancelled + expired + buried + discarded)
     from gone group by queue_id order by queue_id
     on conflict (queue_id) do update set
       ready = c.ready + excluded.ready, scheduled = c.scheduled + excluded.scheduled,
@@ -224,7 +237,9 @@ begin
       enqueued = c.enqueued + excluded.enqueued, completed = c.completed + excluded.completed,
       failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled,
       expired = c.expired + excluded.expired, buried = c.buried + excluded.buried,
-      discarded = c.discarded + excluded.discarded
+      discarded = c.discarded + excluded.discarded,
+      bytes = c.bytes + excluded.bytes, rated_at = clock(),
+      rate = smoothed_rate(c.rate, excluded.rate, c.rated_at, clock())
   )
   select count(*), coalesce(max(id), p_after) into rolled, mark from gone;
   return next;
@@ -320,6 +335,7 @@ drop function {{schema}}.prune();
 drop function {{schema}}.drop_partitions();
 drop function {{schema}}.create_partitions();
 drop function {{schema}}.roll_up(integer, bigint);
+drop function {{schema}}.smoothed_rate(double precision, double precision, timestamptz, timestamptz);
 drop function {{schema}}.expire(integer);
 drop function {{schema}}.sweep(integer);
 drop function {{schema}}.reap(integer);

@@ -51,7 +51,9 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
       where j.queue_id = q.id and j.lane = l.lane and j.seq is not null and j.lease_id is null
       order by j.seq limit 1) f
     order by 1 desc limit 1) as backlog_age_ms,
-  q.paused_at is not null as paused, q.paused_reason
+  q.paused_at is not null as paused, q.paused_reason,
+  q.closed_at is not null as closed, q.closed_reason, q.max_depth, q.max_bytes,
+  case when q.max_depth is not null or q.max_bytes is not null then c.bytes end as waiting_bytes
 from {{schema}}.queues q
 cross join lateral (
   select coalesce(sum(x.ready), 0)::bigint as ready,
@@ -64,14 +66,15 @@ cross join lateral (
     coalesce(sum(x.buried), 0)::bigint as buried,
     coalesce(sum(x.cancelled), 0)::bigint as cancelled,
     coalesce(sum(x.expired), 0)::bigint as expired,
-    coalesce(sum(x.discarded), 0)::bigint as discarded
+    coalesce(sum(x.discarded), 0)::bigint as discarded,
+    coalesce(sum(x.bytes), 0)::bigint as bytes
   from (
     select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
-      discarded
+      discarded, bytes
     from {{schema}}.counters where queue_id = q.id
     union all
     select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
-      discarded
+      discarded, bytes
     from {{schema}}.counter_deltas where queue_id = q.id
   ) x
 ) c
@@ -95,7 +98,8 @@ from {{schema}}.leases l cross join {{schema}}.leader d;
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
   q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
-  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.created_at
+  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.created_at, q.max_depth, q.max_bytes,
+  q.closed_at, q.closed_reason
 from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
 where q.deleted_at is null;
 

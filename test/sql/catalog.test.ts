@@ -29,9 +29,11 @@ describe('privileges', () => {
       'add_error',
       'backoff_ms',
       'clock',
+      'is_bad_dedupe',
       'is_out_of_range',
       'job_problem',
       'run_at_of',
+      'smoothed_rate',
     ]);
   });
 

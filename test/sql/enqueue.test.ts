@@ -17,6 +17,8 @@ describe('enqueue', () => {
         created: true,
         error_code: null,
         error_message: null,
+        same: null,
+        details: null,
       },
     ]);
     expect(await db.job(String(rows[0]?.id))).toMatchObject({

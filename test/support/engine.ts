@@ -177,37 +177,48 @@ export class Engine {
 }
 
 /** Error of a statement, as other languages see it; fails when there is none. */
-export async function sqlError(
-  statement: Promise<unknown>,
-): Promise<{ code: string; message: string; hint: string | undefined }> {
+export async function sqlError(statement: Promise<unknown>): Promise<{
+  code: string;
+  message: string;
+  hint: string | undefined;
+  detail: string | undefined;
+}> {
   const error = await statement.then(
     () => undefined,
     (reason: unknown) => reason,
   );
   if (error === undefined) throw new Error('the statement succeeded');
-  const { code, message, hint } = error as { code: string; message: string; hint?: string };
-  return { code, message, hint };
+  const { code, message, hint, detail } = error as {
+    code: string;
+    message: string;
+    hint?: string;
+    detail?: string;
+  };
+  return { code, message, hint, detail };
 }
 
 const COUNTERS_OFF = `
   with truth as (
     select queue_id, count(*) filter (where seq is not null and lease_id is null) as ready,
       count(*) filter (where seq is null) as scheduled,
-      count(*) filter (where lease_id is not null) as running, count(dead_at) as dead
+      count(*) filter (where lease_id is not null) as running, count(dead_at) as dead,
+      sum(bytes) filter (where lease_id is null) as bytes
     from howdah.jobs group by queue_id
   ), counted as (
     select queue_id, sum(ready) as ready, sum(scheduled) as scheduled, sum(running) as running,
-      sum(dead) as dead
+      sum(dead) as dead, sum(bytes) as bytes
     from (
-      select queue_id, ready, scheduled, running, dead from howdah.counters
-      union all select queue_id, ready, scheduled, running, dead from howdah.counter_deltas
+      select queue_id, ready, scheduled, running, dead, bytes from howdah.counters
+      union all select queue_id, ready, scheduled, running, dead, bytes from howdah.counter_deltas
     ) c group by queue_id
   )
   select queue_id, to_json(t) as rows, to_json(c) as counters
   from truth t full join counted c using (queue_id)
-  where (coalesce(t.ready, 0), coalesce(t.scheduled, 0), coalesce(t.running, 0), coalesce(t.dead, 0))
+  where (coalesce(t.ready, 0), coalesce(t.scheduled, 0), coalesce(t.running, 0), coalesce(t.dead, 0),
+      coalesce(t.bytes, 0))
     is distinct from
-    (coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.running, 0), coalesce(c.dead, 0))`;
+    (coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.running, 0), coalesce(c.dead, 0),
+      coalesce(c.bytes, 0))`;
 
 const ORPHANS = `
   select j.id from howdah.jobs j where j.lease_id is not null and not exists (

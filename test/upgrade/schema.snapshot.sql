@@ -11,6 +11,7 @@ column counter_deltas.cancelled integer not null default 0
 column counter_deltas.expired integer not null default 0
 column counter_deltas.buried integer not null default 0
 column counter_deltas.discarded integer not null default 0
+column counter_deltas.bytes bigint
 column counters.queue_id integer not null
 column counters.ready bigint not null default 0
 column counters.scheduled bigint not null default 0
@@ -23,6 +24,9 @@ column counters.cancelled bigint not null default 0
 column counters.expired bigint not null default 0
 column counters.buried bigint not null default 0
 column counters.discarded bigint not null default 0
+column counters.bytes bigint not null default 0
+column counters.rate double precision not null default 0
+column counters.rated_at timestamp with time zone not null default howdah.clock()
 column dead_letters.id bigint
 column dead_letters.queue text
 column dead_letters.dead_letter_queue text
@@ -34,6 +38,11 @@ column dead_letters.enqueued_at timestamp with time zone
 column dead_letters.payload jsonb
 column dead_letters.headers jsonb
 column dead_letters.errors jsonb
+column dedupes.queue_id integer not null
+column dedupes.key text not null
+column dedupes.job_id bigint not null
+column dedupes.digest bytea not null
+column dedupes.expires_at timestamp with time zone not null
 column history.id bigint not null
 column history.finished_at timestamp with time zone not null
 column history.enqueued_at timestamp with time zone not null
@@ -103,6 +112,8 @@ column jobs.dead_reason text
 column jobs.payload jsonb not null
 column jobs.headers jsonb
 column jobs.errors jsonb
+column jobs.bytes integer
+column jobs.after_id bigint
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
@@ -153,6 +164,10 @@ column queue_policies.dead_letter_queue text
 column queue_policies.paused_at timestamp with time zone
 column queue_policies.paused_reason text
 column queue_policies.created_at timestamp with time zone
+column queue_policies.max_depth integer
+column queue_policies.max_bytes bigint
+column queue_policies.closed_at timestamp with time zone
+column queue_policies.closed_reason text
 column queue_stats.queue text
 column queue_stats.ready bigint
 column queue_stats.scheduled bigint
@@ -168,6 +183,11 @@ column queue_stats.discarded bigint
 column queue_stats.backlog_age_ms bigint
 column queue_stats.paused boolean
 column queue_stats.paused_reason text
+column queue_stats.closed boolean
+column queue_stats.closed_reason text
+column queue_stats.max_depth integer
+column queue_stats.max_bytes bigint
+column queue_stats.waiting_bytes bigint
 column queues.id integer not null
 column queues.name text not null
 column queues.max_attempts smallint not null default 10
@@ -182,9 +202,14 @@ column queues.payload_bytes_max integer not null default 1048576
 column queues.retention_ms bigint not null default 86400000
 column queues.max_crashes smallint not null default 10
 column queues.dead_letter_queue_id integer not null
+column queues.max_depth integer
+column queues.max_bytes bigint
 column queues.paused_at timestamp with time zone
 column queues.paused_reason text
+column queues.closed_at timestamp with time zone
+column queues.closed_reason text
 column queues.lanes smallint[] not null default '{201}'::smallint[]
+column queues.is_guarded boolean not null default ((max_depth IS NOT NULL) OR (max_bytes IS NOT NULL) OR (closed_at IS NOT NULL))
 column queues.created_at timestamp with time zone not null default howdah.clock()
 column queues.deleted_at timestamp with time zone
 column sleepers.queue_id integer not null
@@ -199,6 +224,7 @@ column workers.leads boolean
 column workers.info jsonb
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
+constraint dedupes_pkey on howdah.dedupes PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
 constraint leader_is_only_check on howdah.leader CHECK (is_only)
@@ -212,7 +238,9 @@ constraint queues_backoff_ms_check on howdah.queues CHECK (((backoff_ms >= 0) AN
 constraint queues_dead_letter_queue_id_fkey on howdah.queues FOREIGN KEY (dead_letter_queue_id) REFERENCES howdah.queues(id)
 constraint queues_delay_ms_check on howdah.queues CHECK (((delay_ms >= 0) AND (delay_ms <= '315360000000'::bigint)))
 constraint queues_max_attempts_check on howdah.queues CHECK (((max_attempts >= 1) AND (max_attempts <= 1000)))
+constraint queues_max_bytes_check on howdah.queues CHECK (((max_bytes >= 1) AND (max_bytes <= '1125899906842624'::bigint)))
 constraint queues_max_crashes_check on howdah.queues CHECK (((max_crashes >= 1) AND (max_crashes <= 1000)))
+constraint queues_max_depth_check on howdah.queues CHECK (((max_depth >= 1) AND (max_depth <= 2147483647)))
 constraint queues_name_check on howdah.queues CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
 constraint queues_payload_bytes_max_check on howdah.queues CHECK (((payload_bytes_max >= 1) AND (payload_bytes_max <= 67108864)))
 constraint queues_pkey on howdah.queues PRIMARY KEY (id)
@@ -220,8 +248,11 @@ constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0
 constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
 constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
+CREATE INDEX counter_deltas_bounded_idx ON howdah.counter_deltas USING btree (queue_id) WHERE (bytes IS NOT NULL)
 CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id)
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
+CREATE INDEX dedupes_expires_idx ON howdah.dedupes USING btree (expires_at)
+CREATE UNIQUE INDEX dedupes_pkey ON howdah.dedupes USING btree (queue_id, key)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
 CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
@@ -236,6 +267,7 @@ CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
+options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
 options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -243,9 +275,11 @@ options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
 options sleepers (autovacuum_vacuum_threshold=100)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
+function howdah.admit(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
+function howdah.begin_counting(integer) returns void security definer
 function howdah.bury(howdah.jobs,text) returns void security definer
 function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
@@ -253,31 +287,38 @@ function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id 
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_lease(bigint) returns integer security definer
+function howdah.close_queue(text,text) returns void security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
 function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
 function howdah.create_partitions() returns integer security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
 function howdah.delete_queue(text,boolean) returns void security definer
-function howdah.describe_problem(text,jsonb) returns record security definer
+function howdah.describe_problem(text,jsonb,jsonb) returns record security definer
 function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
+function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
 function howdah.drop_partitions() returns integer security definer
-function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text) security definer
+function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean, details jsonb) security definer
 function howdah.expire(integer) returns integer security definer
 function howdah.extend(bigint,integer) returns timestamp with time zone security definer
 function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
+function howdah.fold_deltas(integer) returns void security definer
+function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) returns jsonb security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
+function howdah.is_bad_dedupe(jsonb) returns boolean
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lead(bigint,integer) returns bigint security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
+function howdah.open_queue(text) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pause_queue(text,text) returns void security definer
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
+function howdah.prune_dedupes(integer) returns integer security definer
 function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
@@ -287,6 +328,7 @@ function howdah.redrive_one(howdah.jobs,integer) returns void security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
+function howdah.retry_after_ms(integer,double precision) returns integer security definer
 function howdah.ring(text,integer,bigint) returns void security definer
 function howdah.ring_promoter(timestamp with time zone) returns void security definer
 function howdah.ring_queue(integer,integer,bigint) returns void security definer
@@ -298,6 +340,9 @@ function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_
 function howdah.settle_one(howdah.jobs,jsonb) returns record security definer
 function howdah.settle_or_raise(bigint,jsonb) returns text security definer
 function howdah.sleep(bigint,text[]) returns void security definer
+function howdah.smoothed_rate(double precision,double precision,timestamp with time zone,timestamp with time zone) returns double precision
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
+function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.sweep(integer) returns integer security definer
+function howdah.waiting_in(integer) returns record security definer
 function howdah.wake(bigint) returns void security definer
