@@ -24,6 +24,8 @@ create table {{schema}}.queues (
   retention_ms         bigint not null default 86400000,
   -- not low: a killed worker's other jobs are counted too, guilty or not
   max_crashes          smallint not null default 10,
+  -- jobs of one group key that may run at once; 1 is strict order
+  group_concurrency    integer not null default 1,
   dead_letter_queue_id integer not null,
   -- operator
   paused_at            timestamptz,
@@ -45,6 +47,7 @@ create table {{schema}}.queues (
   constraint queues_payload_bytes_max_check check (payload_bytes_max between 1 and 67108864),
   constraint queues_retention_ms_check check (retention_ms between 0 and 315360000000),
   constraint queues_max_crashes_check check (max_crashes between 1 and 1000),
+  constraint queues_group_concurrency_check check (group_concurrency between 1 and 10000),
   constraint queues_dead_letter_queue_id_fkey
     foreign key (dead_letter_queue_id) references {{schema}}.queues (id)
 );
@@ -64,7 +67,7 @@ begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
     'timeout_ms', 'ttl_ms', 'delay_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
-    'dead_letter_queue')
+    'group_concurrency', 'dead_letter_queue')
   limit 1;
   if found then
     raise exception 'unknown policy key %', quote_literal(v_key) using errcode = 'HW003',
@@ -89,12 +92,15 @@ begin
     backoff_max_ms = n.backoff_max_ms, backoff_jitter = n.backoff_jitter,
     timeout_ms = n.timeout_ms, ttl_ms = n.ttl_ms, delay_ms = n.delay_ms,
     payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
-    max_crashes = n.max_crashes,
+    max_crashes = n.max_crashes, group_concurrency = n.group_concurrency,
     dead_letter_queue_id = coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id)
   from queues o, jsonb_populate_record(o, p_policy) n
   where q.id = p_queue_id and o.id = p_queue_id
     -- an unchanged declaration, as every start of every process makes it, writes nothing
     and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
+  if found and p_policy ? 'group_concurrency' then
+    perform open_groups(p_queue_id);
+  end if;
 exception
   when check_violation or not_null_violation or numeric_value_out_of_range
     or invalid_text_representation then
