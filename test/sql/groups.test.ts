@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { describe, expect } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
 import { type ClaimedRow, Engine, sqlError } from '../support/engine.js';
 import { test } from '../support/sql-test.js';
 
@@ -176,7 +176,11 @@ describe('a head keeps its turn', () => {
     expect(await states(db, ids)).toEqual(['scheduled', 'blocked', 'blocked']);
     expect(await db.stats('early')).toMatchObject({ scheduled: '1', blocked: '2' });
     expect(await blocked(db, 'early')).toMatchObject([
-      { head_id: late, head_state: 'scheduled', reason: expect.stringMatching(/^head is not due until 20/) },
+      {
+        head_id: late,
+        head_state: 'scheduled',
+        reason: expect.stringMatching(/^head is not due until 20/),
+      },
     ]);
     expect(await db.rows('select id, outcome from howdah.run_now($1)', [[late, next]])).toEqual([
       { id: late, outcome: 'ready' },
@@ -368,7 +372,9 @@ test('blocked_groups says for what a group waits', async ({ db }) => {
   const job = jobs.find(({ id }) => id === head) as ClaimedRow;
   expect(await one()).toEqual({ ...row, head_state: 'running', reason: 'head runs' });
   await db.end(lease, job, 'snooze', { delay_ms: 60_000 });
-  expect(await one()).toMatchObject({ reason: expect.stringMatching(/^head snoozes until 20.*Z$/) });
+  expect(await one()).toMatchObject({
+    reason: expect.stringMatching(/^head snoozes until 20.*Z$/),
+  });
   await db.rows('select * from howdah.run_now($1)', [[head]]);
   const again = await db.claimOne('why', lease);
   await db.end(lease, again, 'fail');
@@ -410,6 +416,7 @@ test('an admission passes over what was admitted before, though no vacuum can co
 }) => {
   const client = new pg.Client(await createDatabase('migrated'));
   await client.connect();
+  onTestFinished(() => client.end());
   const db = new Engine(client);
   await db.createQueue('long', { retention_ms: 0 });
   await db.rows(`select count(*) from howdah.enqueue((select jsonb_agg(jsonb_build_object(
@@ -428,15 +435,15 @@ test('an admission passes over what was admitted before, though no vacuum can co
   expect(await pagesOfNext(db)).toBeLessThanOrEqual(first + 3);
   await db.rows('commit');
   await db.expectTruth();
-  await client.end();
 });
 
 /** Pages read to find the next of the line. */
 async function pagesOfNext(db: Engine): Promise<number> {
+  const [{ queue_id, mark } = {}] = await db.rows('select queue_id, mark from howdah.groups');
   const [row] = await db.rows<{ 'QUERY PLAN': { Plan: { 'Shared Hit Blocks': number } }[] }>(
     `explain (analyze, buffers, format json) select j.id from howdah.jobs j
-    where j.queue_id = (select queue_id from howdah.groups) and j.group_key = 'g'
-      and j.group_seq > (select mark from howdah.groups) order by j.group_seq limit 1`,
+    where j.queue_id = ${queue_id} and j.group_key = 'g' and j.group_seq > ${mark}
+    order by j.group_seq limit 1`,
   );
   return row?.['QUERY PLAN'][0]?.Plan['Shared Hit Blocks'] ?? Number.NaN;
 }
