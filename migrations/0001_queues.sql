@@ -24,6 +24,8 @@ create table {{schema}}.queues (
   retention_ms         bigint not null default 86400000,
   -- not low: a killed worker's other jobs are counted too, guilty or not
   max_crashes          smallint not null default 10,
+  -- jobs of one group key that may run at once; 1 is strict order
+  group_concurrency    integer not null default 1,
   dead_letter_queue_id integer not null,
   -- bounds of what waits (see 0011_admission.sql)
   max_depth            integer,
@@ -55,6 +57,7 @@ create table {{schema}}.queues (
   constraint queues_max_crashes_check check (max_crashes between 1 and 1000),
   constraint queues_max_depth_check check (max_depth between 1 and 2147483647),
   constraint queues_max_bytes_check check (max_bytes between 1 and 1125899906842624),
+  constraint queues_group_concurrency_check check (group_concurrency between 1 and 10000),
   constraint queues_dead_letter_queue_id_fkey
     foreign key (dead_letter_queue_id) references {{schema}}.queues (id)
 );
@@ -74,7 +77,7 @@ begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
     'timeout_ms', 'ttl_ms', 'delay_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
-    'dead_letter_queue', 'max_depth', 'max_bytes')
+    'group_concurrency', 'dead_letter_queue', 'max_depth', 'max_bytes')
   limit 1;
   if found then
     raise exception 'unknown policy key %', quote_literal(v_key) using errcode = 'HW003',
@@ -99,12 +102,16 @@ begin
     backoff_max_ms = n.backoff_max_ms, backoff_jitter = n.backoff_jitter,
     timeout_ms = n.timeout_ms, ttl_ms = n.ttl_ms, delay_ms = n.delay_ms,
     payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
-    max_crashes = n.max_crashes, max_depth = n.max_depth, max_bytes = n.max_bytes,
+    max_crashes = n.max_crashes, group_concurrency = n.group_concurrency,
+    max_depth = n.max_depth, max_bytes = n.max_bytes,
     dead_letter_queue_id = coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id)
   from queues o, jsonb_populate_record(o, p_policy) n
   where q.id = p_queue_id and o.id = p_queue_id
     -- an unchanged declaration, as every start of every process makes it, writes nothing
     and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
+  if found and p_policy ? 'group_concurrency' then
+    perform open_groups(p_queue_id);
+  end if;
   if p_policy ?| '{max_depth,max_bytes}' then
     perform begin_counting(p_queue_id);
   end if;

@@ -1,6 +1,7 @@
 -- Jobs: only those that are not finished. How a state is read from a row:
 --   dead       dead_at is set (the row lies in its dead-letter queue)
 --   running    lease_id is set
+--   blocked    group_seq is set: waits for its turn in its group (see 0012_groups.sql)
 --   ready      seq is set, no lease
 --   scheduled  seq is null: due at run_at
 -- Finished jobs are in history.
@@ -35,6 +36,8 @@ create table {{schema}}.jobs (
   errors          jsonb,                         -- one entry a failed attempt, the last 100
   bytes           integer,                       -- of the payload, where a bounded queue counts them
   after_id        bigint,                        -- not before this job is over (dedupe mode latest)
+  group_key       text collate "C",              -- kept when dead, so that a redriven job joins again
+  group_seq       bigint,                        -- place among the waiting of its group; null: admitted
   constraint jobs_pkey primary key (id)
 ) with (
   -- A claim must find room in the page: then it is a heap-only update and touches no index.
@@ -46,7 +49,10 @@ create table {{schema}}.jobs (
 
 -- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested: see above.
 create index jobs_claim_idx on {{schema}}.jobs (queue_id, lane, seq) where seq is not null;
-create index jobs_due_idx on {{schema}}.jobs (run_at) where seq is null and run_at is not null;
+create index jobs_due_idx on {{schema}}.jobs (run_at)
+  where seq is null and run_at is not null and group_seq is null;
+create index jobs_group_idx on {{schema}}.jobs (queue_id, group_key, group_seq)
+  where group_seq is not null;
 create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
 create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
 
@@ -66,12 +72,28 @@ create table {{schema}}.history (
   headers      jsonb,
   errors       jsonb,
   result       jsonb,
+  group_key    text collate "C",
   constraint history_state_check check (state in ('completed', 'cancelled', 'expired', 'discarded'))
 ) partition by range (finished_at);
 
 create index history_id_idx on {{schema}}.history (id);
 -- Only reached when maintenance has not run for days; prune() moves its rows out.
 create table {{schema}}.history_default partition of {{schema}}.history default;
+
+-- One row a group that has members, see 0012_groups.sql. Written by enqueue and by what ends a job.
+create table {{schema}}.groups (
+  queue_id integer not null,
+  key      text collate "C" not null,
+  admitted integer not null,       -- members that are ready, running or scheduled: they hold a turn
+  waiting  integer not null,       -- members that are blocked
+  mark     bigint not null,        -- every waiting member has a group_seq above it
+  head_id  bigint,                 -- the member admitted last
+  head_at  timestamptz,
+  constraint groups_pkey primary key (queue_id, key)
+) with (
+  fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500,
+  autovacuum_vacuum_cost_delay = 0
+);
 
 -- Statistics are counted where work happens: one row a statement and queue, folded by roll_up().
 create table {{schema}}.counter_deltas (
@@ -82,7 +104,7 @@ create table {{schema}}.counter_deltas (
   enqueued integer not null default 0, completed integer not null default 0,
   failed integer not null default 0, cancelled integer not null default 0,
   expired integer not null default 0, buried integer not null default 0,
-  discarded integer not null default 0,
+  discarded integer not null default 0, blocked integer not null default 0,
   bytes bigint                                   -- not null where a bounded queue's waiting jobs change
 ) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
@@ -97,7 +119,7 @@ create table {{schema}}.counters (
   enqueued bigint not null default 0, completed bigint not null default 0,
   failed bigint not null default 0, cancelled bigint not null default 0,
   expired bigint not null default 0, buried bigint not null default 0,
-  discarded bigint not null default 0,
+  discarded bigint not null default 0, blocked bigint not null default 0,
   bytes bigint not null default 0,
   -- finished jobs a second, lately, and when that was reckoned
   rate double precision not null default 0, rated_at timestamptz not null default {{schema}}.clock()
@@ -107,6 +129,7 @@ create table {{schema}}.counters (
 
 drop table {{schema}}.counters;
 drop table {{schema}}.counter_deltas;
+drop table {{schema}}.groups;
 drop table {{schema}}.history;
 drop table {{schema}}.jobs;
 drop sequence {{schema}}.job_seq;

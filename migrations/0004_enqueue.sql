@@ -72,6 +72,9 @@ language sql volatile as $$
     when {{schema}}.is_out_of_range(p_job -> 'ttl_ms', 1, 315360000000) then 'HW017'
     when p_job ? 'dedupe' and {{schema}}.is_bad_dedupe(p_job -> 'dedupe') then 'HW042'
     when coalesce(p_job -> 'on_full', '"refuse"') not in ('"refuse"', '"drop_oldest"') then 'HW043'
+    when coalesce(jsonb_typeof(p_job -> 'group'), 'null') <> 'null'
+      and not (jsonb_typeof(p_job -> 'group') = 'string'
+        and length(p_job ->> 'group') between 1 and 255) then 'HW050'
   end
 $$;
 
@@ -146,6 +149,10 @@ begin
       code := 'HOWDAH_ON_FULL_INVALID';
       message := format('on_full %s is not valid', left((p_job -> 'on_full')::text, 60));
       hint := 'use "refuse" or "drop_oldest"';
+    when 'HW050' then
+      code := 'HOWDAH_GROUP_INVALID';
+      message := format('group %s is not valid', left((p_job -> 'group')::text, 60));
+      hint := 'use text of 1 to 255 characters';
     else
       code := 'HOWDAH_JOB_INVALID';
       message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
@@ -175,6 +182,7 @@ declare
   v_ready integer[];
   v_new_lanes jsonb;
   v_soonest timestamptz;
+  v_joined groups[];
   v_bad integer;
   v_job jsonb;
   v_queue_id integer;
@@ -194,7 +202,7 @@ begin
   if jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
-    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full}' then
+    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group}' then
       select q.id into v_queue_id from queues q
       where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
         and q.ttl_ms is null and 201 = any (q.lanes) and not q.is_guarded
@@ -219,6 +227,7 @@ begin
   loop
     with timed as materialized (
       select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
+        e.j ->> 'group' as group_key,
         case when v_ids is not null then v_ids[e.n]
           when p.problem is null or p.problem = 'gate' then nextval('job_seq') end as id,
         case when p.problem is null and (q.max_depth is not null or q.max_bytes is not null)
@@ -232,7 +241,7 @@ begin
       cross join lateral (
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
-          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full}'
+          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group}'
           or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
         then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
@@ -240,34 +249,38 @@ begin
       ) p
     ), inserted as (
       insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
-        payload, headers, bytes, after_id)
-      select t.id, case when t.run_at > v_now then null else t.id end,
+        payload, headers, bytes, after_id, group_key, group_seq)
+      select t.id, case when t.run_at > v_now or t.group_key is not null then null else t.id end,
         case when t.run_at > v_now then t.run_at end, v_now,
         case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
           + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
         t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
         nullif(t.j -> 'headers', 'null'), t.bytes,
-        case when v_after_ids is not null then v_after_ids[t.n] end
+        case when v_after_ids is not null then v_after_ids[t.n] end, t.group_key,
+        -- a member of a group waits until change_groups() below has admitted it
+        case when t.group_key is not null then t.id end
       from timed t where t.problem is null
     ), per_queue as (
-      select queue_id, count(*) filter (where run_at > v_now) as scheduled, count(*) as n,
-        sum(bytes) as bytes
+      select queue_id, count(*) filter (where run_at > v_now and group_key is null) as scheduled,
+        count(group_key) as blocked, count(*) as n, sum(bytes) as bytes
       from timed where problem is null group by queue_id
     ), counted as (
-      insert into counter_deltas (queue_id, enqueued, scheduled, ready, bytes)
-      select queue_id, n, scheduled, n - scheduled, bytes from per_queue
+      insert into counter_deltas (queue_id, enqueued, scheduled, blocked, ready, bytes)
+      select queue_id, n, scheduled, blocked, n - scheduled - blocked, bytes from per_queue
     )
-    select t.ids, t.problems, t.new_lanes, t.soonest, p.queue_ids, p.ready
-    into v_row_ids, v_problems, v_new_lanes, v_soonest, v_queue_ids, v_ready
+    select t.ids, t.problems, t.new_lanes, t.soonest, t.joined, p.queue_ids, p.ready
+    into v_row_ids, v_problems, v_new_lanes, v_soonest, v_joined, v_queue_ids, v_ready
     from (
       select array_agg(t.id order by n) as ids,
         case when count(problem) > 0 then array_agg(problem order by n) end as problems,
         jsonb_agg(distinct jsonb_build_array(queue_id, lane))
           filter (where not lane = any (lanes)) as new_lanes,
-        min(run_at) filter (where run_at > v_now) as soonest
+        min(run_at) filter (where run_at > v_now and group_key is null) as soonest,
+        array_agg((queue_id, group_key, 0, 1, t.id - 1, null, null)::groups)
+          filter (where group_key is not null and problem is null) as joined
       from timed t
     ) t, (
-      select array_agg(queue_id) as queue_ids, array_agg(n - scheduled) as ready from per_queue
+      select array_agg(queue_id) as queue_ids, array_agg(n - scheduled - blocked) as ready from per_queue
     ) p;
 
     -- in the second round only a queue that was deleted meanwhile is a problem
@@ -286,6 +299,9 @@ begin
     if v_new_lanes is not null then
       perform add_lane((e ->> 0)::integer, (e ->> 1)::smallint)
       from jsonb_array_elements(v_new_lanes) e order by e;
+    end if;
+    if v_joined is not null then
+      perform change_groups(v_joined, p_ring);
     end if;
     if p_ring then
       -- one look tells whether anybody sleeps at all on these queues

@@ -11,19 +11,19 @@ language plpgsql security definer {{settings}} as $$
 begin
   delete from jobs where id = p_job.id;
   insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
-    reason, worker, payload, headers, errors, result)
+    reason, worker, payload, headers, errors, result, group_key)
   select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
     p_job.attempt - p_job.uncounted, p_job.lane, p_state, p_reason,
     (select worker from leases where id = p_job.lease_id),
-    p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null')
+    p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null'), p_job.group_key
   from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
-  insert into counter_deltas (queue_id, running, ready, scheduled, dead, completed, cancelled,
-    expired, discarded, bytes)
+  insert into counter_deltas (queue_id, running, ready, scheduled, blocked, dead, completed,
+    cancelled, expired, discarded, bytes)
   values (p_job.queue_id,
     -(p_job.lease_id is not null)::integer,
     -(p_job.lease_id is null and p_job.seq is not null)::integer,
-    -(p_job.seq is null)::integer, -(p_job.dead_at is not null)::integer,
-    (p_state = 'completed')::integer, (p_state = 'cancelled')::integer,
+    -(p_job.seq is null and p_job.group_seq is null)::integer, -(p_job.group_seq is not null)::integer,
+    -(p_job.dead_at is not null)::integer, (p_state = 'completed')::integer, (p_state = 'cancelled')::integer,
     (p_state = 'expired')::integer, (p_state = 'discarded')::integer,
     -p_job.bytes * (p_job.lease_id is null)::integer);
 end $$;
@@ -82,11 +82,13 @@ begin
     run_at = null, expires_at = null, cancel_requested = false,
     dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
-    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors
+    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null
   where id = p_job.id;
-  insert into counter_deltas (queue_id, running, ready, scheduled, failed, buried, dead, bytes)
+  insert into counter_deltas (queue_id, running, ready, scheduled, blocked, failed, buried, dead,
+    bytes)
   values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
-    -(p_job.lease_id is null and p_job.seq is not null)::integer, -(p_job.seq is null)::integer,
+    -(p_job.lease_id is null and p_job.seq is not null)::integer,
+    -(p_job.seq is null and p_job.group_seq is null)::integer, -(p_job.group_seq is not null)::integer,
     1, 1, -(p_job.dead_at is not null)::integer, -p_job.bytes * (p_job.lease_id is null)::integer);
   insert into counter_deltas (queue_id, ready, dead, bytes) values (v_target, 1, 1, p_job.bytes);
   if not v_is_parked then
@@ -187,6 +189,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_ask record;
   v_job jobs;
+  v_left groups[] := '{}';
 begin
   if jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
@@ -206,11 +209,18 @@ begin
     where j.id = v_ask.id and j.lease_id = p_lease_id and j.attempt = v_ask.attempt
     for update;
     if found then
-      return query select v_ask.id, s.outcome, s.run_at from settle_one(v_job, v_ask.e) s;
+      select v_ask.id, s.outcome, s.run_at into id, outcome, run_at from settle_one(v_job, v_ask.e) s;
+      if v_job.group_key is not null and outcome not in ('ready', 'scheduled') then
+        v_left := v_left || left_group(v_job);
+      end if;
+      return next;
     else
       return query select v_ask.id, 'stale', null::timestamptz;
     end if;
   end loop;
+  if v_left <> '{}' then
+    perform change_groups(v_left);
+  end if;
 end $$;
 
 -- The hot path: many successes in one statement. Returns the stale ids. p_results: an object with the
@@ -222,6 +232,7 @@ create function {{schema}}.complete_many(
 language plpgsql security definer {{settings}} as $$
 declare
   v_done bigint[];
+  v_left groups[];
   v_worker text := (select worker from leases where id = p_lease_id);
   -- what most attempts are, so that few are looked up
   v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
@@ -235,30 +246,35 @@ begin
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
-      returning j.id, j.queue_id, j.dead_at
+      returning j.id, j.queue_id, j.dead_at, j.group_key
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
       select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
     )
-    select array_agg(id) into v_done from done;
+    select array_agg(id), array_agg((queue_id, group_key, -1, 0, null, null, null)::groups)
+      filter (where group_key is not null and dead_at is null) into v_done, v_left from done;
   else
     with done as (
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
       returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
-        j.payload, j.headers, j.errors, j.dead_at
+        j.payload, j.headers, j.errors, j.dead_at, j.group_key
     ), kept as (
       insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
-        worker, payload, headers, errors, result)
+        worker, payload, headers, errors, result, group_key)
       select id, clock(), enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
-        v_worker, payload, headers, errors, p_results -> id::text
+        v_worker, payload, headers, errors, p_results -> id::text, group_key
       from done where queue_id = any (v_keepers)
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
       select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
     )
-    select array_agg(id) into v_done from done;
+    select array_agg(id), array_agg((queue_id, group_key, -1, 0, null, null, null)::groups)
+      filter (where group_key is not null and dead_at is null) into v_done, v_left from done;
+  end if;
+  if v_left is not null then
+    perform change_groups(v_left);
   end if;
   if coalesce(cardinality(v_done), 0) < cardinality(p_ids) then
     return query select unnest(p_ids) except all select unnest(v_done);

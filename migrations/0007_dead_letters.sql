@@ -55,23 +55,33 @@ begin
     for update skip locked;
 end $$;
 
--- Sends one dead job to a queue with fresh attempts. The caller holds the row's lock.
-create function {{schema}}.redrive_one(p_job {{schema}}.jobs, p_to integer) returns void
+-- Sends one dead job to a queue with fresh attempts: a member of a group to the tail of its group. The
+-- caller holds the row's lock, and gives what is returned to change_groups(), if it has a queue.
+create function {{schema}}.redrive_one(p_job {{schema}}.jobs, p_to integer)
+returns {{schema}}.groups
 language plpgsql security definer {{settings}} as $$
 declare
   -- a parked job has lost its lane: it returns with the default priority
   v_lane smallint := case when p_job.lane = 32767 then 201 else p_job.lane | 1 end;
+  v_seq bigint := nextval('job_seq');
+  v_joins boolean := p_job.group_key is not null;
 begin
   perform add_lane(p_to, v_lane);
-  update jobs set queue_id = p_to, lane = v_lane, seq = nextval('job_seq'), run_at = null, dead_at = null,
+  update jobs set queue_id = p_to, lane = v_lane, seq = case when not v_joins then v_seq end,
+    group_seq = case when v_joins then v_seq end, run_at = null, dead_at = null,
     dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0
   where id = p_job.id;
   -- a consumer of the dead-letter queue may have snoozed it
   insert into counter_deltas (queue_id, ready, scheduled, dead, bytes)
   values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1,
     -p_job.bytes);
-  insert into counter_deltas (queue_id, ready, bytes) values (p_to, 1, p_job.bytes);
+  insert into counter_deltas (queue_id, ready, blocked, bytes)
+  values (p_to, (not v_joins)::integer, v_joins::integer, p_job.bytes);
+  if v_joins then
+    return (p_to, p_job.group_key, 0, 1, v_seq - 1, null, null)::groups;
+  end if;
   perform ring_queue(p_to, 1, 0);
+  return null;
 end $$;
 
 create function {{schema}}.redrive(
@@ -82,6 +92,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_job jobs;
   v_to integer := case when p_to is not null then queue_id_of(p_to) end;
+  v_joined groups[] := '{}';
 begin
   for v_job in select * from find_dead(p_filter, p_limit) loop
     id := v_job.id;
@@ -92,10 +103,13 @@ begin
     select q.name into to_queue from queues q
     where q.id = coalesce(v_to, v_job.origin_queue_id) and q.deleted_at is null;
     if not p_preview and to_queue is not null then
-      perform redrive_one(v_job, coalesce(v_to, v_job.origin_queue_id));
+      v_joined := v_joined || redrive_one(v_job, coalesce(v_to, v_job.origin_queue_id));
     end if;
     return next;
   end loop;
+  if v_joined <> '{}' then
+    perform change_groups(v_joined);
+  end if;
 end $$;
 
 create function {{schema}}.discard(

@@ -9,10 +9,12 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_id bigint;
   v_job jobs;
+  v_left groups[] := '{}';
 begin
   -- leases before jobs, as everywhere: see 0003_leases.sql
   perform 1 from leases l where l.id in (select j.lease_id from jobs j where j.id = any (p_ids))
   order by l.id for no key update;
+  perform lock_jobs(p_ids);
   for v_id in select distinct u from unnest(p_ids) u order by u loop
     id := v_id;
     select * into v_job from jobs j where j.id = v_id for update;
@@ -21,6 +23,9 @@ begin
         then 'finished' else 'unknown' end;
     elsif v_job.lease_id is null then
       perform finish(v_job, 'cancelled', left(p_reason, 500));
+      if v_job.group_key is not null then
+        v_left := v_left || left_group(v_job);
+      end if;
       outcome := 'cancelled';
     else
       update jobs set cancel_requested = true where jobs.id = v_id;
@@ -30,6 +35,9 @@ begin
     end if;
     return next;
   end loop;
+  if v_left <> '{}' then
+    perform change_groups(v_left);
+  end if;
 end $$;
 
 -- Which of these running jobs are to be cancelled. A worker asks when it is told to look.
@@ -39,19 +47,20 @@ language sql stable security definer {{settings}} as $$
 $$;
 
 -- Runs waiting jobs without further delay: a scheduled one becomes ready, a dead one is redriven, or
--- stays dead when the queue it came from was deleted.
+-- stays dead when the queue it came from was deleted. A blocked one keeps its place in its group.
 create function {{schema}}.run_now(p_ids bigint[]) returns table (id bigint, outcome text)
 language plpgsql security definer {{settings}} as $$
 declare
   v_id bigint;
   v_job jobs;
+  v_joined groups[] := '{}';
 begin
   for v_id in select distinct u from unnest(p_ids) u order by u loop
     id := v_id;
-    select * into v_job from jobs j where j.id = v_id for update;
+    select * into v_job from jobs j where j.id = v_id and j.group_seq is null for update;
     if not found then
-      outcome := case when exists (select from history h where h.id = v_id)
-        then 'finished' else 'unknown' end;
+      outcome := case when exists (select from jobs j where j.id = v_id) then 'blocked'
+        when exists (select from history h where h.id = v_id) then 'finished' else 'unknown' end;
     elsif v_job.lease_id is not null then
       outcome := 'running';
     else
@@ -59,13 +68,16 @@ begin
       if v_job.dead_at is null then
         perform put_back(v_job, null, false) where v_job.seq is null;
       elsif exists (select from queues where queues.id = v_job.origin_queue_id and deleted_at is null) then
-        perform redrive_one(v_job, v_job.origin_queue_id);
+        v_joined := v_joined || redrive_one(v_job, v_job.origin_queue_id);
       else
         outcome := 'dead';
       end if;
     end if;
     return next;
   end loop;
+  if v_joined <> '{}' then
+    perform change_groups(v_joined);
+  end if;
 end $$;
 
 create function {{schema}}.pause_queue(p_name text, p_reason text default null) returns void
@@ -100,9 +112,9 @@ end $$;
 create function {{schema}}.queue_size(p_queue_id integer) returns bigint
 language sql stable security definer {{settings}} as $$
   select coalesce(sum(n), 0)::bigint from (
-    select ready + scheduled + running as n from counters where queue_id = p_queue_id
+    select ready + scheduled + running + blocked as n from counters where queue_id = p_queue_id
     union all
-    select ready + scheduled + running from counter_deltas where queue_id = p_queue_id
+    select ready + scheduled + running + blocked from counter_deltas where queue_id = p_queue_id
   ) c
 $$;
 
@@ -112,7 +124,9 @@ create function {{schema}}.delete_queue(p_name text, p_force boolean default fal
 language plpgsql security definer {{settings}} as $$
 declare
   v_id integer := queue_id_of(p_name);
+  v_ids bigint[];
   v_job jobs;
+  v_left groups[] := '{}';
 begin
   if v_id = 1 then
     raise exception 'queue % cannot be deleted', quote_literal(p_name) using errcode = 'HW005',
@@ -125,10 +139,14 @@ begin
   update queues set dead_letter_queue_id = 1 where dead_letter_queue_id = v_id and id <> v_id;
   update queues set deleted_at = clock() where id = v_id;
   -- unforced, what an enqueue brought since the count is left to prune()
-  for v_job in select * from jobs where p_force and queue_id = v_id and lease_id is null
+  v_ids := array(select id from jobs where p_force and queue_id = v_id and lease_id is null);
+  perform lock_jobs(v_ids);
+  for v_job in select * from jobs where id = any (v_ids) and queue_id = v_id and lease_id is null
     order by id for update loop
     perform finish(v_job, 'discarded', 'queue deleted');
+    v_left := v_left || left_group(v_job);
   end loop;
+  perform change_groups(v_left);
 end $$;
 
 -- Down Migration

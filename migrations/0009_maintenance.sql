@@ -16,7 +16,8 @@ declare
 begin
   select array_agg(d.id order by d.run_at), max(d.run_at) into v_ids, mark from (
     select j.id, j.run_at from jobs j
-    where j.seq is null and j.run_at is not null and j.run_at > p_after and j.run_at <= v_now
+    where j.seq is null and j.run_at is not null and j.group_seq is null
+      and j.run_at > p_after and j.run_at <= v_now
       and (j.after_id is null or not exists (
         select from jobs p where p.id = j.after_id and p.dead_at is null))
     order by j.run_at limit least(greatest(p_limit, 1), 2000) for update of j skip locked
@@ -41,7 +42,8 @@ begin
   end if;
   next_ms := (
     select greatest(ceil(extract(epoch from j.run_at - clock()) * 1000), 0)::bigint from jobs j
-    where j.seq is null and j.run_at is not null and j.run_at > mark and j.after_id is null
+    where j.seq is null and j.run_at is not null and j.group_seq is null and j.run_at > mark
+      and j.after_id is null
     order by j.run_at limit 1
   );
   return next;
@@ -49,10 +51,10 @@ end $$;
 
 -- Gives back what a lease holds, at most p_limit jobs. p_crashed: its worker is dead, so attempts
 -- count and a job that keeps killing its workers is buried. done: nothing is left and the lease is gone.
--- The caller holds the lease's row for update.
+-- The caller holds the lease's row for update, and gives left_groups to change_groups().
 create function {{schema}}.give_back(
   p_lease {{schema}}.leases, p_crashed boolean, p_limit integer,
-  out requeued integer, out dead integer, out done boolean
+  out requeued integer, out dead integer, out done boolean, out left_groups {{schema}}.groups[]
 )
 language plpgsql security definer {{settings}} as $$
 declare
@@ -69,6 +71,7 @@ begin
   requeued := 0;
   dead := 0;
   done := true;
+  left_groups := '{}';
   for v_mark in select * from lease_marks where lease_id = p_lease.id order by queue_id, lane loop
     for v_job in
       select * from jobs j
@@ -77,6 +80,9 @@ begin
       order by j.seq limit greatest(p_limit - requeued - dead, 0) for update skip locked
     loop
       select * into v_queue from queues where id = v_job.queue_id;
+      -- it may leave its group, of which a producer may hold the row: then the next call takes it
+      continue when v_job.group_key is not null and (p_crashed or v_job.cancel_requested)
+        and not try_group(v_job);
       if p_crashed then
         v_job.crashes := v_job.crashes + 1;
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
@@ -86,12 +92,15 @@ begin
       end if;
       if v_job.cancel_requested then
         perform finish(v_job, 'cancelled', 'cancelled while its worker was lost');
+        left_groups := left_groups || left_group(v_job);
       elsif v_job.crashes >= v_queue.max_crashes then
         perform bury(v_job, 'crashed its worker');
+        left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
       elsif p_crashed and v_job.attempt - v_job.uncounted
           >= coalesce(v_job.max_attempts, v_queue.max_attempts) then
         perform bury(v_job, 'attempts exhausted');
+        left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
       else
         perform put_back(v_job, null, true);
@@ -124,6 +133,7 @@ begin
     return 0;
   end if;
   v_result := give_back(v_lease, false, 100000);
+  perform change_groups(v_result.left_groups);
   if not v_result.done then
     update leases set expires_at = clock() where id = p_lease_id;
   end if;
@@ -137,6 +147,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_lease leases;
   v_result record;
+  v_left groups[] := '{}';
   v_leases integer := 0;
   v_requeued integer := 0;
   v_dead integer := 0;
@@ -149,8 +160,10 @@ begin
     v_leases := v_leases + v_result.done::integer;
     v_requeued := v_requeued + v_result.requeued;
     v_dead := v_dead + v_result.dead;
+    v_left := v_left || v_result.left_groups;
     exit when v_requeued + v_dead >= p_limit;
   end loop;
+  perform change_groups(v_left);
   return query select v_leases, v_requeued, v_dead;
 end $$;
 
@@ -187,21 +200,39 @@ begin
   return v_total;
 end $$;
 
--- Waiting jobs whose TTL has ended are recorded as expired.
+-- Waiting jobs whose TTL has ended are recorded as expired. It waits for no lock: what others hold is
+-- left to the next call. A blocked job is locked after its group, as everywhere.
 create function {{schema}}.expire(p_limit integer default 1000) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
   v_job jobs;
+  v_left groups[] := '{}';
   v_total integer := 0;
+  v_limit integer := least(greatest(p_limit, 0), 10000);
 begin
   for v_job in
     select * from jobs j where j.expires_at is not null and j.expires_at < clock()
-      and j.lease_id is null
-    order by j.expires_at limit least(greatest(p_limit, 0), 10000) for update skip locked
+      and j.lease_id is null and j.group_seq is null
+    order by j.expires_at limit v_limit for update skip locked
   loop
+    continue when v_job.group_key is not null and not try_group(v_job);
     perform finish(v_job, 'expired', 'waiting TTL');
+    v_left := v_left || left_group(v_job);
     v_total := v_total + 1;
   end loop;
+  for v_job in
+    select * from jobs j where j.expires_at is not null and j.expires_at < clock()
+      and j.group_seq is not null
+    order by j.expires_at limit v_limit - v_total
+  loop
+    continue when not try_group(v_job);
+    select * into v_job from jobs j where j.id = v_job.id and j.group_seq is not null for update;
+    continue when not found;
+    perform finish(v_job, 'expired', 'waiting TTL');
+    v_left := v_left || left_group(v_job);
+    v_total := v_total + 1;
+  end loop;
+  perform change_groups(v_left);
   return v_total;
 end $$;
 
@@ -226,10 +257,10 @@ begin
     returning *
   ), folded as (
     insert into counters as c (queue_id, ready, scheduled, running, dead, enqueued, completed,
-      failed, cancelled, expired, buried, discarded, bytes, rate)
+      failed, cancelled, expired, buried, discarded, blocked, bytes, rate)
     select queue_id, sum(ready), sum(scheduled), sum(running), sum(dead), sum(enqueued),
       sum(completed), sum(failed), sum(cancelled), sum(expired), sum(buried), sum(discarded),
-      coalesce(sum(bytes), 0), sum(completed + cancelled + expired + buried + discarded)
+      sum(blocked), coalesce(sum(bytes), 0), sum(completed + cancelled + expired + buried + discarded)
     from gone group by queue_id order by queue_id
     on conflict (queue_id) do update set
       ready = c.ready + excluded.ready, scheduled = c.scheduled + excluded.scheduled,
@@ -237,7 +268,7 @@ begin
       enqueued = c.enqueued + excluded.enqueued, completed = c.completed + excluded.completed,
       failed = c.failed + excluded.failed, cancelled = c.cancelled + excluded.cancelled,
       expired = c.expired + excluded.expired, buried = c.buried + excluded.buried,
-      discarded = c.discarded + excluded.discarded,
+      discarded = c.discarded + excluded.discarded, blocked = c.blocked + excluded.blocked,
       bytes = c.bytes + excluded.bytes, rated_at = clock(),
       rate = smoothed_rate(c.rate, excluded.rate, c.rated_at, clock())
   )
@@ -309,6 +340,7 @@ declare
   v_queue_id integer;
   v_lane smallint;
   v_job jobs;
+  v_left groups[] := '{}';
 begin
   perform pg_advisory_xact_lock(hashtext('howdah prune'), hashtext(current_schema()));
   for v_queue_id, v_lane in
@@ -319,9 +351,22 @@ begin
         and j.lease_id is null
       order by j.seq limit 1000 for update skip locked
     loop
+      continue when v_job.group_key is not null and not try_group(v_job);
       perform bury(v_job, 'queue deleted');
+      v_left := v_left || left_group(v_job);
     end loop;
   end loop;
+  for v_job in
+    select j.* from queues q join jobs j on j.queue_id = q.id and j.group_seq is not null
+    where q.deleted_at is not null order by j.queue_id, j.group_key, j.group_seq limit 1000
+  loop
+    continue when not try_group(v_job);
+    select * into v_job from jobs j where j.id = v_job.id and j.group_seq is not null for update;
+    continue when not found;
+    perform bury(v_job, 'queue deleted');
+    v_left := v_left || left_group(v_job);
+  end loop;
+  perform change_groups(v_left);
   created := create_partitions();
   dropped := drop_partitions();
   return next;

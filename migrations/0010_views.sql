@@ -8,6 +8,7 @@ select j.id, q.name as queue,
   case when j.dead_at is not null and j.lease_id is null then 'dead'
     when j.lease_id is not null then 'running'
     when j.seq is not null then 'ready'
+    when j.group_seq is not null then 'blocked'
     else 'scheduled' end as state,
   case when j.lane = 32767 then null else 100 - j.lane / 2 end as priority,
   j.attempt - j.uncounted as attempt,
@@ -15,7 +16,7 @@ select j.id, q.name as queue,
   j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
   l.worker, o.name as origin_queue, j.dead_at, j.dead_reason,
   j.errors -> -1 ->> 'message' as last_error,
-  j.payload, j.headers, j.errors, j.cancel_requested
+  j.payload, j.headers, j.errors, j.cancel_requested, j.group_key
 from {{schema}}.jobs j
 join {{schema}}.queues q on q.id = j.queue_id
 left join {{schema}}.queues o on o.id = j.origin_queue_id
@@ -25,18 +26,18 @@ create view {{schema}}.history_view as
 select h.id, q.name as queue, h.state,
   case when h.lane = 32767 then null else 100 - h.lane / 2 end as priority, h.attempt, h.reason, h.worker,
   h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
-  h.payload, h.headers, h.errors, h.result
+  h.payload, h.headers, h.errors, h.result, h.group_key
 from {{schema}}.history h join {{schema}}.queues q on q.id = h.queue_id;
 
 -- Every job there is a row of, finished or not.
 create view {{schema}}.jobs_all as
 select id, queue, state, priority, attempt, enqueued_at, run_at, claimed_at,
   null::timestamptz as finished_at, worker, dead_reason as reason, last_error, payload, headers,
-  errors, null::jsonb as result
+  errors, null::jsonb as result, group_key
 from {{schema}}.job_states
 union all
 select id, queue, state, priority, attempt, enqueued_at, null, claimed_at, finished_at, worker,
-  reason, last_error, payload, headers, errors, result
+  reason, last_error, payload, headers, errors, result, group_key
 from {{schema}}.history_view;
 
 -- From counters: reading it costs nothing, however many jobs there are. backlog_age_ms is how long the
@@ -53,7 +54,8 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
     order by 1 desc limit 1) as backlog_age_ms,
   q.paused_at is not null as paused, q.paused_reason,
   q.closed_at is not null as closed, q.closed_reason, q.max_depth, q.max_bytes,
-  case when q.max_depth is not null or q.max_bytes is not null then c.bytes end as waiting_bytes
+  case when q.max_depth is not null or q.max_bytes is not null then c.bytes end as waiting_bytes,
+  c.blocked
 from {{schema}}.queues q
 cross join lateral (
   select coalesce(sum(x.ready), 0)::bigint as ready,
@@ -67,14 +69,14 @@ cross join lateral (
     coalesce(sum(x.cancelled), 0)::bigint as cancelled,
     coalesce(sum(x.expired), 0)::bigint as expired,
     coalesce(sum(x.discarded), 0)::bigint as discarded,
-    coalesce(sum(x.bytes), 0)::bigint as bytes
+    coalesce(sum(x.blocked), 0)::bigint as blocked, coalesce(sum(x.bytes), 0)::bigint as bytes
   from (
     select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
-      discarded, bytes
+      discarded, blocked, bytes
     from {{schema}}.counters where queue_id = q.id
     union all
     select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
-      discarded, bytes
+      discarded, blocked, bytes
     from {{schema}}.counter_deltas where queue_id = q.id
   ) x
 ) c
@@ -98,8 +100,8 @@ from {{schema}}.leases l cross join {{schema}}.leader d;
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
   q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
-  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.created_at, q.max_depth, q.max_bytes,
-  q.closed_at, q.closed_reason
+  q.group_concurrency, d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.created_at,
+  q.max_depth, q.max_bytes, q.closed_at, q.closed_reason
 from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
 where q.deleted_at is null;
 

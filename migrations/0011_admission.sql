@@ -27,15 +27,15 @@ begin
   return v_pruned;
 end $$;
 
--- What waits in a queue, without reading jobs: ready and scheduled ones and the bytes of their payloads.
+-- What waits in a queue, without reading jobs: ready, scheduled and blocked ones and the bytes of their payloads.
 -- Exact for what is committed, and for this transaction. deltas: how many rows were read for it.
 create function {{schema}}.waiting_in(
   p_queue_id integer, out depth bigint, out bytes bigint, out deltas integer
 )
 language sql volatile security definer {{settings}} as $$
-  select coalesce(c.ready + c.scheduled, 0) + d.n, coalesce(c.bytes, 0) + d.bytes, d.deltas::integer
+  select coalesce(c.ready + c.scheduled + c.blocked, 0) + d.n, coalesce(c.bytes, 0) + d.bytes, d.deltas::integer
   from (
-    select coalesce(sum(ready + scheduled), 0)::bigint as n, coalesce(sum(bytes), 0)::bigint as bytes,
+    select coalesce(sum(ready + scheduled + blocked), 0)::bigint as n, coalesce(sum(bytes), 0)::bigint as bytes,
       count(*) as deltas
     from counter_deltas where queue_id = p_queue_id and bytes is not null
   ) d left join counters c on c.queue_id = p_queue_id
@@ -51,9 +51,9 @@ language sql security definer {{settings}} as $$
       limit 1000 for update skip locked))
     returning *
   )
-  insert into counter_deltas (queue_id, ready, scheduled, running, dead, enqueued, completed, failed,
-    cancelled, expired, buried, discarded, bytes)
-  select p_queue_id, sum(ready), sum(scheduled), sum(running), sum(dead), sum(enqueued),
+  insert into counter_deltas (queue_id, ready, scheduled, blocked, running, dead, enqueued, completed,
+    failed, cancelled, expired, buried, discarded, bytes)
+  select p_queue_id, sum(ready), sum(scheduled), sum(blocked), sum(running), sum(dead), sum(enqueued),
     sum(completed), sum(failed), sum(cancelled), sum(expired), sum(buried), sum(discarded), sum(bytes)
   from gone having count(*) > 0
 $$;
@@ -107,13 +107,15 @@ begin
 end $$;
 
 -- Gives a waiting job the payload and headers of a newer one, and its time unless p_run_at is null. The
--- caller holds the row's lock. A ready job without a new time keeps its place.
+-- caller holds the row's lock. A ready job without a new time keeps its place; so does a member of a group
+-- always, for its group gives it its turn.
 create function {{schema}}.supersede(
   p_job {{schema}}.jobs, p_new jsonb, p_run_at timestamptz, p_now timestamptz, p_ring boolean
 ) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_is_scheduled boolean := case when p_run_at is null then p_job.seq is null
+  v_is_scheduled boolean := case
+    when p_run_at is null or p_job.group_key is not null then p_job.seq is null
     else p_run_at > p_now end;
   v_bytes integer := case when p_job.bytes is not null
     then octet_length((p_new -> 'payload')::text) end;
@@ -125,7 +127,8 @@ begin
     v_seq := nextval('job_seq');
   end if;
   update jobs set payload = p_new -> 'payload', headers = nullif(p_new -> 'headers', 'null'),
-    bytes = v_bytes, seq = v_seq, run_at = coalesce(p_run_at, run_at),
+    bytes = v_bytes, seq = v_seq,
+    run_at = case when group_key is null then coalesce(p_run_at, run_at) else run_at end,
     expires_at = expires_at + coalesce(greatest(p_run_at, p_now)
       - greatest(run_at, enqueued_at), interval '0')
   where id = p_job.id;

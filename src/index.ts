@@ -13,6 +13,7 @@ export type {
   EnqueueManyResult,
   Rejection,
 } from './client/enqueue-many.js';
+export type { BlockedGroup } from './client/groups.js';
 export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
 export type { ClientOptions, EnqueueOptions, GatherOptions } from './client/options.js';
 export type { QueueStats } from './client/queues.js';

@@ -22,6 +22,7 @@ import type {
 } from './enqueue-many.js';
 import { Enqueuer } from './enqueuer.js';
 import { Gatherer } from './gatherer.js';
+import { type BlockedGroup, Groups } from './groups.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
 import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
 import { type QueueStats, Queues } from './queues.js';
@@ -44,6 +45,7 @@ export class Client {
   readonly #database: Database;
   readonly #enqueuer: Enqueuer;
   readonly #queues: Queues;
+  readonly #groups: Groups;
   readonly #jobs: Jobs;
   readonly #deadLetters: DeadLetters;
   #closing: Promise<void> | undefined;
@@ -66,6 +68,7 @@ export class Client {
       all,
     });
     this.#queues = new Queues(database);
+    this.#groups = new Groups(database);
     this.#jobs = new Jobs(database);
     this.#deadLetters = new DeadLetters(database);
   }
@@ -166,6 +169,17 @@ export class Client {
   /** How all queues stand, or the one that is named (none where it does not exist). */
   queueStats(queue?: AnyQueue | string): Promise<readonly QueueStats[]> {
     return this.#queues.stats(queue);
+  }
+
+  /**
+   * Groups of a queue in which jobs wait, with the reason, the longest blocked first; at most `limit`
+   * (100, up to 1000).
+   */
+  blockedGroups(
+    queue: AnyQueue | string,
+    options: { readonly limit?: number } = {},
+  ): Promise<readonly BlockedGroup[]> {
+    return this.#groups.blocked(queue, options.limit);
   }
 
   /** Everything about a job, finished or not; undefined where it is not, or no longer, there. */

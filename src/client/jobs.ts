@@ -13,6 +13,7 @@ import { integer } from './options.js';
 const IDS_MAX = 10_000;
 const STATES: readonly JobState[] = [
   'scheduled',
+  'blocked',
   'ready',
   'running',
   'completed',
@@ -43,6 +44,8 @@ export interface JobSummary {
   readonly reason: string | null;
   /** Message of its last error. */
   readonly lastError: string | null;
+  /** Key of its group; null where it is in none. */
+  readonly group: string | null;
 }
 
 /** Everything about a job. */
@@ -140,6 +143,7 @@ function summaryOf(row: JobSummaryRow): JobSummary {
     worker: row.worker,
     reason: row.reason,
     lastError: row.last_error,
+    group: row.group_key,
   };
 }
 

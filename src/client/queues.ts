@@ -10,6 +10,8 @@ export interface QueueStats {
   readonly queue: string;
   readonly ready: number;
   readonly scheduled: number;
+  /** Jobs that wait for their turn in their group. */
+  readonly blocked: number;
   readonly running: number;
   /** Dead jobs that lie in this queue. */
   readonly dead: number;
@@ -75,6 +77,7 @@ function statsOf(row: QueueStatsView): QueueStats {
     queue: row.queue,
     ready: Number(row.ready),
     scheduled: Number(row.scheduled),
+    blocked: Number(row.blocked),
     running: Number(row.running),
     dead: Number(row.dead),
     enqueued: Number(row.enqueued),

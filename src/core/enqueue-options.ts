@@ -7,6 +7,8 @@ import { WAIT_MS_MAX } from './queue-policy.js';
 
 /** The largest `headers` in bytes of JSON: 16 KiB. */
 export const HEADERS_BYTES_MAX = 16_384;
+/** The longest `group` in characters. */
+export const GROUP_CHARS_MAX = 255;
 const YEAR_2000_MS = Date.UTC(2000, 0, 1);
 
 /** What can be said of one job as it is enqueued. Anything left out follows the queue. */
@@ -26,6 +28,11 @@ export interface JobOptions {
   readonly attempts?: number | undefined;
   /** Longest wait for a worker after it is due, 1 ms to 10 years; then the job expires. */
   readonly ttl?: Duration | undefined;
+  /**
+   * Key of its group, 1 to 255 characters: the jobs of a group run in the order in which they were
+   * enqueued, `groupConcurrency` of the queue at once (1).
+   */
+  readonly group?: string | undefined;
 }
 
 /**
@@ -33,7 +40,8 @@ export interface JobOptions {
  * @param defaultPriority written where the options name no priority, unless it is 0
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
  * @throws HowdahError HOWDAH_DELAY_INVALID, HOWDAH_RUN_AT_INVALID, HOWDAH_PRIORITY_INVALID,
- *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_OPTION_INVALID
+ *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_GROUP_INVALID,
+ *   HOWDAH_OPTION_INVALID
  */
 export function encodeJobOptions(
   options: JobOptions | undefined,
@@ -62,6 +70,9 @@ export function encodeJobOptions(
         break;
       case 'attempts':
         members += `,"max_attempts":${attempts(value)}`;
+        break;
+      case 'group':
+        members += `,"group":${encodeGroup(value)}`;
         break;
       case 'headers':
         members += `,"headers":${encodeHeaders(value)}`;
@@ -114,6 +125,22 @@ function attempts(value: unknown): number {
   );
 }
 
+/** Counted in code points, as PostgreSQL counts. */
+function encodeGroup(value: unknown): string {
+  if (typeof value === 'string' && value !== '' && value.length <= 2 * GROUP_CHARS_MAX) {
+    const text = encodeJson(value, 'group', 'HOWDAH_GROUP_INVALID');
+    if ([...value].length <= GROUP_CHARS_MAX) return text;
+  }
+  throw new HowdahError(
+    'HOWDAH_GROUP_INVALID',
+    `Option group: ${describeValue(value)} is not valid.`,
+    {
+      details: { option: 'group' },
+      remedy: `Use text of 1 to ${GROUP_CHARS_MAX} characters.`,
+    },
+  );
+}
+
 function encodeHeaders(value: unknown): string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new HowdahError(
@@ -141,6 +168,6 @@ function delayAndRunAt(): HowdahError {
 function unknownOption(option: string): HowdahError {
   return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
     details: { option },
-    remedy: 'Known are delay, runAt, priority, headers, attempts, ttl and tx.',
+    remedy: 'Known are delay, runAt, priority, headers, attempts, ttl, group and tx.',
   });
 }

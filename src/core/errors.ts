@@ -52,6 +52,10 @@ const CODES = {
     sqlstate: 'HW030',
     summary: 'A filter key or its value is not allowed.',
   },
+  HOWDAH_GROUP_INVALID: {
+    sqlstate: 'HW050',
+    summary: 'The group key is not text of 1 to 255 characters.',
+  },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',

@@ -2,10 +2,11 @@ import type { Json } from './json.js';
 
 /**
  * State of a job. It is derived from its row, never stored; see `migrations/0002_jobs.sql`.
- * Finished are `completed`, `cancelled`, `expired` and `discarded`.
+ * `blocked` waits for its turn in its group, `scheduled` for its time. Finished are `completed`, `cancelled`, `expired` and `discarded`.
  */
 export type JobState =
   | 'scheduled'
+  | 'blocked'
   | 'ready'
   | 'running'
   | 'completed'
@@ -17,6 +18,13 @@ export type JobState =
 /** Which states may follow a state, and by which verb. Anything else is a defect. */
 export const TRANSITIONS: Readonly<Record<JobState, Readonly<Partial<Record<JobState, string>>>>> =
   {
+    blocked: {
+      ready: 'admit',
+      scheduled: 'admit before it is due',
+      cancelled: 'cancel',
+      expired: 'expire',
+      discarded: 'delete_queue',
+    },
     scheduled: { ready: 'promote, run_now', cancelled: 'cancel', expired: 'expire' },
     ready: { running: 'claim', cancelled: 'cancel', expired: 'expire', discarded: 'delete_queue' },
     running: {
@@ -29,6 +37,7 @@ export const TRANSITIONS: Readonly<Record<JobState, Readonly<Partial<Record<JobS
     },
     dead: {
       ready: 'redrive, run_now',
+      blocked: 'redrive, run_now of a member of a group',
       running: 'claim',
       discarded: 'discard',
       cancelled: 'cancel',

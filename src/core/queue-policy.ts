@@ -41,6 +41,11 @@ export interface QueuePolicy {
   readonly payloadBytesMax?: number;
   /** Attempts that may end with the death of their worker, 1 to 1000. Default 10. */
   readonly maxCrashes?: number;
+  /**
+   * Jobs of one group that may run at once, 1 to 10,000. Default 1: strictly in order. Groups are
+   * formed by the option `group` of jobs.
+   */
+  readonly groupConcurrency?: number;
   /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
   readonly deadLetterQueue?: string;
 }
@@ -59,6 +64,7 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
   retention: duration('retention', 'retention_ms', 0, WAIT_MS_MAX),
   payloadBytesMax: integer('payloadBytesMax', 'payload_bytes_max', 1, PAYLOAD_BYTES_MAX),
   maxCrashes: integer('maxCrashes', 'max_crashes', 1, 1000),
+  groupConcurrency: integer('groupConcurrency', 'group_concurrency', 1, 10_000),
   deadLetterQueue: (value, policy) => {
     assertQueueName(value);
     policy.dead_letter_queue = value;

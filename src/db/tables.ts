@@ -3,7 +3,7 @@
 export interface JobStatesView {
   id: string;
   queue: string;
-  state: 'scheduled' | 'ready' | 'running' | 'dead';
+  state: 'scheduled' | 'blocked' | 'ready' | 'running' | 'dead';
   priority: number | null;
   attempt: number;
   max_attempts: number;
@@ -21,6 +21,7 @@ export interface JobStatesView {
   headers: unknown;
   errors: unknown;
   cancel_requested: boolean;
+  group_key: string | null;
 }
 
 export interface HistoryView {
@@ -39,6 +40,7 @@ export interface HistoryView {
   headers: unknown;
   errors: unknown;
   result: unknown;
+  group_key: string | null;
 }
 
 export interface JobsAllView {
@@ -58,6 +60,7 @@ export interface JobsAllView {
   headers: unknown;
   errors: unknown;
   result: unknown;
+  group_key: string | null;
 }
 
 export interface QueueStatsView {
@@ -76,6 +79,7 @@ export interface QueueStatsView {
   backlog_age_ms: string | null;
   paused: boolean;
   paused_reason: string | null;
+  blocked: string;
 }
 
 export interface DeadLettersView {
@@ -116,10 +120,23 @@ export interface QueuePoliciesView {
   payload_bytes_max: number;
   retention_ms: string;
   max_crashes: number;
+  group_concurrency: number;
   dead_letter_queue: string;
   paused_at: Date | null;
   paused_reason: string | null;
   created_at: Date;
+}
+
+export interface BlockedGroupsView {
+  queue: string;
+  group_key: string;
+  waiting: number;
+  admitted: number;
+  group_concurrency: number;
+  head_id: string | null;
+  head_state: 'running' | 'ready' | 'scheduled' | null;
+  reason: string;
+  since: Date;
 }
 
 /** The views by name, for Kysely. */
@@ -131,4 +148,5 @@ export interface Tables {
   dead_letters: DeadLettersView;
   workers: WorkersView;
   queue_policies: QueuePoliciesView;
+  blocked_groups: BlockedGroupsView;
 }

@@ -32,6 +32,7 @@ describe('privileges', () => {
       'is_bad_dedupe',
       'is_out_of_range',
       'job_problem',
+      'left_group',
       'run_at_of',
       'smoothed_rate',
     ]);
@@ -77,7 +78,7 @@ describe('the hot path', () => {
     const rows = await db.rows<{ indexdef: string }>(
       `select indexdef from pg_indexes where schemaname = 'howdah' and tablename = 'jobs'`,
     );
-    expect(rows).toHaveLength(5);
+    expect(rows).toHaveLength(6);
     for (const { indexdef } of rows) {
       expect(indexdef).not.toMatch(/lease_id|attempt|claimed_at|cancel_requested/);
     }

@@ -170,6 +170,7 @@ export class Engine {
 
   /** What must hold at any moment, whatever happened before. */
   async expectTruth(): Promise<void> {
+    expect(await this.rows('select * from howdah.check_groups()'), 'books of groups').toEqual([]);
     expect(await this.rows(COUNTERS_OFF), 'counters that differ from the rows').toEqual([]);
     expect(await this.rows(ORPHANS), 'running jobs that no lease covers').toEqual([]);
     expect(await this.rows(TWICE), 'jobs that are there twice').toEqual([]);
@@ -200,24 +201,25 @@ export async function sqlError(statement: Promise<unknown>): Promise<{
 const COUNTERS_OFF = `
   with truth as (
     select queue_id, count(*) filter (where seq is not null and lease_id is null) as ready,
-      count(*) filter (where seq is null) as scheduled,
+      count(*) filter (where seq is null and group_seq is null) as scheduled,
+      count(group_seq) as blocked,
       count(*) filter (where lease_id is not null) as running, count(dead_at) as dead,
       sum(bytes) filter (where lease_id is null) as bytes
     from howdah.jobs group by queue_id
   ), counted as (
     select queue_id, sum(ready) as ready, sum(scheduled) as scheduled, sum(running) as running,
-      sum(dead) as dead, sum(bytes) as bytes
+      sum(dead) as dead, sum(blocked) as blocked, sum(bytes) as bytes
     from (
-      select queue_id, ready, scheduled, running, dead, bytes from howdah.counters
-      union all select queue_id, ready, scheduled, running, dead, bytes from howdah.counter_deltas
+      select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah.counters
+      union all select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah.counter_deltas
     ) c group by queue_id
   )
   select queue_id, to_json(t) as rows, to_json(c) as counters
   from truth t full join counted c using (queue_id)
-  where (coalesce(t.ready, 0), coalesce(t.scheduled, 0), coalesce(t.running, 0), coalesce(t.dead, 0),
+  where (coalesce(t.ready, 0), coalesce(t.scheduled, 0), coalesce(t.running, 0), coalesce(t.dead, 0), coalesce(t.blocked, 0),
       coalesce(t.bytes, 0))
     is distinct from
-    (coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.running, 0), coalesce(c.dead, 0),
+    (coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.running, 0), coalesce(c.dead, 0), coalesce(c.blocked, 0),
       coalesce(c.bytes, 0))`;
 
 const ORPHANS = `

@@ -31,7 +31,7 @@ describe('docs/sql.md', () => {
     const columns = [...(table ?? '').matchAll(/^ {2}(\w+) +\w+.*?(?:default ('?)(.+?)\2)?,$/gm)]
       .map(([, name = '', , value]) => [name.replace(/_id$/, ''), value ?? 'null'] as const)
       .filter(([name]) => name !== '' && name !== 'id' && name !== 'name');
-    expect(columns.length).toBe(12);
+    expect(columns.length).toBe(13);
     for (const [name, value] of columns) {
       const row = text.split('\n').findLast((line) => line.startsWith(`| \`${name}\` |`));
       const byDefault = row?.split('|').at(-2)?.replaceAll('`', '').trim();

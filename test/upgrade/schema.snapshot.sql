@@ -1,3 +1,12 @@
+column blocked_groups.queue text
+column blocked_groups.group_key text
+column blocked_groups.waiting integer
+column blocked_groups.admitted integer
+column blocked_groups.group_concurrency integer
+column blocked_groups.head_id bigint
+column blocked_groups.head_state text
+column blocked_groups.reason text
+column blocked_groups.since timestamp with time zone
 column counter_deltas.id bigint not null
 column counter_deltas.queue_id integer not null
 column counter_deltas.ready integer not null default 0
@@ -11,6 +20,7 @@ column counter_deltas.cancelled integer not null default 0
 column counter_deltas.expired integer not null default 0
 column counter_deltas.buried integer not null default 0
 column counter_deltas.discarded integer not null default 0
+column counter_deltas.blocked integer not null default 0
 column counter_deltas.bytes bigint
 column counters.queue_id integer not null
 column counters.ready bigint not null default 0
@@ -24,6 +34,7 @@ column counters.cancelled bigint not null default 0
 column counters.expired bigint not null default 0
 column counters.buried bigint not null default 0
 column counters.discarded bigint not null default 0
+column counters.blocked bigint not null default 0
 column counters.bytes bigint not null default 0
 column counters.rate double precision not null default 0
 column counters.rated_at timestamp with time zone not null default howdah.clock()
@@ -43,6 +54,13 @@ column dedupes.key text not null
 column dedupes.job_id bigint not null
 column dedupes.digest bytea not null
 column dedupes.expires_at timestamp with time zone not null
+column groups.queue_id integer not null
+column groups.key text not null
+column groups.admitted integer not null
+column groups.waiting integer not null
+column groups.mark bigint not null
+column groups.head_id bigint
+column groups.head_at timestamp with time zone
 column history.id bigint not null
 column history.finished_at timestamp with time zone not null
 column history.enqueued_at timestamp with time zone not null
@@ -57,6 +75,7 @@ column history.payload jsonb not null
 column history.headers jsonb
 column history.errors jsonb
 column history.result jsonb
+column history.group_key text
 column history_view.id bigint
 column history_view.queue text
 column history_view.state text
@@ -72,6 +91,7 @@ column history_view.payload jsonb
 column history_view.headers jsonb
 column history_view.errors jsonb
 column history_view.result jsonb
+column history_view.group_key text
 column job_states.id bigint
 column job_states.queue text
 column job_states.state text
@@ -92,6 +112,7 @@ column job_states.payload jsonb
 column job_states.headers jsonb
 column job_states.errors jsonb
 column job_states.cancel_requested boolean
+column job_states.group_key text
 column jobs.id bigint not null
 column jobs.seq bigint
 column jobs.lease_id bigint
@@ -114,6 +135,8 @@ column jobs.headers jsonb
 column jobs.errors jsonb
 column jobs.bytes integer
 column jobs.after_id bigint
+column jobs.group_key text
+column jobs.group_seq bigint
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
@@ -130,6 +153,7 @@ column jobs_all.payload jsonb
 column jobs_all.headers jsonb
 column jobs_all.errors jsonb
 column jobs_all.result jsonb
+column jobs_all.group_key text
 column leader.is_only boolean not null default true
 column leader.term bigint not null default 0
 column leader.lease_id bigint not null default 0
@@ -160,6 +184,7 @@ column queue_policies.delay_ms bigint
 column queue_policies.payload_bytes_max integer
 column queue_policies.retention_ms bigint
 column queue_policies.max_crashes smallint
+column queue_policies.group_concurrency integer
 column queue_policies.dead_letter_queue text
 column queue_policies.paused_at timestamp with time zone
 column queue_policies.paused_reason text
@@ -188,6 +213,7 @@ column queue_stats.closed_reason text
 column queue_stats.max_depth integer
 column queue_stats.max_bytes bigint
 column queue_stats.waiting_bytes bigint
+column queue_stats.blocked bigint
 column queues.id integer not null
 column queues.name text not null
 column queues.max_attempts smallint not null default 10
@@ -201,6 +227,7 @@ column queues.delay_ms bigint not null default 0
 column queues.payload_bytes_max integer not null default 1048576
 column queues.retention_ms bigint not null default 86400000
 column queues.max_crashes smallint not null default 10
+column queues.group_concurrency integer not null default 1
 column queues.dead_letter_queue_id integer not null
 column queues.max_depth integer
 column queues.max_bytes bigint
@@ -225,6 +252,7 @@ column workers.info jsonb
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
 constraint dedupes_pkey on howdah.dedupes PRIMARY KEY (queue_id, key)
+constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
 constraint leader_is_only_check on howdah.leader CHECK (is_only)
@@ -237,6 +265,7 @@ constraint queues_backoff_max_ms_check on howdah.queues CHECK (((backoff_max_ms 
 constraint queues_backoff_ms_check on howdah.queues CHECK (((backoff_ms >= 0) AND (backoff_ms <= 2147483647)))
 constraint queues_dead_letter_queue_id_fkey on howdah.queues FOREIGN KEY (dead_letter_queue_id) REFERENCES howdah.queues(id)
 constraint queues_delay_ms_check on howdah.queues CHECK (((delay_ms >= 0) AND (delay_ms <= '315360000000'::bigint)))
+constraint queues_group_concurrency_check on howdah.queues CHECK (((group_concurrency >= 1) AND (group_concurrency <= 10000)))
 constraint queues_max_attempts_check on howdah.queues CHECK (((max_attempts >= 1) AND (max_attempts <= 1000)))
 constraint queues_max_bytes_check on howdah.queues CHECK (((max_bytes >= 1) AND (max_bytes <= '1125899906842624'::bigint)))
 constraint queues_max_crashes_check on howdah.queues CHECK (((max_crashes >= 1) AND (max_crashes <= 1000)))
@@ -253,11 +282,13 @@ CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
 CREATE INDEX dedupes_expires_idx ON howdah.dedupes USING btree (expires_at)
 CREATE UNIQUE INDEX dedupes_pkey ON howdah.dedupes USING btree (queue_id, key)
+CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
 CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
-CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL))
+CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL) AND (group_seq IS NULL))
 CREATE INDEX jobs_expires_idx ON howdah.jobs USING btree (expires_at) WHERE (expires_at IS NOT NULL)
+CREATE INDEX jobs_group_idx ON howdah.jobs USING btree (queue_id, group_key, group_seq) WHERE (group_seq IS NOT NULL)
 CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
 CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
@@ -268,6 +299,7 @@ CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, leas
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
 options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
+options groups (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
 options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -275,6 +307,7 @@ options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
 options sleepers (autovacuum_vacuum_threshold=100)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
+function howdah.admit(bigint[],boolean) returns void security definer
 function howdah.admit(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
@@ -283,6 +316,8 @@ function howdah.begin_counting(integer) returns void security definer
 function howdah.bury(howdah.jobs,text) returns void security definer
 function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
+function howdah.change_groups(howdah.groups[],boolean) returns void security definer
+function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
@@ -311,7 +346,10 @@ function howdah.is_bad_dedupe(jsonb) returns boolean
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lead(bigint,integer) returns bigint security definer
+function howdah.left_group(howdah.jobs) returns howdah.groups
+function howdah.lock_jobs(bigint[]) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
@@ -324,7 +362,7 @@ function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
-function howdah.redrive_one(howdah.jobs,integer) returns void security definer
+function howdah.redrive_one(howdah.jobs,integer) returns howdah.groups security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
@@ -344,5 +382,6 @@ function howdah.smoothed_rate(double precision,double precision,timestamp with t
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.sweep(integer) returns integer security definer
+function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer
 function howdah.wake(bigint) returns void security definer

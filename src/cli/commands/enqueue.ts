@@ -32,6 +32,7 @@ export const enqueueCommand = command<EnqueueArguments>({
       .option('headers', { type: 'string', describe: 'JSON object of facts beside the payload' })
       .option('attempts', { type: 'number', describe: 'Attempts before the job is dead' })
       .option('ttl', { type: 'string', describe: 'Longest wait for a worker' })
+      .option('group', { type: 'string', describe: 'Key of its group: those run in order' })
       .example(`$0 enqueue emails '{"to":"ada@example.org"}'`, 'prints the id')
       .example('$0 enqueue emails --from mails.jsonl --delay 10m', 'a job a line')
       .example('$0 enqueue places --from airports.csv --on-error skip --rejects bad.jsonl', '')

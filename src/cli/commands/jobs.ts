@@ -13,6 +13,7 @@ const COLUMNS: readonly Column<JobSummary>[] = [
   { key: 'state' },
   { key: 'attempt' },
   { key: 'priority', isHidden: true },
+  { key: 'group', isHidden: true },
   { key: 'enqueuedAt', title: 'ENQUEUED' },
   { key: 'runAt', title: 'DUE' },
   { key: 'claimedAt', isHidden: true },
@@ -44,7 +45,7 @@ const list = command<ListArguments>({
         type: 'array',
         string: true,
         describe:
-          'Only in these states: scheduled, ready, running, completed, dead, cancelled, expired, discarded',
+          'Only in these states: scheduled, blocked, ready, running, completed, dead, cancelled, expired, discarded',
       })
       .option('limit', { type: 'number', default: 100, describe: 'How many, 1 to 1000' })
       .option('after', { type: 'string', describe: 'Id of the last job of the page before' })

@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import type { BlockedGroup } from '../../client/groups.js';
 import type { QueueStats } from '../../client/queues.js';
 import type { Duration } from '../../core/duration.js';
 import type { QueuePolicy } from '../../core/queue-policy.js';
@@ -13,6 +14,7 @@ interface QueueRow {
   readonly queue: string;
   readonly ready: number;
   readonly scheduled: number;
+  readonly blocked: number;
   readonly running: number;
   readonly dead: number;
   readonly paused: boolean;
@@ -27,6 +29,7 @@ interface QueueRow {
   readonly retentionMs: number;
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
+  readonly groupConcurrency: number;
   readonly deadLetterQueue: string;
 }
 
@@ -34,6 +37,7 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'queue' },
   { key: 'ready' },
   { key: 'scheduled' },
+  { key: 'blocked', isHidden: true },
   { key: 'running' },
   { key: 'dead' },
   { key: 'paused' },
@@ -48,6 +52,7 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'retentionMs', title: 'RETENTION', as: 'ms' },
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
+  { key: 'groupConcurrency', isHidden: true },
   { key: 'deadLetterQueue', title: 'DEAD LETTERS' },
 ];
 
@@ -67,6 +72,7 @@ interface SetArguments extends NameArguments {
   readonly retention: string | undefined;
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
+  readonly groupConcurrency: number | undefined;
   readonly deadLetterQueue: string | undefined;
 }
 
@@ -141,9 +147,34 @@ const remove = command<NameArguments & { force: boolean }>({
   },
 });
 
+const GROUP_COLUMNS: readonly Column<BlockedGroup>[] = [
+  { key: 'queue', isHidden: true },
+  { key: 'group' },
+  { key: 'waiting' },
+  { key: 'admitted' },
+  { key: 'headId', title: 'HEAD' },
+  { key: 'headState', title: 'STATE' },
+  { key: 'reason' },
+  { key: 'since' },
+];
+
+const groups = command<NameArguments & { limit: number }>({
+  command: 'groups <name>',
+  describe: 'List its groups in which jobs wait, and for what',
+  builder: (yargs) =>
+    positionalName(yargs)
+      .option('limit', { type: 'number', default: 100, describe: 'How many, 1 to 1000' })
+      .example('$0 queues groups emails', 'the longest blocked first'),
+  handler: async (options) => {
+    const { name, limit } = options;
+    const rows = await withClient(options, (client) => client.blockedGroups(name, { limit }));
+    outputOf(options).list(rows, GROUP_COLUMNS);
+  },
+});
+
 export const queuesCommand = command({
   command: 'queues',
-  describe: 'List, create, change, pause, resume and delete queues',
+  describe: 'List, create, change, pause, resume and delete queues, list their groups',
   builder: (yargs) =>
     yargs
       .command(list)
@@ -151,7 +182,8 @@ export const queuesCommand = command({
       .command(pause)
       .command(resume)
       .command(remove)
-      .demandCommand(1, 'Name an action: list, set, pause, resume or delete.'),
+      .command(groups)
+      .demandCommand(1, 'Name an action: list, set, pause, resume, delete or groups.'),
   handler: () => undefined,
 });
 
@@ -181,11 +213,13 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('retention', time('How long finished jobs are kept (1d)'))
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
     .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
+    .option('group-concurrency', { type: 'number', describe: 'Jobs of a group at once (1)' })
     .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'));
 }
 
 function policyOf(options: SetArguments): QueuePolicy {
   const { attempts, delay, retention, payloadBytesMax, maxCrashes, deadLetterQueue } = options;
+  const { groupConcurrency } = options;
   const backoff = given({
     type: options.backoff,
     delay: durationOf(options.backoffDelay),
@@ -200,6 +234,7 @@ function policyOf(options: SetArguments): QueuePolicy {
     retention: durationOf(retention),
     payloadBytesMax,
     maxCrashes,
+    groupConcurrency,
     deadLetterQueue,
     ...(Object.keys(backoff).length > 0 ? { backoff } : {}),
   }) as QueuePolicy;
@@ -230,10 +265,12 @@ async function showQueue(options: NameArguments): Promise<void> {
 function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRow {
   const counts = stats.find(({ queue }) => queue === policy.queue);
   const { ready = 0, scheduled = 0, running = 0, dead = 0, paused = false } = counts ?? {};
+  const { blocked = 0 } = counts ?? {};
   return {
     queue: policy.queue,
     ready,
     scheduled,
+    blocked,
     running,
     dead,
     paused,
@@ -248,6 +285,7 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     retentionMs: Number(policy.retention_ms),
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,
+    groupConcurrency: policy.group_concurrency,
     deadLetterQueue: policy.dead_letter_queue,
   };
 }

@@ -10,6 +10,7 @@ export const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
   { key: 'queue' },
   { key: 'ready' },
   { key: 'scheduled' },
+  { key: 'blocked', isHidden: true },
   { key: 'running' },
   { key: 'dead' },
   { key: 'enqueued' },

@@ -5,7 +5,7 @@ import type { Executor } from '../executor.js';
 export type CancelOutcome = 'cancelled' | 'requested' | 'finished' | 'unknown';
 
 /** `running`: it runs already. `dead`: it stays dead, because its own queue was deleted. */
-export type RunNowOutcome = 'ready' | 'running' | 'finished' | 'dead' | 'unknown';
+export type RunNowOutcome = 'ready' | 'blocked' | 'running' | 'finished' | 'dead' | 'unknown';
 
 /** What became of one job. */
 export interface ControlRow<Outcome> {

@@ -1,7 +1,13 @@
 import type { Compilable } from 'kysely';
 import type { JobState } from '../../core/job.js';
 import type { Database } from '../database.js';
-import type { DeadLettersView, JobStatesView, JobsAllView, QueueStatsView } from '../tables.js';
+import type {
+  BlockedGroupsView,
+  DeadLettersView,
+  JobStatesView,
+  JobsAllView,
+  QueueStatsView,
+} from '../tables.js';
 
 /** A job without its payload, headers, errors and result. */
 export type JobSummaryRow = Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'>;
@@ -30,6 +36,8 @@ export interface InspectCalls {
   jobs(filter: JobListFilter): Promise<JobSummaryRow[]>;
   deadLetters(filter: DeadLetterListFilter): Promise<DeadLettersView[]>;
   queueStats(queue?: string): Promise<QueueStatsView[]>;
+  /** Groups of a queue in which jobs wait, the longest blocked first. */
+  blockedGroups(queue: string, limit: number): Promise<BlockedGroupsView[]>;
 }
 
 const COLUMNS = [
@@ -42,6 +50,7 @@ const COLUMNS = [
   'claimed_at',
   'worker',
   'last_error',
+  'group_key',
 ] as const;
 
 const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
@@ -58,9 +67,15 @@ export function inspectCalls(database: Database): InspectCalls {
     'queue_stats',
     'select * from {{schema}}.queue_stats where $1::text is null or queue = $1 order by queue',
   );
+  const blockedGroups = database.sql(
+    `select * from {{schema}}.blocked_groups where queue = $1::text
+    order by since, group_key limit $2::integer`,
+  );
   return {
     job: async (id) => (await database.query<JobsAllView>(job, [id]))[0],
     queueStats: (queue) => database.query<QueueStatsView>(stats, [queue ?? null]),
+    blockedGroups: (queue, limit) =>
+      database.query<BlockedGroupsView>({ text: blockedGroups }, [queue, limit]),
     jobs: (filter) => listJobs(database, filter),
     deadLetters: (filter) => listDeadLetters(database, filter),
   };

@@ -1,0 +1,248 @@
+-- Groups: FIFO lanes, concurrency per key and fairness between keys are one mechanism. A job with a group
+-- key becomes ready only when its group may run one more (group_concurrency of its queue; 1 is strict
+-- order). The others are blocked, outside the claim index, in the order of group_seq: their ids, or
+-- where a redriven job joined again. What ends a member admits the next at the tail of the ready jobs,
+-- so keys take turns. A member that is retried, snoozed, released or reaped keeps its turn.
+--
+-- Lock order: lease, jobs that are not blocked by id, queues, groups by (queue_id, key), blocked jobs.
+-- Only who holds the row of a group locks or changes its blocked jobs. A statement that ends several
+-- jobs therefore changes their groups once, at its end: change_groups().
+
+-- Up Migration
+
+-- What the end of this member changes in its group; null for a job that is in none. Dead ones are not.
+create function {{schema}}.left_group(p_job {{schema}}.jobs) returns {{schema}}.groups
+language sql immutable as $$
+  select case when p_job.group_key is not null and p_job.dead_at is null then
+    (p_job.queue_id, p_job.group_key, -(p_job.group_seq is null)::integer,
+      -(p_job.group_seq is not null)::integer, null, null, null)::{{schema}}.groups end
+$$;
+
+-- Locks a member's group unless somebody else has it: for upkeep, which must not wait for a producer.
+create function {{schema}}.try_group(p_job {{schema}}.jobs) returns boolean
+language plpgsql security definer {{settings}} as $$
+begin
+  perform 1 from groups g where g.queue_id = p_job.queue_id and g.key = p_job.group_key
+  for update skip locked;
+  return found or p_job.dead_at is not null;
+end $$;
+
+-- Adds changes to the books of groups and admits who may run now. Each change names a queue and a key,
+-- by how much admitted and waiting change and, where a member joins, what mark must not exceed. Once a
+-- statement, after all its jobs and queues are locked. Nulls among the changes are passed over.
+create function {{schema}}.change_groups(p_changes {{schema}}.groups[], p_ring boolean default true)
+returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_change record;
+  v_group groups;
+  v_queue_id integer;
+  v_max integer;
+  v_next bigint[];
+  v_mark bigint;
+  v_ids bigint[] := '{}';
+begin
+  for v_change in
+    select c.queue_id, c.key, sum(c.admitted)::integer as admitted,
+      sum(c.waiting)::integer as waiting, min(c.mark) as mark
+    from unnest(p_changes) c where c.queue_id is not null
+    group by c.queue_id, c.key order by c.queue_id, c.key
+  loop
+    if v_change.waiting > 0 then
+      insert into groups as g (queue_id, key, admitted, waiting, mark)
+      values (v_change.queue_id, v_change.key, 0, v_change.waiting, v_change.mark)
+      on conflict (queue_id, key) do update set
+        waiting = g.waiting + excluded.waiting, mark = least(g.mark, excluded.mark)
+      returning * into v_group;
+    else
+      select * into v_group from groups g
+      where g.queue_id = v_change.queue_id and g.key = v_change.key for update;
+      if not found then
+        -- a job must not hang because of the books: check_groups() tells of them
+        raise warning 'group % of queue % has no row', v_change.key, v_change.queue_id;
+        continue;
+      end if;
+      v_group.waiting := v_group.waiting + v_change.waiting;
+    end if;
+    v_group.admitted := v_group.admitted + v_change.admitted;
+    if v_queue_id is distinct from v_change.queue_id then
+      v_queue_id := v_change.queue_id;
+      v_max := (select q.group_concurrency from queues q where q.id = v_queue_id);
+    end if;
+
+    if v_group.waiting > 0 and v_group.admitted < v_max then
+      select array_agg(j.id), max(j.group_seq) into v_next, v_mark from (
+        -- the mark passes over entries of those admitted since the last vacuum
+        select j.id, j.group_seq from jobs j
+        where j.queue_id = v_group.queue_id and j.group_key = v_group.key
+          and j.group_seq > v_group.mark
+        order by j.group_seq limit v_max - v_group.admitted
+      ) j;
+      if v_next is not null then
+        v_ids := v_ids || v_next;
+        v_group.admitted := v_group.admitted + cardinality(v_next);
+        v_group.waiting := v_group.waiting - cardinality(v_next);
+        v_group.mark := v_mark;
+        v_group.head_id := v_next[cardinality(v_next)];
+        v_group.head_at := clock();
+      end if;
+    end if;
+    if v_group.admitted = 0 and v_group.waiting = 0 then
+      delete from groups g where g.queue_id = v_group.queue_id and g.key = v_group.key;
+    else
+      update groups g set admitted = v_group.admitted, waiting = v_group.waiting,
+        mark = v_group.mark, head_id = v_group.head_id, head_at = v_group.head_at
+      where g.queue_id = v_group.queue_id and g.key = v_group.key;
+    end if;
+  end loop;
+  if v_ids <> '{}' then
+    perform admit(v_ids, p_ring);
+  end if;
+end $$;
+
+-- Blocked jobs get their turn, in the order given: ready, or scheduled until they are due. The caller
+-- holds the rows of their groups.
+create function {{schema}}.admit(p_ids bigint[], p_ring boolean) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_ids bigint[];
+  v_seqs bigint[] := array(select nextval('job_seq') from generate_series(1, cardinality(p_ids)));
+  v_queue_ids integer[];
+  v_ready integer[];
+  v_soonest timestamptz;
+begin
+  -- sorted, so that the place of an id is found by halving
+  select array_agg(u.id order by u.id), array_agg(u.seq order by u.id) into v_ids, v_seqs
+  from unnest(p_ids, v_seqs) u (id, seq);
+  with changed as (
+    update jobs j set group_seq = null,
+      seq = case when j.run_at > v_now then null else v_seqs[width_bucket(j.id, v_ids)] end
+    where j.id = any (v_ids)
+    returning j.queue_id, j.seq, j.run_at
+  ), counted as (
+    insert into counter_deltas (queue_id, blocked, ready, scheduled)
+    select queue_id, -count(*), count(seq), count(*) - count(seq) from changed group by queue_id
+    returning queue_id, ready
+  )
+  select c.queue_ids, c.ready, d.soonest into v_queue_ids, v_ready, v_soonest
+  from (select array_agg(queue_id) as queue_ids, array_agg(ready) as ready from counted) c,
+    (select min(run_at) filter (where seq is null) as soonest from changed) d;
+  if p_ring then
+    perform ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
+    where u.n > 0 and exists (select from sleepers s where s.queue_id = u.q);
+    if v_soonest is not null then
+      perform ring_promoter(v_soonest);
+    end if;
+  end if;
+end $$;
+
+-- After group_concurrency has grown: groups of the queue that may run more now.
+create function {{schema}}.open_groups(p_queue_id integer) returns void
+language sql security definer {{settings}} as $$
+  select change_groups(array(
+    select (g.queue_id, g.key, 0, 0, null, null, null)::groups
+    from groups g join queues q on q.id = g.queue_id
+    where g.queue_id = p_queue_id and g.waiting > 0 and g.admitted < q.group_concurrency))
+$$;
+
+-- Locks jobs whatever their state, in the lock order. A blocked job may be admitted while its group is
+-- waited for; then the groups are let go and everything begins again.
+create function {{schema}}.lock_jobs(p_ids bigint[]) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_blocked bigint[];
+  v_group record;
+  v_count bigint;
+begin
+  loop
+    perform 1 from jobs where id = any (p_ids) and group_seq is null order by id for update;
+    v_blocked := array(select id from jobs where id = any (p_ids) and group_seq is not null);
+    if v_blocked = '{}' then
+      return;
+    end if;
+    begin
+      for v_group in
+        select distinct queue_id, group_key from jobs
+        where id = any (p_ids) and group_key is not null and dead_at is null order by 1, 2
+      loop
+        perform 1 from groups g
+        where g.queue_id = v_group.queue_id and g.key = v_group.group_key for update;
+      end loop;
+      select count(*) into v_count from (
+        select 1 from jobs where id = any (v_blocked) and group_seq is not null
+        order by queue_id, group_key, group_seq for update) b;
+      if v_count = cardinality(v_blocked) then
+        return;
+      end if;
+      raise exception 'admitted meanwhile' using errcode = 'HW059';
+    exception when sqlstate 'HW059' then
+      null;
+    end;
+  end loop;
+end $$;
+
+-- Groups whose books differ from their rows: none, unless somebody wrote tables by hand. Reads all jobs.
+create function {{schema}}.check_groups()
+returns table (
+  queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer,
+  waiting_rows bigint, problem text
+)
+language sql stable security definer set search_path = {{schema}}, pg_temp as $$
+  select q.name, coalesce(g.key, j.key), g.admitted, coalesce(j.admitted, 0), g.waiting,
+    coalesce(j.waiting, 0),
+    case when g.key is null then 'no row'
+      when (g.admitted, g.waiting) is distinct from (coalesce(j.admitted, 0), coalesce(j.waiting, 0))
+        then 'counts differ'
+      when j.first_seq <= g.mark then 'a member waits behind the mark'
+      when g.waiting > 0 and g.admitted < q.group_concurrency then 'stalled' end
+  from groups g
+  full join (
+    select queue_id, group_key as key, count(*) filter (where group_seq is null) as admitted,
+      count(group_seq) as waiting, min(group_seq) as first_seq
+    from jobs where group_key is not null and dead_at is null group by queue_id, group_key
+  ) j on j.queue_id = g.queue_id and j.key = g.key
+  join queues q on q.id = coalesce(g.queue_id, j.queue_id)
+  where g.key is null or j.first_seq <= g.mark
+    or (g.admitted, g.waiting) is distinct from (coalesce(j.admitted, 0), coalesce(j.waiting, 0))
+    or (g.waiting > 0 and g.admitted < q.group_concurrency)
+    or (g.admitted = 0 and g.waiting = 0)
+$$;
+
+-- Groups in which jobs wait, and for what. The head is the member admitted last; since: when it was.
+create view {{schema}}.blocked_groups as
+select q.name as queue, g.key as group_key, g.waiting, g.admitted, q.group_concurrency,
+  h.id as head_id,
+  case when h.id is null then null
+    when h.lease_id is not null then 'running'
+    when h.seq is not null then 'ready'
+    else 'scheduled' end as head_state,
+  case when h.id is null then 'more are admitted than group_concurrency now allows'
+    when h.lease_id is not null and coalesce(l.expires_at < {{schema}}.clock(), true)
+      then 'head runs, but the lease of its worker has ended: it is to be reaped'
+    when h.lease_id is not null then 'head runs'
+    when h.seq is not null and q.paused_at is not null then 'the queue is paused'
+    when h.seq is not null then 'head waits for a worker'
+    else case when h.attempt = 0 then 'head is not due until '
+        when h.errors is null then 'head snoozes until '
+        else 'head backs off until ' end
+      || to_char(h.run_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end as reason,
+  g.head_at as since
+from {{schema}}.groups g
+join {{schema}}.queues q on q.id = g.queue_id
+left join {{schema}}.jobs h on h.id = g.head_id and h.queue_id = g.queue_id and h.dead_at is null
+left join {{schema}}.leases l on l.id = h.lease_id
+where g.waiting > 0;
+
+revoke execute on all functions in schema {{schema}} from public;
+
+-- Down Migration
+
+drop view {{schema}}.blocked_groups;
+drop function {{schema}}.check_groups();
+drop function {{schema}}.lock_jobs(bigint[]);
+drop function {{schema}}.open_groups(integer);
+drop function {{schema}}.admit(bigint[], boolean);
+drop function {{schema}}.change_groups({{schema}}.groups[], boolean);
+drop function {{schema}}.try_group({{schema}}.jobs);
+drop function {{schema}}.left_group({{schema}}.jobs);
