@@ -34,6 +34,14 @@ language sql immutable as $$
   end
 $$;
 
+-- A job weighs 1 to 1000, and no more than what the limits of its queue let through at once.
+create function {{schema}}.is_weight_wrong(p_job jsonb, p_queue_id integer) returns boolean
+language sql stable as $$
+  select {{schema}}.is_out_of_range(p_job -> 'weight', 1, 1000) or exists (
+    select from {{schema}}.queues q where q.id = p_queue_id
+      and (p_job ->> 'weight')::numeric > least(q.concurrency_max, q.rate_max))
+$$;
+
 -- The SQLSTATE of the first thing wrong with a job, null when it is good.
 -- Volatile, as clock() is: only so can the planner inline it.
 create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
@@ -58,6 +66,7 @@ language sql volatile as $$
       or pg_column_size(p_job -> 'headers') > 16384 then 'HW015'
     when {{schema}}.is_out_of_range(p_job -> 'max_attempts', 1, 1000) then 'HW016'
     when {{schema}}.is_out_of_range(p_job -> 'ttl_ms', 1, 315360000000) then 'HW017'
+    when p_job ? 'weight' and {{schema}}.is_weight_wrong(p_job, p_queue_id) then 'HW060'
   end
 $$;
 
@@ -110,6 +119,12 @@ begin
       code := 'HOWDAH_TTL_INVALID';
       message := format('ttl_ms %s is not valid', left(p_job ->> 'ttl_ms', 40));
       hint := 'use whole milliseconds from 1 to 315360000000 (10 years)';
+    when 'HW060' then
+      code := 'HOWDAH_WEIGHT_INVALID';
+      select least(1000, concurrency_max, rate_max) into v_max from queues
+      where name = p_job ->> 'queue' and deleted_at is null;
+      message := format('weight %s is not valid', left(p_job ->> 'weight', 40));
+      hint := format('use a whole number from 1 to %s, the most that this queue lets through', v_max);
     else
       code := 'HOWDAH_JOB_INVALID';
       message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
@@ -150,7 +165,7 @@ begin
   if jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
-    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers}' then
+    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,weight}' then
       select q.id into v_queue_id from queues q
       where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
         and q.ttl_ms is null and 201 = any (q.lanes)
@@ -183,19 +198,19 @@ begin
     cross join lateral (
       -- most jobs have a small payload and no options: one look tells
       select case when q.id is null
-        or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers}'
+        or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,weight}'
         or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
       then job_problem(e.j, q.id, q.payload_bytes_max) end as problem offset 0
     ) p
   ), inserted as (
     insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
-      payload, headers)
+      payload, headers, weight)
     select t.id, case when t.run_at > v_now then null else t.id end,
       case when t.run_at > v_now then t.run_at end, v_now,
       case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
         + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
       t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
-      nullif(t.j -> 'headers', 'null')
+      nullif(t.j -> 'headers', 'null'), nullif((t.j ->> 'weight')::numeric::smallint, 1)
     from timed t where t.problem is null
   ), per_queue as (
     select queue_id, count(*) filter (where run_at > v_now) as scheduled, count(*) as n
@@ -258,6 +273,7 @@ end $$;
 drop function {{schema}}.enqueue(jsonb, text, boolean);
 drop function {{schema}}.describe_problem(text, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
+drop function {{schema}}.is_weight_wrong(jsonb, integer);
 drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);
 drop function {{schema}}.run_at_of(jsonb, bigint, timestamptz);
 drop function {{schema}}.parse_time(text);

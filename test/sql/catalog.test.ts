@@ -28,9 +28,13 @@ describe('privileges', () => {
     expect(invokers.sort()).toEqual([
       'add_error',
       'backoff_ms',
+      'bucket_size',
       'clock',
       'is_out_of_range',
+      'is_weight_wrong',
       'job_problem',
+      'ms_until',
+      'refill_ms',
       'run_at_of',
     ]);
   });
