@@ -52,6 +52,18 @@ const CODES = {
     sqlstate: 'HW030',
     summary: 'A filter key or its value is not allowed.',
   },
+  HOWDAH_WEIGHT_INVALID: {
+    sqlstate: 'HW060',
+    summary: 'The weight is not an integer from 1 to 1000, or is above a limit of the queue.',
+  },
+  HOWDAH_CIRCUIT_INVALID: {
+    sqlstate: 'HW061',
+    summary: 'The queue has no circuit breaker, or the state asked for is not open or closed.',
+  },
+  HOWDAH_HOLD_INVALID: {
+    sqlstate: 'HW062',
+    summary: 'The end of a pause, a wait or an open circuit is not a usable time.',
+  },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',

@@ -244,7 +244,9 @@ describe('rate_limited', () => {
     const lease = await db.openLease();
     await db.rows(`select howdah.limit_queue('by-hand', 5000)`);
     expect(await db.claim('by-hand', lease)).toEqual([]);
-    expect((await sqlError(db.rows(`select howdah.limit_queue('by-hand', -1)`))).code).toBe('HW062');
+    expect((await sqlError(db.rows(`select howdah.limit_queue('by-hand', -1)`))).code).toBe(
+      'HW062',
+    );
   });
 });
 
@@ -323,7 +325,10 @@ describe('circuit breaker', () => {
     const lease = await db.openLease();
     await db.rows(`select howdah.set_circuit('hand', 'open', 'maintenance')`);
     expect(await db.claim('hand', lease)).toEqual([]);
-    expect(await db.stats('hand')).toMatchObject({ circuit: 'open', circuit_reason: 'maintenance' });
+    expect(await db.stats('hand')).toMatchObject({
+      circuit: 'open',
+      circuit_reason: 'maintenance',
+    });
     await db.rows(`select howdah.set_circuit('hand', 'closed')`);
     expect(await db.claim('hand', lease)).toHaveLength(1);
     for (const call of [
