@@ -14,11 +14,11 @@ language sql volatile as $$
   select greatest(ceil(extract(epoch from p_time - {{schema}}.clock()) * 1000), 0)::bigint
 $$;
 
--- What the token bucket holds at most: rate_burst, else what comes in 100 ms.
+-- What the token bucket holds at most: rate_burst, else what comes in 250 ms.
 create function {{schema}}.bucket_size(p_queue {{schema}}.queues) returns double precision
 language sql immutable as $$
   select coalesce(p_queue.rate_burst,
-    greatest(ceil(p_queue.rate_max * 100.0 / p_queue.rate_ms), 1))::float8
+    greatest(ceil(p_queue.rate_max * 250.0 / p_queue.rate_ms), 1))::float8
 $$;
 
 -- Gives permits back, and rings if a claim found no room. Only an insert: waits for nobody.

@@ -30,7 +30,7 @@ export interface RatePolicy {
   readonly max: number;
   /** 1 ms to 1 day. Default 1 s. */
   readonly per?: Duration;
-  /** Most that may begin at once after a quiet time, 1 to 1,000,000. Default: what 100 ms bring. */
+  /** Most that may begin at once after a quiet time, 1 to 1,000,000. Default: what 250 ms bring. */
   readonly burst?: number;
 }
 
