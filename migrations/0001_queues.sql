@@ -26,6 +26,14 @@ create table {{schema}}.queues (
   max_crashes          smallint not null default 10,
   -- jobs of one group key that may run at once; 1 is strict order
   group_concurrency    integer not null default 1,
+  concurrency_max      integer,
+  rate_max             integer,
+  rate_ms              integer not null default 1000,
+  rate_burst           integer,
+  breaker_failures     smallint,
+  breaker_window_ms    integer not null default 60000,
+  breaker_cooldown_ms  integer not null default 30000,
+  ageing_ms            bigint,
   dead_letter_queue_id integer not null,
   -- bounds of what waits (see 0011_admission.sql)
   max_depth            integer,
@@ -35,8 +43,20 @@ create table {{schema}}.queues (
   paused_reason        text,
   closed_at            timestamptz,
   closed_reason        text,
+  paused_until         timestamptz,
   -- engine: lanes ever used, in the order they are served (see 0002_jobs.sql)
   lanes                smallint[] not null default '{201}',
+  -- a handler was told to come again later (HTTP 429)
+  limited_until        timestamptz,
+  limited_reason       text,
+  -- its settles are looked at: true from the first concurrency limit or circuit breaker on
+  is_watched           boolean not null default false,
+  -- its claims look into limits
+  is_limited           boolean generated always as (concurrency_max is not null
+    or rate_max is not null or breaker_failures is not null or limited_until is not null) stored,
+  -- priority ageing: begin of the last pass, and the seq up to which it goes
+  aged_at              timestamptz not null default '-infinity',
+  aged_seq             bigint,
   -- engine: enqueue() asks admit() about every job
   is_guarded           boolean not null generated always as
     (max_depth is not null or max_bytes is not null or closed_at is not null) stored,
@@ -58,11 +78,67 @@ create table {{schema}}.queues (
   constraint queues_max_depth_check check (max_depth between 1 and 2147483647),
   constraint queues_max_bytes_check check (max_bytes between 1 and 1125899906842624),
   constraint queues_group_concurrency_check check (group_concurrency between 1 and 10000),
+  constraint queues_concurrency_max_check check (concurrency_max between 1 and 1000000),
+  constraint queues_rate_max_check check (rate_max between 1 and 1000000),
+  constraint queues_rate_ms_check check (rate_ms between 1 and 86400000),
+  constraint queues_rate_burst_check check (rate_burst between 1 and 1000000),
+  constraint queues_breaker_failures_check check (breaker_failures between 1 and 100),
+  constraint queues_breaker_window_ms_check check (breaker_window_ms between 1 and 86400000),
+  constraint queues_breaker_cooldown_ms_check check (breaker_cooldown_ms between 1 and 86400000),
+  constraint queues_ageing_ms_check check (ageing_ms between 1000 and 315360000000),
   constraint queues_dead_letter_queue_id_fkey
     foreign key (dead_letter_queue_id) references {{schema}}.queues (id)
 );
 
 create unique index queues_name_key on {{schema}}.queues (name) where deleted_at is null;
+
+-- One row a queue that has, or had, a limit or a circuit breaker: see 0013_limits.sql.
+create table {{schema}}.limits (
+  queue_id       integer constraint limits_pkey primary key,
+  running        integer not null default 0,   -- sum of jobs.permit and of permits in limit_deltas
+  is_hit         boolean not null default false, -- a claim found no room: ring when there is some
+  tokens         double precision not null default 1000000,
+  refilled_at    timestamptz not null default {{schema}}.clock(),
+  circuit        text not null default 'closed',
+  circuit_until  timestamptz,                  -- end of the cool-down; null: open until closed by hand
+  circuit_reason text,
+  probe_at       timestamptz,                  -- when the probe that is under way was claimed
+  failed_at      timestamptz[] not null default '{}',
+  -- where folding begins: everything committed up to mark was folded at least a second ago
+  mark           bigint not null default 0,
+  next_mark      bigint not null default 0,
+  marked_at      timestamptz not null default '-infinity',
+  folded_at      timestamptz not null default '-infinity',
+  constraint limits_circuit_check check (circuit in ('closed', 'open', 'half-open'))
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+-- What settles give back: only ever inserted, so that no settle waits for another or for a claim.
+create table {{schema}}.limit_deltas (
+  queue_id  integer not null,
+  id        bigint generated always as identity,
+  permits   integer not null default 0,
+  failed_at timestamptz,
+  succeeded boolean not null default false,
+  constraint limit_deltas_pkey primary key (queue_id, id)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+-- What a claim may take of a queue with limits.
+create type {{schema}}.room as (
+  at       timestamptz,
+  jobs     integer,
+  permits  integer,            -- null: no bound on what runs
+  tokens   double precision,   -- null: no rate
+  counts   boolean,            -- jobs take permits
+  is_probe boolean,
+  reason   text,               -- why there is no more room
+  again_ms bigint              -- when to come again
+);
+
+-- What was picked of a lane: the lists of claim_many().
+create type {{schema}}.picked as (
+  ctids tid[], last_seq bigint, ids text, enqueued text, payloads text, rest jsonb,
+  is_cut boolean   -- more jobs are there than fit
+);
 
 -- Where dead jobs go unless their queue names another. Its own dead jobs stay in it, parked.
 insert into {{schema}}.queues (name, dead_letter_queue_id) values ('dead-letters', 1);
@@ -77,7 +153,9 @@ begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
     'timeout_ms', 'ttl_ms', 'delay_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
-    'group_concurrency', 'dead_letter_queue', 'max_depth', 'max_bytes')
+    'group_concurrency', 'dead_letter_queue', 'max_depth', 'max_bytes',
+    'concurrency_max', 'rate_max', 'rate_ms', 'rate_burst', 'breaker_failures',
+    'breaker_window_ms', 'breaker_cooldown_ms', 'ageing_ms')
   limit 1;
   if found then
     raise exception 'unknown policy key %', quote_literal(v_key) using errcode = 'HW003',
@@ -104,6 +182,11 @@ begin
     payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
     max_crashes = n.max_crashes, group_concurrency = n.group_concurrency,
     max_depth = n.max_depth, max_bytes = n.max_bytes,
+    concurrency_max = n.concurrency_max, rate_max = n.rate_max, rate_ms = n.rate_ms,
+    rate_burst = n.rate_burst, breaker_failures = n.breaker_failures,
+    breaker_window_ms = n.breaker_window_ms, breaker_cooldown_ms = n.breaker_cooldown_ms,
+    ageing_ms = n.ageing_ms, is_watched = q.is_watched or n.concurrency_max is not null
+      or n.breaker_failures is not null,
     dead_letter_queue_id = coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id)
   from queues o, jsonb_populate_record(o, p_policy) n
   where q.id = p_queue_id and o.id = p_queue_id
@@ -115,6 +198,9 @@ begin
   if p_policy ?| '{max_depth,max_bytes}' then
     perform begin_counting(p_queue_id);
   end if;
+  insert into limits (queue_id) select q.id from queues q where q.id = p_queue_id and q.is_limited
+    and not exists (select from limits l where l.queue_id = q.id)
+  on conflict do nothing;
 exception
   when check_violation or not_null_violation or numeric_value_out_of_range
     or invalid_text_representation then
@@ -186,5 +272,9 @@ drop function {{schema}}.alter_queue(text, jsonb);
 drop function {{schema}}.create_queue(text, jsonb);
 drop function {{schema}}.queue_id_of(text);
 drop function {{schema}}.apply_policy(integer, jsonb);
+drop type {{schema}}.picked;
+drop type {{schema}}.room;
+drop table {{schema}}.limit_deltas;
+drop table {{schema}}.limits;
 drop table {{schema}}.queues;
 drop function {{schema}}.clock();

@@ -30,6 +30,8 @@ create table {{schema}}.jobs (
   -- interrupted jobs return. 32767: parked, never claimed.
   lane            smallint not null,
   cancel_requested boolean not null default false,
+  weight          smallint,                      -- against the queue's limits; null is 1
+  permit          smallint,                      -- what it holds of concurrency_max while it runs
   dead_reason     text,
   payload         jsonb not null,
   headers         jsonb,
@@ -47,7 +49,7 @@ create table {{schema}}.jobs (
   autovacuum_analyze_scale_factor = 0.5
 );
 
--- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested: see above.
+-- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested, permit: see above.
 create index jobs_claim_idx on {{schema}}.jobs (queue_id, lane, seq) where seq is not null;
 create index jobs_due_idx on {{schema}}.jobs (run_at)
   where seq is null and run_at is not null and group_seq is null;

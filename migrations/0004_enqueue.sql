@@ -46,6 +46,14 @@ language sql immutable as $$
     else true end
 $$;
 
+-- A job weighs 1 to 1000, and no more than what the limits of its queue let through at once.
+create function {{schema}}.is_weight_wrong(p_job jsonb, p_queue_id integer) returns boolean
+language sql stable as $$
+  select {{schema}}.is_out_of_range(p_job -> 'weight', 1, 1000) or exists (
+    select from {{schema}}.queues q where q.id = p_queue_id
+      and (p_job ->> 'weight')::numeric > least(q.concurrency_max, q.rate_max))
+$$;
+
 -- The SQLSTATE of the first thing wrong with a job, null when it is good.
 -- Volatile, as clock() is: only so can the planner inline it.
 create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
@@ -75,6 +83,7 @@ language sql volatile as $$
     when coalesce(jsonb_typeof(p_job -> 'group'), 'null') <> 'null'
       and not (jsonb_typeof(p_job -> 'group') = 'string'
         and length(p_job ->> 'group') between 1 and 255) then 'HW050'
+    when p_job ? 'weight' and {{schema}}.is_weight_wrong(p_job, p_queue_id) then 'HW060'
   end
 $$;
 
@@ -153,6 +162,12 @@ begin
       code := 'HOWDAH_GROUP_INVALID';
       message := format('group %s is not valid', left((p_job -> 'group')::text, 60));
       hint := 'use text of 1 to 255 characters';
+    when 'HW060' then
+      code := 'HOWDAH_WEIGHT_INVALID';
+      select least(1000, concurrency_max, rate_max) into v_max from queues
+      where name = p_job ->> 'queue' and deleted_at is null;
+      message := format('weight %s is not valid', left(p_job ->> 'weight', 40));
+      hint := format('use a whole number from 1 to %s, the most that this queue lets through', v_max);
     else
       code := 'HOWDAH_JOB_INVALID';
       message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
@@ -202,7 +217,8 @@ begin
   if jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
-    if not v_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group}' then
+    if not v_job ?|
+      '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight}' then
       select q.id into v_queue_id from queues q
       where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
         and q.ttl_ms is null and 201 = any (q.lanes) and not q.is_guarded
@@ -241,7 +257,7 @@ begin
       cross join lateral (
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
-          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group}'
+          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight}'
           or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
         then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
@@ -249,7 +265,8 @@ begin
       ) p
     ), inserted as (
       insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
-        payload, headers, bytes, after_id, group_key, group_seq)
+        payload, headers, bytes, after_id, group_key, group_seq,
+        weight)
       select t.id, case when t.run_at > v_now or t.group_key is not null then null else t.id end,
         case when t.run_at > v_now then t.run_at end, v_now,
         case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
@@ -258,7 +275,8 @@ begin
         nullif(t.j -> 'headers', 'null'), t.bytes,
         case when v_after_ids is not null then v_after_ids[t.n] end, t.group_key,
         -- a member of a group waits until change_groups() below has admitted it
-        case when t.group_key is not null then t.id end
+        case when t.group_key is not null then t.id end,
+        nullif((t.j ->> 'weight')::numeric::smallint, 1)
       from timed t where t.problem is null
     ), per_queue as (
       select queue_id, count(*) filter (where run_at > v_now and group_key is null) as scheduled,
@@ -347,6 +365,7 @@ drop function {{schema}}.enqueue(jsonb, text, boolean);
 drop function {{schema}}.describe_problem(text, jsonb, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
 drop function {{schema}}.is_bad_dedupe(jsonb);
+drop function {{schema}}.is_weight_wrong(jsonb, integer);
 drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);
 drop function {{schema}}.run_at_of(jsonb, bigint, timestamptz);
 drop function {{schema}}.parse_time(text);

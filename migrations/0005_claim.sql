@@ -25,6 +25,8 @@ $$;
 -- them the claim is right but walks everything finished since the last vacuum. A cursor ahead of the
 -- sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
 -- kills its worker runs out of them.
+-- A queue with limits, or paused until a time, brings one row more, without a lane: `rest` is then
+-- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for.
 create function {{schema}}.claim_many(
   p_queue text, p_lease_id bigint, p_limit integer default 1,
   p_lanes smallint[] default '{}', p_after bigint[] default '{}'
@@ -44,6 +46,8 @@ declare
   v_max bigint;
   v_mark lease_marks;
   v_bytes bigint;
+  v_room room;
+  v_taken picked;
 begin
   select * into v_queue from queues where name = p_queue and deleted_at is null;
   if not found then
@@ -55,8 +59,17 @@ begin
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'open a new lease';
   end if;
-  if v_queue.paused_at is not null then
+  if v_queue.paused_at is not null and coalesce(v_queue.paused_until > v_now, true) then
+    if v_queue.paused_until is not null then
+      rest := jsonb_build_object('reason', 'paused', 'again_ms', ms_until(v_queue.paused_until));
+      return next;
+    end if;
     return;
+  end if;
+  if v_queue.is_limited then
+    v_room := room_of(v_queue, v_left);
+    v_left := v_room.jobs;
+    v_now := v_room.at;
   end if;
   select last_value into v_last from job_seq;
   max_attempts := v_queue.max_attempts;
@@ -67,6 +80,17 @@ begin
     if v_after > v_last then
       v_after := 0;
     end if;
+    if v_queue.is_limited then
+      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_left);
+      v_ctids := v_taken.ctids;
+      v_max := v_taken.last_seq;
+      ids := v_taken.ids;
+      enqueued := v_taken.enqueued;
+      payloads := v_taken.payloads;
+      rest := v_taken.rest;
+      v_bytes := (select sum(j.bytes) from jobs j
+        where v_queue.is_guarded and j.ctid = any (v_ctids));
+    else
     -- what is given out is read here, while the rows are locked, so that the update returns nothing
     select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
       string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
@@ -83,6 +107,7 @@ begin
         and j.seq > v_after and j.lease_id is null
       order by j.seq limit v_left for update skip locked
     ) c;
+    end if;
 
     if octet_length(payloads) > 67108864 and cardinality(v_ctids) > 1 then
       raise exception 'the payloads of % jobs of queue % have % bytes', cardinality(v_ctids),
@@ -103,12 +128,22 @@ begin
       insert into counter_deltas (queue_id, ready, running, bytes)
       values (v_queue.id, -cardinality(v_ctids), cardinality(v_ctids),
         coalesce(-v_bytes, case when v_queue.is_guarded then 0 end));
-      update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
-      where j.ctid = any (v_ctids);
+      if v_queue.is_limited then
+        v_room := charge(v_queue, v_room, v_ctids, p_lease_id);
+      else
+        update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
+        where j.ctid = any (v_ctids);
+      end if;
       lane := v_lane;
       return next;
     end if;
+    exit when v_taken.is_cut;  -- a heavy job waits for room: nothing overtakes it
   end loop;
+  if v_queue.is_limited then
+    lane := null; ids := null; enqueued := null; payloads := null;
+    rest := close_room(v_queue, v_room, v_taken.is_cut);
+    return next;
+  end if;
 end $$;
 
 -- Claims for psql and other languages: a row a job, in order of lane and readiness. See claim_many().

@@ -26,6 +26,9 @@ begin
     -(p_job.dead_at is not null)::integer, (p_state = 'completed')::integer, (p_state = 'cancelled')::integer,
     (p_state = 'expired')::integer, (p_state = 'discarded')::integer,
     -p_job.bytes * (p_job.lease_id is null)::integer);
+  if p_job.permit is not null then
+    perform return_permits(p_job.queue_id, p_job.permit);
+  end if;
 end $$;
 
 -- Puts an unleased or leased job back: ready now (p_run_at null) or scheduled. At the head for
@@ -42,7 +45,7 @@ begin
   if not exists (select from queues where id = p_job.queue_id and v_lane = any (lanes)) then
     perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
   end if;
-  update jobs set lease_id = null, lane = v_lane, cancel_requested = false,
+  update jobs set lease_id = null, permit = null, lane = v_lane, cancel_requested = false,
     run_at = coalesce(p_run_at, least(run_at, clock())),
     -- the waiting TTL is over once a job has begun; interrupted or hurried ones keep it
     expires_at = case when not p_failed and p_run_at is null then expires_at end,
@@ -54,6 +57,9 @@ begin
     (p_run_at is null)::integer - (p_job.lease_id is null and p_job.seq is not null)::integer,
     (p_run_at is not null)::integer - (p_job.seq is null)::integer, p_failed::integer,
     p_job.bytes * (p_job.lease_id is not null)::integer);
+  if p_job.permit is not null then
+    perform return_permits(p_job.queue_id, p_job.permit);
+  end if;
   if p_run_at is null then
     perform ring_queue(p_job.queue_id, 1, 0);
   else
@@ -79,7 +85,7 @@ begin
     perform add_lane(v_target, v_lane);
   end if;
   update jobs set queue_id = v_target, lane = v_lane, seq = nextval('job_seq'), lease_id = null,
-    run_at = null, expires_at = null, cancel_requested = false,
+    permit = null, run_at = null, expires_at = null, cancel_requested = false,
     dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
     uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null
@@ -91,6 +97,9 @@ begin
     -(p_job.seq is null and p_job.group_seq is null)::integer, -(p_job.group_seq is not null)::integer,
     1, 1, -(p_job.dead_at is not null)::integer, -p_job.bytes * (p_job.lease_id is null)::integer);
   insert into counter_deltas (queue_id, ready, dead, bytes) values (v_target, 1, 1, p_job.bytes);
+  if p_job.permit is not null then
+    perform return_permits(p_job.queue_id, p_job.permit);
+  end if;
   if not v_is_parked then
     perform ring_queue(v_target, 1, 0);
   end if;
@@ -127,7 +136,7 @@ declare
   v_delay_ms double precision := case when jsonb_typeof(p_ask -> 'delay_ms') = 'number'
     then least(greatest((p_ask ->> 'delay_ms')::numeric, 0), 315360000000) end;
 begin
-  if p_job.cancel_requested and p_ask ->> 'outcome' in ('fail', 'snooze', 'release') then
+  if p_job.cancel_requested and p_ask ->> 'outcome' in ('fail', 'snooze', 'release', 'rate_limited') then
     -- its worker ended the attempt before it heard of the request: there is no other attempt
     if p_ask ->> 'outcome' = 'fail' then
       p_job.errors := add_error(p_job, p_ask -> 'error');
@@ -137,6 +146,9 @@ begin
     return;
   end if;
   select * into v_queue from queues where id = p_job.queue_id;
+  if v_queue.breaker_failures is not null then
+    perform note_outcome(v_queue, p_ask ->> 'outcome');
+  end if;
   case p_ask ->> 'outcome'
     when 'complete' then
       perform finish(p_job, 'completed', null, p_ask -> 'result');
@@ -163,6 +175,11 @@ begin
       p_job.uncounted := p_job.uncounted + 1;
       perform put_back(p_job, null, true);
       outcome := 'ready';
+    when 'rate_limited' then
+      p_job.uncounted := p_job.uncounted + 1;
+      perform hold_queue(p_job.queue_id, coalesce(v_delay_ms, 1000), p_ask ->> 'reason');
+      perform put_back(p_job, null, true);
+      outcome := 'ready';
     when 'dead_letter' then
       p_job.errors := add_error(p_job, p_ask -> 'error');
       perform bury(p_job, coalesce(left(p_ask ->> 'reason', 500), 'dead-lettered by its handler'));
@@ -177,7 +194,7 @@ begin
     else
       raise exception 'outcome % is not valid', coalesce(quote_literal(p_ask ->> 'outcome'), 'null')
         using errcode = 'HW022',
-        hint = 'use complete, fail, snooze, release, dead_letter, cancel or expire';
+        hint = 'use complete, fail, snooze, release, rate_limited, dead_letter, cancel or expire';
   end case;
 end $$;
 
@@ -237,10 +254,16 @@ declare
   -- what most attempts are, so that few are looked up
   v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
   -- of the queues this lease has claimed from, those that keep history
-  v_keepers integer[] := array(select distinct q.id from lease_marks m
-    join queues q on q.id = m.queue_id and q.retention_ms > 0 where m.lease_id = p_lease_id);
+  v_keepers integer[];
+  v_is_watched boolean;
 begin
-  if cardinality(v_keepers) = 0 then
+  select array_agg(distinct q.id) filter (where q.retention_ms > 0), bool_or(q.is_watched)
+  into v_keepers, v_is_watched
+  from lease_marks m join queues q on q.id = m.queue_id where m.lease_id = p_lease_id;
+  if v_is_watched then
+    perform note_completions(p_lease_id, p_ids, p_attempts);
+  end if;
+  if v_keepers is null then
     -- as below, without the payloads passing through
     with done as (
       delete from jobs j

@@ -80,17 +80,28 @@ begin
   end if;
 end $$;
 
-create function {{schema}}.pause_queue(p_name text, p_reason text default null) returns void
+-- p_until: the pause ends by itself then; null: with resume_queue().
+create function {{schema}}.pause_queue(
+  p_name text, p_reason text default null, p_until timestamptz default null
+) returns void
 language plpgsql security definer {{settings}} as $$
 begin
-  update queues set paused_at = coalesce(paused_at, clock()), paused_reason = left(p_reason, 500)
+  if p_until <= clock() or p_until > clock() + interval '10 years' then
+    raise exception 'a queue cannot be paused until %', p_until using errcode = 'HW062',
+      hint = 'name a time that is to come, at most 10 years ahead';
+  end if;
+  update queues set paused_reason = left(p_reason, 500), paused_until = p_until,
+    paused_at = case when paused_until <= clock() then clock() else coalesce(paused_at, clock()) end
   where id = queue_id_of(p_name);
+  if p_until is not null then
+    perform ring_queue(queue_id_of(p_name), 16, 0);  -- that they learn when to come again
+  end if;
 end $$;
 
 create function {{schema}}.resume_queue(p_name text) returns void
 language plpgsql security definer {{settings}} as $$
 begin
-  update queues set paused_at = null, paused_reason = null where id = queue_id_of(p_name);
+  update queues set paused_at = null, paused_reason = null, paused_until = null where id = queue_id_of(p_name);
   perform ring_queue(queue_id_of(p_name), 16, 0);
 end $$;
 
@@ -156,7 +167,7 @@ drop function {{schema}}.queue_size(integer);
 drop function {{schema}}.open_queue(text);
 drop function {{schema}}.close_queue(text, text);
 drop function {{schema}}.resume_queue(text);
-drop function {{schema}}.pause_queue(text, text);
+drop function {{schema}}.pause_queue(text, text, timestamptz);
 drop function {{schema}}.run_now(bigint[]);
 drop function {{schema}}.cancel_requests(bigint, bigint[]);
 drop function {{schema}}.cancel(bigint[], text);

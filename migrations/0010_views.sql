@@ -52,7 +52,14 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
       where j.queue_id = q.id and j.lane = l.lane and j.seq is not null and j.lease_id is null
       order by j.seq limit 1) f
     order by 1 desc limit 1) as backlog_age_ms,
-  q.paused_at is not null as paused, q.paused_reason,
+  q.paused_at is not null and coalesce(q.paused_until > {{schema}}.clock(), true) as paused,
+  q.paused_reason, q.paused_until,
+  -- why nothing, or no more, is claimed although jobs are ready
+  case when q.limited_until > {{schema}}.clock() then q.limited_until end as limited_until,
+  case when q.limited_until > {{schema}}.clock() then q.limited_reason end as limited_reason,
+  case when q.breaker_failures is not null then coalesce(m.circuit, 'closed') end as circuit,
+  case when m.circuit = 'open' then m.circuit_until end as circuit_until,
+  case when m.circuit <> 'closed' then m.circuit_reason end as circuit_reason,
   q.closed_at is not null as closed, q.closed_reason, q.max_depth, q.max_bytes,
   case when q.max_depth is not null or q.max_bytes is not null then c.bytes end as waiting_bytes,
   c.blocked
@@ -80,6 +87,7 @@ cross join lateral (
     from {{schema}}.counter_deltas where queue_id = q.id
   ) x
 ) c
+left join {{schema}}.limits m on m.queue_id = q.id
 where q.deleted_at is null;
 
 create view {{schema}}.dead_letters as
@@ -100,8 +108,11 @@ from {{schema}}.leases l cross join {{schema}}.leader d;
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
   q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
-  q.group_concurrency, d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.created_at,
-  q.max_depth, q.max_bytes, q.closed_at, q.closed_reason
+  q.group_concurrency, q.max_depth, q.max_bytes,
+  q.concurrency_max, q.rate_max, q.rate_ms, q.rate_burst, q.breaker_failures, q.breaker_window_ms,
+  q.breaker_cooldown_ms, q.ageing_ms,
+  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,
+  q.closed_at, q.closed_reason
 from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
 where q.deleted_at is null;
 

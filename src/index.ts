@@ -16,6 +16,7 @@ export type {
 export type { BlockedGroup } from './client/groups.js';
 export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
 export type { ClientOptions, EnqueueOptions, GatherOptions } from './client/options.js';
+export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
 export type { QueueStats } from './client/queues.js';
 export type { Enqueued } from './client/report-jobs.js';
 export type { Duration } from './core/duration.js';
@@ -42,12 +43,13 @@ export {
   deadLetter,
   type Outcome,
   PermanentError,
+  rateLimited,
   release,
   retry,
   snooze,
 } from './core/outcome.js';
 export { type AnyQueue, type Queue, type QueueOptions, queue, toPolicy } from './core/queue.js';
-export type { BackoffPolicy, QueuePolicy } from './core/queue-policy.js';
+export type { BackoffPolicy, BreakerPolicy, QueuePolicy, RatePolicy } from './core/queue-policy.js';
 export type {
   SchemaInput,
   SchemaOutput,

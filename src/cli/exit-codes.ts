@@ -27,6 +27,9 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_ATTEMPTS_INVALID',
   'HOWDAH_TTL_INVALID',
   'HOWDAH_FILTER_INVALID',
+  'HOWDAH_WEIGHT_INVALID',
+  'HOWDAH_CIRCUIT_INVALID',
+  'HOWDAH_HOLD_INVALID',
 ]);
 
 /** The exit code that an error stands for. */

@@ -1,4 +1,5 @@
 import { systemClock } from '../core/clock.js';
+import type { Duration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
@@ -25,6 +26,7 @@ import { Gatherer } from './gatherer.js';
 import { type BlockedGroup, Groups } from './groups.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
 import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
+import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
 import type { Enqueued } from './report-jobs.js';
 import { send } from './send.js';
@@ -156,9 +158,41 @@ export class Client {
     return this.#queues.delete(queue, options.force ?? false);
   }
 
-  /** Workers claim no more from it; what runs goes on. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  pauseQueue(queue: AnyQueue | string, reason?: string): Promise<void> {
-    return this.#queues.pause(queue, reason);
+  /**
+   * Workers claim no more from it; what runs goes on. With `until` or `for` it resumes by itself, on
+   * the clock of the database.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID (a time that is past)
+   */
+  pauseQueue(queue: AnyQueue | string, options?: string | PauseOptions): Promise<void> {
+    return this.#queues.pause(queue, options);
+  }
+
+  /**
+   * Waits until nothing of it is ready or running; closes and pauses nothing by itself. Scheduled jobs
+   * are not waited for.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_TIMEOUT (`details` say what is left); the reason
+   *   of the signal
+   */
+  drainQueue(queue: AnyQueue | string, options: DrainQueueOptions = {}): Promise<void> {
+    return this.#queues.drain(queue, options);
+  }
+
+  /** As `rateLimited()` from a handler: nothing is claimed for so long. 0 to 10 years. */
+  limitQueue(queue: AnyQueue | string, wait: Duration, reason?: string): Promise<void> {
+    return this.#queues.limit(queue, wait, reason);
+  }
+
+  /**
+   * Opens the circuit of a queue until it is closed by hand. Without it the circuit breaker moves by
+   * itself. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_CIRCUIT_INVALID (it has no breaker)
+   */
+  openCircuit(queue: AnyQueue | string, reason?: string): Promise<void> {
+    return this.#queues.setCircuit(queue, 'open', reason);
+  }
+
+  /** Closes it, whatever its state. @throws HowdahError as `openCircuit` */
+  closeCircuit(queue: AnyQueue | string): Promise<void> {
+    return this.#queues.setCircuit(queue, 'closed', undefined);
   }
 
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */

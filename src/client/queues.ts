@@ -1,9 +1,17 @@
+import { systemClock } from '../core/clock.js';
+import { type Duration, parseDuration } from '../core/duration.js';
 import { type AnyQueue, nameOf, toPolicy } from '../core/queue.js';
-import { encodePolicy, type QueuePolicy } from '../core/queue-policy.js';
+import { encodePolicy, type QueuePolicy, WAIT_MS_MAX } from '../core/queue-policy.js';
 import { inspectCalls } from '../db/calls/inspect.js';
 import { queueCalls } from '../db/calls/queues.js';
 import type { Database } from '../db/database.js';
 import type { QueueStatsView } from '../db/tables.js';
+import {
+  type DrainQueueOptions,
+  drainQueue,
+  encodePause,
+  type PauseOptions,
+} from './queue-control.js';
 
 /** How a queue stands. Read from counters: it costs the same however many jobs there are. */
 export interface QueueStats {
@@ -27,6 +35,16 @@ export interface QueueStats {
   readonly backlogAgeMs: number | null;
   readonly paused: boolean;
   readonly pausedReason: string | null;
+  /** When the pause ends by itself; null: by hand. */
+  readonly pausedUntil: Date | null;
+  /** Until when nothing is claimed, because a handler was told to come again later. */
+  readonly limitedUntil: Date | null;
+  readonly limitedReason: string | null;
+  /** State of the circuit breaker; null where the queue has none. */
+  readonly circuit: 'closed' | 'open' | 'half-open' | null;
+  /** When a single job tries; null while it is not open, or until it is closed by hand. */
+  readonly circuitUntil: Date | null;
+  readonly circuitReason: string | null;
 }
 
 /** Makes queues, changes them, says how they stand. */
@@ -58,8 +76,27 @@ export class Queues {
     await this.#calls.delete(this.#database, nameOf(target), isForced);
   }
 
-  async pause(target: AnyQueue | string, reason: string | undefined): Promise<void> {
-    await this.#calls.pause(this.#database, nameOf(target), reason ?? null);
+  async pause(target: AnyQueue | string, given: string | PauseOptions | undefined): Promise<void> {
+    const { reason, until, forMs } = encodePause(given);
+    await this.#calls.pause(this.#database, nameOf(target), reason, until, forMs);
+  }
+
+  async limit(target: AnyQueue | string, wait: Duration, reason?: string): Promise<void> {
+    const ms = parseDuration(wait, 'retryAfter', { min: 0, max: WAIT_MS_MAX });
+    await this.#calls.limit(this.#database, nameOf(target), ms, reason ?? null);
+  }
+
+  async setCircuit(
+    target: AnyQueue | string,
+    state: 'open' | 'closed',
+    reason: string | undefined,
+  ): Promise<void> {
+    await this.#calls.setCircuit(this.#database, nameOf(target), state, reason ?? null);
+  }
+
+  async drain(target: AnyQueue | string, options: DrainQueueOptions): Promise<void> {
+    const queue = nameOf(target);
+    await drainQueue(queue, async () => (await this.stats(queue))[0], options, systemClock);
   }
 
   async resume(target: AnyQueue | string): Promise<void> {
@@ -90,5 +127,11 @@ function statsOf(row: QueueStatsView): QueueStats {
     backlogAgeMs: row.backlog_age_ms === null ? null : Number(row.backlog_age_ms),
     paused: row.paused,
     pausedReason: row.paused_reason,
+    pausedUntil: row.paused_until,
+    limitedUntil: row.limited_until,
+    limitedReason: row.limited_reason,
+    circuit: row.circuit,
+    circuitUntil: row.circuit_until,
+    circuitReason: row.circuit_reason,
   };
 }

@@ -26,6 +26,11 @@ export interface JobOptions {
   readonly headers?: Readonly<Record<string, Json | undefined>> | undefined;
   /** Attempts before the job is dead, 1 to 1000. */
   readonly attempts?: number | undefined;
+  /**
+   * What it counts for against `concurrencyMax` and `rate` of its queue, 1 to 1000. Default 1. Above
+   * a limit of the queue it is refused.
+   */
+  readonly weight?: number | undefined;
   /** Longest wait for a worker after it is due, 1 ms to 10 years; then the job expires. */
   readonly ttl?: Duration | undefined;
   /**
@@ -41,6 +46,7 @@ export interface JobOptions {
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
  * @throws HowdahError HOWDAH_DELAY_INVALID, HOWDAH_RUN_AT_INVALID, HOWDAH_PRIORITY_INVALID,
  *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_GROUP_INVALID,
+ *   HOWDAH_WEIGHT_INVALID,
  *   HOWDAH_OPTION_INVALID
  */
 export function encodeJobOptions(
@@ -73,6 +79,9 @@ export function encodeJobOptions(
         break;
       case 'group':
         members += `,"group":${encodeGroup(value)}`;
+        break;
+      case 'weight':
+        members += `,"weight":${weight(value)}`;
         break;
       case 'headers':
         members += `,"headers":${encodeHeaders(value)}`;
@@ -141,6 +150,17 @@ function encodeGroup(value: unknown): string {
   );
 }
 
+function weight(value: unknown): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= 1000) {
+    return value as number;
+  }
+  throw new HowdahError(
+    'HOWDAH_WEIGHT_INVALID',
+    `Option weight: ${describeValue(value)} is not valid.`,
+    { details: { option: 'weight', value }, remedy: 'Use a whole number from 1 to 1000.' },
+  );
+}
+
 function encodeHeaders(value: unknown): string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new HowdahError(
@@ -168,6 +188,6 @@ function delayAndRunAt(): HowdahError {
 function unknownOption(option: string): HowdahError {
   return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
     details: { option },
-    remedy: 'Known are delay, runAt, priority, headers, attempts, ttl, group and tx.',
+    remedy: 'Known are delay, runAt, priority, headers, attempts, ttl, group, weight and tx.',
   });
 }

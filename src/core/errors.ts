@@ -56,6 +56,18 @@ const CODES = {
     sqlstate: 'HW050',
     summary: 'The group key is not text of 1 to 255 characters.',
   },
+  HOWDAH_WEIGHT_INVALID: {
+    sqlstate: 'HW060',
+    summary: 'The weight is not an integer from 1 to 1000, or is above a limit of the queue.',
+  },
+  HOWDAH_CIRCUIT_INVALID: {
+    sqlstate: 'HW061',
+    summary: 'The queue has no circuit breaker, or the state asked for is not open or closed.',
+  },
+  HOWDAH_HOLD_INVALID: {
+    sqlstate: 'HW062',
+    summary: 'The end of a pause, a wait or an open circuit is not a usable time.',
+  },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',

@@ -57,6 +57,12 @@ export interface WorkerEvents {
   /** The queue is gone from the database; the worker looks again at every poll. */
   'queue.missing': { readonly queue: string };
   'queue.found': { readonly queue: string };
+  /** Nothing is claimed from it: `paused` (until a time), `rate-limited`, `circuit-open`. */
+  'queue.held': { readonly queue: string; readonly reason: string };
+  /** It is claimed from again, after `queue.held`. */
+  'queue.freed': { readonly queue: string };
+  /** The handler was told to come again later: the whole queue waits. */
+  'job.rate-limited': { readonly job: JobRef; readonly waitMs: number };
   'claim.failed': { readonly queue: string; readonly error: HowdahError };
   'settle.failed': { readonly jobs: number; readonly error: HowdahError };
   /** A listener of events threw; only the log is told. */

@@ -13,6 +13,7 @@ export type SettleVerb =
   | 'fail'
   | 'snooze'
   | 'release'
+  | 'rate_limited'
   | 'dead_letter'
   | 'cancel'
   | 'expire';
@@ -24,14 +25,14 @@ export interface Settlement {
   readonly result?: string;
   /** Only of `fail` and `dead_letter`. */
   readonly error?: ErrorSnapshot;
-  /** Of `snooze`; of `fail` instead of the queue's backoff. */
+  /** Of `snooze` and `rate_limited`; of `fail` instead of the queue's backoff. */
   readonly delayMs?: number;
   readonly reason?: string;
 }
 
 /**
  * What a handler may return instead of a result. Made by {@link snooze}, {@link release},
- * {@link retry}, {@link cancelJob} and {@link deadLetter}.
+ * {@link retry}, {@link rateLimited}, {@link cancelJob} and {@link deadLetter}.
  */
 export interface Outcome {
   /** Exists to tell an outcome from a result. */
@@ -49,6 +50,23 @@ export function snooze(delay: Duration): Outcome {
 /** Give the job back at once, at the head of its lane; the attempt does not count. */
 export function release(): Outcome {
   return outcome({ verb: 'release' });
+}
+
+/**
+ * A service said "come again later" (HTTP 429): nothing more of this queue is claimed by the whole fleet
+ * until then. The job goes back to the head of its lane; the attempt does not count. May be returned
+ * or thrown.
+ * @param options `retryAfter`: 0 to 10 years, or a Date; `reason` is shown by `queueStats`
+ * @throws HowdahError HOWDAH_OPTION_INVALID
+ */
+export function rateLimited(options: {
+  readonly retryAfter: Duration | Date;
+  readonly reason?: string;
+}): Outcome {
+  const { retryAfter, reason = 'rate limited' } = options;
+  const wait =
+    retryAfter instanceof Date ? Math.max(0, retryAfter.getTime() - Date.now()) : retryAfter;
+  return outcome({ verb: 'rate_limited', delayMs: parseWait(wait, 'retryAfter'), reason });
 }
 
 /**
@@ -86,9 +104,19 @@ export function settlementOf(value: unknown): Settlement | undefined {
 
 /** How an attempt ends that threw `thrown`, whatever that is. */
 export function settlementOfThrown(thrown: unknown): Settlement {
+  const asked = thrownOutcome(thrown);
+  if (asked?.verb === 'rate_limited') return asked;
   const error = snapshotError(thrown);
   if (!isPermanent(thrown)) return { verb: 'fail', error };
   return { verb: 'dead_letter', error, reason: error.message.slice(0, 200) };
+}
+
+function thrownOutcome(thrown: unknown): Settlement | undefined {
+  try {
+    return settlementOf(thrown);
+  } catch {
+    return undefined; // a proxy that throws
+  }
 }
 
 function isPermanent(thrown: unknown): boolean {

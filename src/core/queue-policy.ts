@@ -8,6 +8,9 @@ export const WAIT_MS_MAX = 315_360_000_000;
 /** The largest `payloadBytesMax`: 64 MiB. */
 export const PAYLOAD_BYTES_MAX = 67_108_864;
 const INTEGER_MAX = 2_147_483_647;
+/** The largest concurrency, rate and burst. */
+const LIMIT_MAX = 1_000_000;
+const DAY_MS = 86_400_000;
 
 /** How the delay before the next attempt grows. */
 export interface BackoffPolicy {
@@ -19,6 +22,26 @@ export interface BackoffPolicy {
   readonly max?: Duration;
   /** Share of the delay that chance takes away or adds, 0 to 1. Default 0.2. */
   readonly jitter?: number;
+}
+
+/** How many jobs begin in a time, whatever the number of workers: a token bucket. */
+export interface RatePolicy {
+  /** Jobs (their weights, to be exact) in each `per`, 1 to 1,000,000. */
+  readonly max: number;
+  /** 1 ms to 1 day. Default 1 s. */
+  readonly per?: Duration;
+  /** Most that may begin at once after a quiet time, 1 to 1,000,000. Default: what 250 ms bring. */
+  readonly burst?: number;
+}
+
+/** When a queue stops by itself because its jobs fail. */
+export interface BreakerPolicy {
+  /** Failed attempts that open the circuit, 1 to 100. */
+  readonly failures: number;
+  /** The time within which they fall, 1 ms to 1 day. Default 1 min. */
+  readonly window?: Duration;
+  /** How long nothing is claimed before a single job tries, 1 ms to 1 day. Default 30 s. */
+  readonly cooldown?: Duration;
 }
 
 /**
@@ -46,6 +69,14 @@ export interface QueuePolicy {
    * formed by the option `group` of jobs.
    */
   readonly groupConcurrency?: number;
+  /** Jobs (their weights) that run at once in the whole fleet, 1 to 1,000,000. Default null. */
+  readonly concurrencyMax?: number | null;
+  /** Default null: as fast as workers can. */
+  readonly rate?: RatePolicy | null;
+  /** Default null: failures never stop the queue. */
+  readonly breaker?: BreakerPolicy | null;
+  /** Wait after which a job rises to the next higher priority in use, 1 s to 10 years. Default null. */
+  readonly ageing?: Duration | null;
   /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
   readonly deadLetterQueue?: string;
 }
@@ -65,6 +96,19 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
   payloadBytesMax: integer('payloadBytesMax', 'payload_bytes_max', 1, PAYLOAD_BYTES_MAX),
   maxCrashes: integer('maxCrashes', 'max_crashes', 1, 1000),
   groupConcurrency: integer('groupConcurrency', 'group_concurrency', 1, 10_000),
+  concurrencyMax: (value, policy) => {
+    if (value === null) policy.concurrency_max = null;
+    else integer('concurrencyMax', 'concurrency_max', 1, LIMIT_MAX)(value, policy);
+  },
+  rate: (value, policy) => {
+    if (value === null) policy.rate_max = null;
+    else writePart('rate', value, 'max', RATE_WRITERS, policy);
+  },
+  breaker: (value, policy) => {
+    if (value === null) policy.breaker_failures = null;
+    else writePart('breaker', value, 'failures', BREAKER_WRITERS, policy);
+  },
+  ageing: duration('ageing', 'ageing_ms', 1_000, WAIT_MS_MAX, 'nullable'),
   deadLetterQueue: (value, policy) => {
     assertQueueName(value);
     policy.dead_letter_queue = value;
@@ -86,6 +130,18 @@ const BACKOFF_WRITERS: Readonly<Record<keyof BackoffPolicy, Writer>> = {
     }
     policy.backoff_jitter = value;
   },
+};
+
+const RATE_WRITERS: Readonly<Record<keyof RatePolicy, Writer>> = {
+  max: integer('rate.max', 'rate_max', 1, LIMIT_MAX),
+  per: duration('rate.per', 'rate_ms', 1, DAY_MS),
+  burst: integer('rate.burst', 'rate_burst', 1, LIMIT_MAX),
+};
+
+const BREAKER_WRITERS: Readonly<Record<keyof BreakerPolicy, Writer>> = {
+  failures: integer('breaker.failures', 'breaker_failures', 1, 100),
+  window: duration('breaker.window', 'breaker_window_ms', 1, DAY_MS),
+  cooldown: duration('breaker.cooldown', 'breaker_cooldown_ms', 1, DAY_MS),
 };
 
 /**
@@ -127,6 +183,20 @@ function writeBackoff(value: unknown, policy: Record<string, string | number | n
     throw invalid('backoff', value, "Use an object such as { type: 'fixed', delay: '10s' }.");
   }
   writeAll(value, BACKOFF_WRITERS, 'backoff.', policy);
+}
+
+/** An object of which one key is required. */
+function writePart(
+  option: string,
+  value: unknown,
+  required: string,
+  writers: Readonly<Record<string, Writer>>,
+  policy: Record<string, string | number | null>,
+): void {
+  if (typeof value !== 'object' || value === null || !(required in value)) {
+    throw invalid(option, value, `Use an object with ${required}, or null.`);
+  }
+  writeAll(value, writers, `${option}.`, policy);
 }
 
 function integer(option: string, key: string, min: number, max: number): Writer {

@@ -80,6 +80,12 @@ export interface QueueStatsView {
   paused: boolean;
   paused_reason: string | null;
   blocked: string;
+  paused_until: Date | null;
+  limited_until: Date | null;
+  limited_reason: string | null;
+  circuit: 'closed' | 'open' | 'half-open' | null;
+  circuit_until: Date | null;
+  circuit_reason: string | null;
 }
 
 export interface DeadLettersView {
@@ -121,9 +127,18 @@ export interface QueuePoliciesView {
   retention_ms: string;
   max_crashes: number;
   group_concurrency: number;
+  concurrency_max: number | null;
+  rate_max: number | null;
+  rate_ms: number;
+  rate_burst: number | null;
+  breaker_failures: number | null;
+  breaker_window_ms: number;
+  breaker_cooldown_ms: number;
+  ageing_ms: string | null;
   dead_letter_queue: string;
   paused_at: Date | null;
   paused_reason: string | null;
+  paused_until: Date | null;
   created_at: Date;
 }
 

@@ -28,6 +28,7 @@ export function dutiesOf(
     sweeper(background, calls),
     expirer(background, calls),
     rollUp(background, calls),
+    tender(background, calls),
     pruner(executor, calls),
   ];
 }
@@ -90,6 +91,20 @@ function rollUp(executor: Executor, calls: MaintenanceCalls): Duty {
       const found = await calls.rollUp(executor, ROLL_UP_LIMIT, runs++ % 10 === 0 ? '0' : mark);
       mark = found.mark;
       return { counts: { rolled: found.rolled }, hasMore: found.rolled >= ROLL_UP_LIMIT };
+    },
+  };
+}
+
+/** Pauses and waits of queues end, and priorities age. */
+function tender(executor: Executor, calls: MaintenanceCalls): Duty {
+  return {
+    name: 'tend',
+    intervalMs: 1_000,
+    firstMs: BACKGROUND_FIRST_MS,
+    share: SHARE,
+    async runOnce() {
+      const counts = await calls.tend(executor, LIMIT);
+      return { counts: { ...counts }, hasMore: counts.aged >= LIMIT };
     },
   };
 }

@@ -3,10 +3,11 @@ import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import { type ClaimCalls, seqOf } from '../db/calls/claim.js';
+import { type ClaimCalls, type Hold, type HoldReason, seqOf } from '../db/calls/claim.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
+import type { Attempt } from './attempt.js';
 import { CLAIM_MAX, ClaimSize } from './claim-size.js';
 import { Doorbell } from './doorbell.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -14,6 +15,9 @@ import type { Runner } from './runner.js';
 
 /** A wake-up is passed on at most this often per queue. */
 const PASS_ON_MS = 100;
+
+/** A queue without room is looked at no more often than this, however often it is rung. */
+const QUIET_MS = 20;
 
 /** After the database could not be told when to ring. Until then the poll finds work. */
 const BELLS_RETRY_MS = 1_000;
@@ -45,6 +49,8 @@ interface Lane {
   /** The last claim was full: more is there. */
   hasMore: boolean;
   isMissing: boolean;
+  /** Why there was no more room at the last claim. */
+  heldBy: HoldReason | null;
   failures: number;
   passedOnAt: number;
 }
@@ -70,6 +76,7 @@ export class Claimer {
       size: new ClaimSize(),
       hasMore: false,
       isMissing: false,
+      heldBy: null,
       failures: 0,
       passedOnAt: 0,
     }));
@@ -131,6 +138,21 @@ export class Claimer {
     this.#wake?.();
   }
 
+  /** Jobs are settled: queues that had no room for more may have some. */
+  settled(attempts: readonly Attempt[]): void {
+    for (const lane of this.#lanes) {
+      if (lane.heldBy === null || !isFreedBySettles(lane.heldBy)) continue;
+      if (!attempts.some(({ queue }) => queue === lane.runner.name)) continue;
+      lane.doorbell.freed(this.#parts.clock.monotonic());
+      this.#wake?.();
+    }
+  }
+
+  /** Jobs may be ready for which a limit has no room yet. */
+  get isWaiting(): boolean {
+    return this.#lanes.some(({ heldBy }) => heldBy === 'rate' || heldBy === 'concurrency');
+  }
+
   /** A queue can take more jobs. Called often: when nobody waits it costs nothing. */
   onRoom(runner: Runner): void {
     if (!this.#wake) return;
@@ -171,14 +193,21 @@ export class Claimer {
     const sentAt = clock.monotonic();
     const start = cursors.start(sentAt);
     try {
-      const { rows, payloadChars } = await claims.claim(line, runner.name, leaseId, limit, start);
+      const { rows, payloadChars, hold } = await claims.claim(
+        line,
+        runner.name,
+        leaseId,
+        limit,
+        start,
+      );
       const now = clock.monotonic();
       for (const row of rows) cursors.advance(row[4], seqOf(row));
       lane.size.claimed(rows.length, payloadChars);
-      lane.hasMore = rows.length >= limit;
+      lane.hasMore = rows.length >= limit && typeof hold?.againMs !== 'number';
       cursors.finish(start, !lane.hasMore, now - sentAt);
       doorbell.looked(now, rows.length, lane.hasMore, clock.random());
       this.#found(lane);
+      this.#hold(lane, hold, rows.length, now);
       if (rows.length > 0) {
         runner.accept(rows, leaseId, keeper.id !== leaseId);
         onClaimed(sentAt);
@@ -189,6 +218,24 @@ export class Claimer {
       this.#failed(lane, leaseId, limit, toHowdahError(error));
       return 0;
     }
+  }
+
+  /** Heeds what a queue with limits said. */
+  #hold(lane: Lane, hold: Hold | undefined, found: number, now: number): void {
+    const { hub, clock } = this.#parts;
+    const { runner, doorbell } = lane;
+    if (hold || found > 0) runner.isLimited = hold !== undefined;
+    const reason = hold?.reason ?? null;
+    if (reason !== lane.heldBy) {
+      const queue = runner.name;
+      if (reason !== null && isStop(reason)) hub.emit('queue.held', { queue, reason });
+      else if (lane.heldBy !== null && isStop(lane.heldBy)) hub.emit('queue.freed', { queue });
+      lane.heldBy = reason;
+    }
+    if (typeof hold?.againMs !== 'number') return;
+    // a ring cannot bring tokens; for the rest something may have changed
+    const quietMs = reason === 'rate' ? hold.againMs : Math.min(hold.againMs, QUIET_MS);
+    doorbell.held(now, hold.againMs * (1 + 0.1 * clock.random()), quietMs);
   }
 
   /** Waits for a lease; undefined when there will be none. */
@@ -275,6 +322,15 @@ export class Claimer {
       };
     });
   }
+}
+
+/** Somebody or something has stopped the queue; the others are limits that it meets while it runs. */
+function isStop(reason: HoldReason): boolean {
+  return reason !== 'rate' && reason !== 'concurrency' && reason !== 'circuit-half-open';
+}
+
+function isFreedBySettles(reason: HoldReason): boolean {
+  return reason === 'concurrency' || reason === 'circuit-half-open';
 }
 
 /** What was to be claimed does not fit into one answer. */

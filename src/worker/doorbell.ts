@@ -5,6 +5,8 @@ const LINGER_MAX_MS = 50;
 const BUSY_GAP_MS = 15;
 /** After working without a pause for this long, a queue tells producers not to ring any more. */
 const BUSY_MS = 100;
+/** Held for longer than this it sleeps. */
+const HELD_AWAKE_MS = 50;
 /** Bounds of the distance of looks while it lingers. */
 const STEP_MIN_MS = 1;
 const STEP_MAX_MS = 3;
@@ -22,6 +24,8 @@ export const DEAF_POLL_MAX_MS = 2_000;
  *           more)
  *   asleep  looks when it is rung, and every poll interval all the same;
  *           finds without a pause for 100 ms → awake
+ *   held    the queue has no room: looks when it was told to, and when it is rung, but rings are heeded
+ *           at a distance; asleep if that is far away
  *   deaf    (notifications do not arrive) awake, but when idle looks only every poll interval, or 2 s
  *
  * So the flag in the database changes a few times a second at most. Times are monotonic milliseconds.
@@ -36,6 +40,10 @@ export class Doorbell {
   #foundAt = Number.NEGATIVE_INFINITY;
   /** Usual distance between two finds. */
   #gapMs = 100;
+  /** A ring before this time cannot help. */
+  #heldUntil = Number.NEGATIVE_INFINITY;
+  /** The queue gives no more for so long that it is better to sleep. */
+  #isHeld = false;
 
   constructor(pollMs: number) {
     this.#pollMs = pollMs;
@@ -43,6 +51,7 @@ export class Doorbell {
 
   /** Notes what a look found. @param random from 0 to 1: spreads polls of a fleet */
   looked(now: number, found: number, isFull: boolean, random: number): void {
+    this.#isHeld = false;
     if (found > 0) this.#found(now);
     if (isFull) this.dueAt = now;
     else if (this.isAsleep || (this.isDeaf && !this.#isLingering(now))) {
@@ -53,7 +62,24 @@ export class Doorbell {
 
   /** Somebody rang, or work may have appeared for another reason. */
   rung(now: number): void {
-    this.dueAt = Math.min(this.dueAt, now);
+    this.dueAt = Math.min(this.dueAt, Math.max(now, this.#heldUntil));
+  }
+
+  /**
+   * After {@link looked}: there is no more room until then, unless something changes.
+   * @param againMs when to look again; the poll interval holds all the same
+   * @param quietMs how long rings are not heeded
+   */
+  held(now: number, againMs: number, quietMs: number): void {
+    this.#isHeld = againMs > HELD_AWAKE_MS;
+    this.#heldUntil = now + quietMs;
+    this.dueAt = now + Math.min(againMs, this.#pollMs);
+  }
+
+  /** What held it is over, as far as this process knows. */
+  freed(now: number): void {
+    this.#heldUntil = now;
+    this.dueAt = now;
   }
 
   /** Not to be looked at for a while: it is missing, or looking failed. */
@@ -62,12 +88,13 @@ export class Doorbell {
   }
 
   wantsSleep(now: number): boolean {
-    return !this.isAsleep && !this.isDeaf && !this.#isLingering(now);
+    return !this.isAsleep && !this.isDeaf && (this.#isHeld || !this.#isLingering(now));
   }
 
   wantsWake(now: number): boolean {
     if (!this.isAsleep) return false;
-    return this.isDeaf || (this.#isLingering(now) && now - this.#busySince > BUSY_MS);
+    if (this.isDeaf) return true;
+    return !this.#isHeld && this.#isLingering(now) && now - this.#busySince > BUSY_MS;
   }
 
   /** The database rings from now on; what came before is found by one more look. */

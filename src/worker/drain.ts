@@ -21,7 +21,10 @@ export async function drain(engine: Engine, until: AbortSignal): Promise<boolean
     if (runners.every(({ isIdle }) => isIdle) && settler.unsettled === 0) {
       const { promoted } = await calls.promote(database, PROMOTE_MAX, '-infinity');
       // one more look, because what was settled last may have enqueued more
-      if (promoted === 0 && (await claimer.pass()) === 0) return true;
+      if (promoted === 0 && (await claimer.pass()) === 0) {
+        if (!claimer.isWaiting) return true;
+        await parts.clock.sleep(LOOK_MS, until);
+      }
       continue;
     }
     await Promise.race([settled(engine), parts.clock.sleep(LOOK_MS, until)]);

@@ -90,6 +90,7 @@ export class Engine {
       hub,
       clock,
       onRoom: () => this.claimer.poke(),
+      onSettled: (attempts) => this.claimer.settled(attempts),
     });
     this.keeper = this.#makeKeeper(leases);
     this.claimer = new Claimer({

@@ -53,6 +53,8 @@ export class Runner implements RunHost {
   readonly runs: OpenRuns;
   /** Run time-out; null: none. Read from the queue's policy. */
   timeoutMs: number | null = 300_000;
+  /** The queue may have limits: what is held ahead would count as running, so nothing is. */
+  isLimited = true;
   readonly #parts: RunnerParts;
   readonly #call: Call;
   readonly #pace: Pace;
@@ -90,7 +92,7 @@ export class Runner implements RunHost {
 
   /** Most jobs to hold, running or not. */
   get capacity(): number {
-    return this.slots.size * this.#size + this.#pace.ahead;
+    return this.slots.size * this.#size + (this.isLimited ? 0 : this.#pace.ahead);
   }
 
   /** How many more jobs may be claimed. */

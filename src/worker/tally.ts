@@ -42,6 +42,10 @@ export class Tally {
     const key = this.#keyOf(attempt, outcome);
     this.counts[key]++;
     if (key !== 'completed' || this.#hub.isHeard) this.#report(attempt, key, runAtMs);
+    if (attempt.settlement?.verb === 'rate_limited' && key === 'released') {
+      const { delayMs: waitMs = 0 } = attempt.settlement;
+      this.#hub.emit('job.rate-limited', { job: attempt.ref, waitMs });
+    }
   }
 
   #keyOf(attempt: Attempt, outcome: SettleOutcome): keyof Counts {
@@ -76,5 +80,5 @@ export class Tally {
 
 function keyOfWaiting(verb: SettleVerb | undefined): 'snoozed' | 'released' | 'failed' {
   if (verb === 'snooze') return 'snoozed';
-  return verb === 'release' ? 'released' : 'failed';
+  return verb === 'release' || verb === 'rate_limited' ? 'released' : 'failed';
 }

@@ -28,11 +28,15 @@ describe('privileges', () => {
     expect(invokers.sort()).toEqual([
       'add_error',
       'backoff_ms',
+      'bucket_size',
       'clock',
       'is_bad_dedupe',
       'is_out_of_range',
+      'is_weight_wrong',
       'job_problem',
       'left_group',
+      'ms_until',
+      'refill_ms',
       'run_at_of',
       'smoothed_rate',
     ]);

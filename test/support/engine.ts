@@ -174,6 +174,8 @@ export class Engine {
     expect(await this.rows(COUNTERS_OFF), 'counters that differ from the rows').toEqual([]);
     expect(await this.rows(ORPHANS), 'running jobs that no lease covers').toEqual([]);
     expect(await this.rows(TWICE), 'jobs that are there twice').toEqual([]);
+    expect(await this.rows(PERMITS_OFF), 'limits that differ from what runs').toEqual([]);
+    expect(await this.rows(PERMITS_LEFT), 'waiting jobs that hold a permit').toEqual([]);
   }
 }
 
@@ -227,6 +229,21 @@ const ORPHANS = `
     select from howdah.leases l join howdah.lease_marks m on m.lease_id = l.id
     where l.id = j.lease_id and m.queue_id = j.queue_id and m.lane = j.lane
       and j.seq between m.low_seq and m.high_seq)`;
+
+/** What limits and what settles have given back since, against the permits that jobs hold. */
+const PERMITS_OFF = `
+  with held as (select queue_id, sum(permit) as permits from howdah.jobs group by queue_id),
+  counted as (
+    select queue_id, sum(running) as permits from (
+      select queue_id, running from howdah.limits
+      union all select queue_id, -permits from howdah.limit_deltas
+    ) c group by queue_id
+  )
+  select queue_id, h.permits as held, c.permits as counted
+  from held h full join counted c using (queue_id)
+  where coalesce(h.permits, 0) <> coalesce(c.permits, 0)`;
+
+const PERMITS_LEFT = 'select id from howdah.jobs where permit is not null and lease_id is null';
 
 const TWICE = `
   select id from (select id from howdah.jobs union all select id from howdah.history) x

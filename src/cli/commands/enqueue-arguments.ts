@@ -17,19 +17,21 @@ export interface EnqueueArguments extends GlobalOptions {
   readonly priority: number | undefined;
   readonly headers: string | undefined;
   readonly attempts: number | undefined;
+  readonly weight: number | undefined;
   readonly ttl: string | undefined;
   readonly group: string | undefined;
 }
 
 /** What is said of each job. */
 export function jobOptionsOf(options: EnqueueArguments): EnqueueOptions {
-  const { runAt, priority, attempts, headers, group } = options;
+  const { runAt, priority, attempts, weight, headers, group } = options;
   return {
     delay: durationOf(options.delay),
     runAt,
     priority,
     attempts,
     group,
+    weight,
     ttl: durationOf(options.ttl),
     headers:
       headers === undefined ? undefined : (parseJson(headers, '--headers') as Record<string, Json>),

@@ -31,6 +31,7 @@ export const enqueueCommand = command<EnqueueArguments>({
       .option('priority', { type: 'number', describe: '-100 to 100; higher runs first' })
       .option('headers', { type: 'string', describe: 'JSON object of facts beside the payload' })
       .option('attempts', { type: 'number', describe: 'Attempts before the job is dead' })
+      .option('weight', { type: 'number', describe: 'What it counts for against limits (1)' })
       .option('ttl', { type: 'string', describe: 'Longest wait for a worker' })
       .option('group', { type: 'string', describe: 'Key of its group: those run in order' })
       .example(`$0 enqueue emails '{"to":"ada@example.org"}'`, 'prints the id')

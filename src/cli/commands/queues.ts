@@ -1,13 +1,22 @@
 import type { Argv } from 'yargs';
 import type { BlockedGroup } from '../../client/groups.js';
+import type { DrainProgress } from '../../client/queue-control.js';
 import type { QueueStats } from '../../client/queues.js';
 import type { Duration } from '../../core/duration.js';
 import type { QueuePolicy } from '../../core/queue-policy.js';
 import type { QueuePoliciesView } from '../../db/tables.js';
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, withClient, withDatabase } from '../context.js';
+import {
+  type GlobalOptions,
+  outputOf,
+  parseTime,
+  usageError,
+  withClient,
+  withDatabase,
+} from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
+import { ProgressLine } from '../progress.js';
 
 /** Times in milliseconds; null: no limit. */
 interface QueueRow {
@@ -18,6 +27,9 @@ interface QueueRow {
   readonly running: number;
   readonly dead: number;
   readonly paused: boolean;
+  readonly pausedUntil: Date | null;
+  readonly limitedUntil: Date | null;
+  readonly circuit: string | null;
   readonly attempts: number;
   readonly backoff: string;
   readonly backoffMs: number;
@@ -30,6 +42,14 @@ interface QueueRow {
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
   readonly groupConcurrency: number;
+  readonly concurrencyMax: number | null;
+  readonly rateMax: number | null;
+  readonly rateMs: number;
+  readonly rateBurst: number | null;
+  readonly breakerFailures: number | null;
+  readonly breakerWindowMs: number;
+  readonly breakerCooldownMs: number;
+  readonly ageingMs: number | null;
   readonly deadLetterQueue: string;
 }
 
@@ -41,6 +61,9 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'running' },
   { key: 'dead' },
   { key: 'paused' },
+  { key: 'pausedUntil', isHidden: true },
+  { key: 'limitedUntil', isHidden: true },
+  { key: 'circuit' },
   { key: 'attempts' },
   { key: 'backoff', isHidden: true },
   { key: 'backoffMs', title: 'BACKOFF', as: 'ms' },
@@ -53,6 +76,14 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
   { key: 'groupConcurrency', isHidden: true },
+  { key: 'concurrencyMax', isHidden: true },
+  { key: 'rateMax', isHidden: true },
+  { key: 'rateMs', isHidden: true },
+  { key: 'rateBurst', isHidden: true },
+  { key: 'breakerFailures', isHidden: true },
+  { key: 'breakerWindowMs', isHidden: true },
+  { key: 'breakerCooldownMs', isHidden: true },
+  { key: 'ageingMs', isHidden: true },
   { key: 'deadLetterQueue', title: 'DEAD LETTERS' },
 ];
 
@@ -73,6 +104,12 @@ interface SetArguments extends NameArguments {
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
   readonly groupConcurrency: number | undefined;
+  readonly concurrencyMax: string | undefined;
+  readonly rate: string | undefined;
+  readonly rateBurst: number | undefined;
+  readonly breaker: string | undefined;
+  readonly breakerCooldown: string | undefined;
+  readonly ageing: string | undefined;
   readonly deadLetterQueue: string | undefined;
 }
 
@@ -105,15 +142,31 @@ const set = command<SetArguments>({
   },
 });
 
-const pause = command<NameArguments & { reason: string | undefined }>({
+interface PauseArguments extends NameArguments {
+  readonly reason: string | undefined;
+  readonly until: string | undefined;
+  readonly for: string | undefined;
+}
+
+const pause = command<PauseArguments>({
   command: 'pause <name>',
   describe: 'Claim no more of its jobs; what runs goes on',
   builder: (yargs) =>
     positionalName(yargs)
       .option('reason', { type: 'string', describe: 'Why; `status` shows it' })
+      .option('until', { type: 'string', describe: 'Resume by itself at this time' })
+      .option('for', { type: 'string', describe: 'Resume by itself after so long' })
+      .conflicts('until', 'for')
+      .example('$0 queues pause emails --for 10m', 'resumes by itself')
       .example('$0 queues pause emails --reason "the provider is down"', ''),
   handler: async (options) => {
-    await withClient(options, (client) => client.pauseQueue(options.name, options.reason));
+    const { reason, until, for: wait } = options;
+    const given = {
+      ...(reason !== undefined && { reason }),
+      ...(until !== undefined && { until: parseTime(until, 'until') }),
+      ...(wait !== undefined && { for: durationOf(wait) as Duration }),
+    };
+    await withClient(options, (client) => client.pauseQueue(options.name, given));
     await showQueue(options);
   },
 });
@@ -124,6 +177,69 @@ const resume = command<NameArguments>({
   builder: (yargs) => positionalName(yargs).example('$0 queues resume emails', ''),
   handler: async (options) => {
     await withClient(options, (client) => client.resumeQueue(options.name));
+    await showQueue(options);
+  },
+});
+
+const drain = command<NameArguments & { timeout: string | undefined }>({
+  command: 'drain <name>',
+  describe: 'Wait until nothing is ready or running; pauses and closes nothing',
+  builder: (yargs) =>
+    positionalName(yargs)
+      .option('timeout', { type: 'string', describe: 'Give up after so long (never)' })
+      .example('$0 queues drain emails --timeout 5m', 'exit code 1 when jobs are left'),
+  handler: async (options) => {
+    const timeout = durationOf(options.timeout);
+    let text = options.name;
+    const line = new ProgressLine(() => ({ text, share: undefined }));
+    const onProgress = ({ ready, running }: DrainProgress): void => {
+      text = `${options.name}: ${ready} ready, ${running} running`;
+    };
+    try {
+      await withClient(options, (client) =>
+        client.drainQueue(options.name, { ...(timeout !== undefined && { timeout }), onProgress }),
+      );
+    } finally {
+      line.end();
+    }
+    await showQueue(options);
+  },
+});
+
+const circuit = command<NameArguments & { state: string; reason: string | undefined }>({
+  command: 'circuit <name> <state>',
+  describe: 'Open or close the circuit of a queue with a breaker by hand',
+  builder: (yargs) =>
+    positionalName(yargs)
+      .positional('state', {
+        type: 'string',
+        choices: ['open', 'closed'],
+        demandOption: true,
+        describe: 'open: until it is closed by hand',
+      })
+      .option('reason', { type: 'string', describe: 'Why it is opened' })
+      .example('$0 queues circuit emails closed', ''),
+  handler: async (options) => {
+    const { name, state, reason } = options;
+    await withClient(options, (client) =>
+      state === 'open' ? client.openCircuit(name, reason) : client.closeCircuit(name),
+    );
+    await showQueue(options);
+  },
+});
+
+const limit = command<NameArguments & { for: string; reason: string | undefined }>({
+  command: 'limit <name>',
+  describe: 'Claim nothing for a while, as rateLimited() from a handler does',
+  builder: (yargs) =>
+    positionalName(yargs)
+      .option('for', { type: 'string', demandOption: true, describe: 'How long' })
+      .option('reason', { type: 'string', describe: 'Why; `status` shows it' })
+      .example('$0 queues limit emails --for 30s', ''),
+  handler: async (options) => {
+    const { name, reason } = options;
+    const wait = durationOf(options.for) as Duration;
+    await withClient(options, (client) => client.limitQueue(name, wait, reason));
     await showQueue(options);
   },
 });
@@ -174,16 +290,22 @@ const groups = command<NameArguments & { limit: number }>({
 
 export const queuesCommand = command({
   command: 'queues',
-  describe: 'List, create, change, pause, resume and delete queues, list their groups',
+  describe: 'List, create, change, pause, resume, drain and delete queues, list their groups',
   builder: (yargs) =>
     yargs
       .command(list)
       .command(set)
       .command(pause)
       .command(resume)
+      .command(drain)
+      .command(circuit)
+      .command(limit)
       .command(remove)
       .command(groups)
-      .demandCommand(1, 'Name an action: list, set, pause, resume, delete or groups.'),
+      .demandCommand(
+        1,
+        'Name an action: list, set, pause, resume, drain, circuit, limit, delete or groups.',
+      ),
   handler: () => undefined,
 });
 
@@ -214,6 +336,12 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
     .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
     .option('group-concurrency', { type: 'number', describe: 'Jobs of a group at once (1)' })
+    .option('concurrency-max', time('Jobs that run at once in the whole fleet, or none (none)'))
+    .option('rate', time('Jobs in a time, as 1000/s or 10/5m, or none (none)'))
+    .option('rate-burst', { type: 'number', describe: 'Most jobs at once (what 250 ms bring)' })
+    .option('breaker', time('Failures in a time that stop the queue, as 5/1m, or none (none)'))
+    .option('breaker-cooldown', time('How long it stops before a single job tries (30s)'))
+    .option('ageing', time('Wait after which a job rises in priority, or none (none)'))
     .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'));
 }
 
@@ -236,8 +364,46 @@ function policyOf(options: SetArguments): QueuePolicy {
     maxCrashes,
     groupConcurrency,
     deadLetterQueue,
+    ...limitsOf(options),
     ...(Object.keys(backoff).length > 0 ? { backoff } : {}),
   }) as QueuePolicy;
+}
+
+/** Limits as the command line writes them. */
+function limitsOf(options: SetArguments): Record<string, unknown> {
+  const { concurrencyMax, rate, rateBurst, breaker, breakerCooldown, ageing } = options;
+  if (rateBurst !== undefined && !rate?.includes('/')) {
+    throw usageError('Option rate-burst needs --rate.', 'For example --rate 1000/s.');
+  }
+  if (breakerCooldown !== undefined && !breaker?.includes('/')) {
+    throw usageError('Option breaker-cooldown needs --breaker.', 'For example --breaker 5/1m.');
+  }
+  return {
+    concurrencyMax: concurrencyMax === 'none' ? null : numberOf(concurrencyMax),
+    rate: ratioOf(rate, 'max', 'per', { burst: rateBurst }),
+    breaker: ratioOf(breaker, 'failures', 'window', { cooldown: durationOf(breakerCooldown) }),
+    ageing: ageing === 'none' ? null : durationOf(ageing),
+  };
+}
+
+function numberOf(text: string | undefined): number | undefined {
+  return text === undefined ? undefined : Number(text);
+}
+
+/** `1000/s`, `10/5m` or `none` as `{ max: 10, per: '5m' }` or null. */
+function ratioOf(
+  text: string | undefined,
+  count: string,
+  time: string,
+  more: Record<string, unknown>,
+): Record<string, unknown> | null | undefined {
+  if (text === undefined) return undefined;
+  if (text === 'none') return null;
+  const parts = /^([^/]+)\/(.+)$/.exec(text);
+  if (!parts) throw usageError(`${JSON.stringify(text)} is not a rate.`, 'Write it as 10/5m.');
+  const [, number = '', unit = ''] = parts;
+  const duration = durationOf(/^[a-z]/.test(unit) ? `1${unit}` : unit);
+  return given({ [count]: Number(number), [time]: duration, ...more });
 }
 
 /** `500` means milliseconds, as a number does in code. */
@@ -274,6 +440,9 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     running,
     dead,
     paused,
+    pausedUntil: counts?.pausedUntil ?? null,
+    limitedUntil: counts?.limitedUntil ?? null,
+    circuit: counts?.circuit ?? null,
     attempts: policy.max_attempts,
     backoff: policy.backoff,
     backoffMs: policy.backoff_ms,
@@ -286,6 +455,14 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,
     groupConcurrency: policy.group_concurrency,
+    concurrencyMax: policy.concurrency_max,
+    rateMax: policy.rate_max,
+    rateMs: policy.rate_ms,
+    rateBurst: policy.rate_burst,
+    breakerFailures: policy.breaker_failures,
+    breakerWindowMs: policy.breaker_window_ms,
+    breakerCooldownMs: policy.breaker_cooldown_ms,
+    ageingMs: policy.ageing_ms === null ? null : Number(policy.ageing_ms),
     deadLetterQueue: policy.dead_letter_queue,
   };
 }

@@ -23,6 +23,12 @@ export const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
   { key: 'backlogAgeMs', title: 'BACKLOG AGE', as: 'ms' },
   { key: 'paused', title: 'PAUSED' },
   { key: 'pausedReason', isHidden: true },
+  { key: 'pausedUntil', isHidden: true },
+  { key: 'limitedUntil', isHidden: true },
+  { key: 'limitedReason', isHidden: true },
+  { key: 'circuit', isHidden: true },
+  { key: 'circuitUntil', isHidden: true },
+  { key: 'circuitReason', isHidden: true },
 ];
 
 interface WorkerRow {
@@ -95,7 +101,15 @@ function workerRow(each: WorkersView): WorkerRow {
 }
 
 function remarkOnBacklog(options: GlobalOptions, queues: readonly QueueStats[]): void {
-  for (const { queue, paused, pausedReason, backlogAgeMs } of queues) {
+  for (const stats of queues) {
+    const { queue, paused, pausedReason, backlogAgeMs, limitedUntil, circuit } = stats;
+    if (limitedUntil) {
+      const until = limitedUntil.toISOString();
+      outputOf(options).remark(`\n${queue} waits until ${until} (${stats.limitedReason})`);
+    }
+    if (circuit === 'open' || circuit === 'half-open') {
+      outputOf(options).remark(`\nThe circuit of ${queue} is ${circuit} (${stats.circuitReason})`);
+    }
     if (!paused) continue;
     const age = backlogAgeMs === null ? '' : `; its first job waits for ${showMs(backlogAgeMs)}`;
     outputOf(options).remark(

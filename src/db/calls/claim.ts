@@ -42,12 +42,39 @@ type LaneRow = [
   maxAttempts: number,
 ];
 
+/** The last row of a queue with limits, or paused until a time. */
+type HoldRow = [
+  lane: null,
+  ids: null,
+  enqueued: null,
+  payloads: null,
+  rest: { readonly reason: HoldReason | null; readonly again_ms: number | null },
+];
+
+/** Why a queue gives no more jobs although some may be ready. */
+export type HoldReason =
+  | 'paused'
+  | 'rate-limited'
+  | 'circuit-open'
+  | 'circuit-half-open'
+  | 'concurrency'
+  | 'rate';
+
+/** What a queue with limits says beside its jobs. */
+export interface Hold {
+  readonly reason: HoldReason | null;
+  /** When to come again; null: as usual. */
+  readonly againMs: number | null;
+}
+
 /** What a claim brought. */
 export interface Claimed {
   /** In order of lane and readiness. */
   readonly rows: ClaimedRow[];
   /** Length of their payloads as text. */
   readonly payloadChars: number;
+  /** Of a queue with limits, or paused until a time. */
+  readonly hold: Hold | undefined;
 }
 
 /** Order of readiness within its lane. A job that was ready at once has its id for it. */
@@ -91,7 +118,7 @@ export function claimCalls(database: Database): ClaimCalls {
   return {
     async claim(executor, queue, leaseId, limit, { lanes, after }) {
       const values = [queue, leaseId, limit, `{${lanes.join()}}`, `{${after.join()}}`];
-      const found = await executor.query<LaneRow>(claim, values);
+      const found = await executor.query<LaneRow | HoldRow>(claim, values);
       return toClaimed(found);
     },
     async readTimeouts(executor, queues) {
@@ -100,10 +127,16 @@ export function claimCalls(database: Database): ClaimCalls {
   };
 }
 
-function toClaimed(lanes: readonly LaneRow[]): Claimed {
+function toClaimed(lanes: readonly (LaneRow | HoldRow)[]): Claimed {
   const rows: ClaimedRow[] = [];
   let payloadChars = 0;
-  for (const [lane, idList, timeList, payloadList, rest, maxAttempts] of lanes) {
+  let hold: Hold | undefined;
+  for (const laneRow of lanes) {
+    if (laneRow[0] === null) {
+      hold = { reason: laneRow[4].reason, againMs: laneRow[4].again_ms };
+      continue;
+    }
+    const [lane, idList, timeList, payloadList, rest, maxAttempts] = laneRow;
     const ids = idList.split(',');
     const times = timeList.split(',');
     const payloads = JSON.parse(`[${payloadList}]`) as unknown[];
@@ -114,5 +147,5 @@ function toClaimed(lanes: readonly LaneRow[]): Claimed {
       rows.push([id, payloads[i], Number(times[i]), more?.[4] ?? maxAttempts, lane, more]);
     }
   }
-  return { rows, payloadChars };
+  return { rows, payloadChars, hold };
 }

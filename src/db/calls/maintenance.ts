@@ -36,6 +36,11 @@ export interface MaintenanceCalls {
     limit: number,
     after: string,
   ): Promise<{ readonly rolled: number; readonly mark: string }>;
+  /** Pauses and waits of queues that are over end; priorities age. */
+  tend(
+    executor: Executor,
+    limit: number,
+  ): Promise<{ readonly freed: number; readonly aged: number }>;
   /** Creates and drops partitions of the history. */
   prune(executor: Executor): Promise<{ readonly created: number; readonly dropped: number }>;
 }
@@ -72,6 +77,10 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     'roll_up',
     `select rolled, mark, commit_mode from {{schema}}.roll_up($1, $2::bigint), ${ASYNC_COMMIT}`,
   );
+  const tend = database.statement(
+    'tend',
+    `select freed, aged, commit_mode from {{schema}}.tend_queues($1), ${ASYNC_COMMIT}`,
+  );
   const prune = database.statement('prune', 'select created, dropped from {{schema}}.prune()');
   return {
     async lead(executor, leaseId, termMs) {
@@ -86,6 +95,10 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     sweep: async (executor, limit) => (await one<{ n: number }>(executor, sweep, [limit])).n,
     expire: async (executor, limit) => (await one<{ n: number }>(executor, expire, [limit])).n,
     rollUp: (executor, limit, after) => one(executor, rollUp, [limit, after]),
+    async tend(executor, limit) {
+      const { freed, aged } = await one<{ freed: number; aged: number }>(executor, tend, [limit]);
+      return { freed, aged };
+    },
     prune: (executor) => one(executor, prune, []),
   };
 }

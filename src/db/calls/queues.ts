@@ -14,8 +14,27 @@ export interface QueueCalls {
   alter(executor: Executor, queue: string, policy: SqlPolicy): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY */
   delete(executor: Executor, queue: string, isForced: boolean): Promise<void>;
-  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  pause(executor: Executor, queue: string, reason: string | null): Promise<void>;
+  /**
+   * @param until ISO 8601 text, or null
+   * @param forMs from now, on the clock of the database; or null
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID
+   */
+  pause(
+    executor: Executor,
+    queue: string,
+    reason: string | null,
+    until?: string | null,
+    forMs?: number | null,
+  ): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID */
+  limit(executor: Executor, queue: string, ms: number, reason: string | null): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_CIRCUIT_INVALID */
+  setCircuit(
+    executor: Executor,
+    queue: string,
+    state: 'open' | 'closed',
+    reason: string | null,
+  ): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
   resume(executor: Executor, queue: string): Promise<void>;
   /** SQL of `create` with one text parameter, so that it runs in any driver's transaction. */
@@ -33,13 +52,19 @@ export function queueCalls(database: Database): QueueCalls {
   const create = call('select {{schema}}.create_queue($1, $2::text::jsonb)');
   const alter = call('select {{schema}}.alter_queue($1, $2::text::jsonb)');
   const remove = call('select {{schema}}.delete_queue($1, $2)');
-  const pause = call('select {{schema}}.pause_queue($1, $2)');
+  const pause = call(`select {{schema}}.pause_queue($1, $2, coalesce($3::text::timestamptz,
+    {{schema}}.clock() + $4::float8 * interval '1 millisecond'))`);
+  const limit = call('select {{schema}}.limit_queue($1, $2::bigint, $3)');
+  const setCircuit = call('select {{schema}}.set_circuit($1, $2, $3)');
   const resume = call('select {{schema}}.resume_queue($1)');
   return {
     create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
     alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
     delete: (executor, queue, isForced) => remove(executor, [queue, isForced]),
-    pause: (executor, queue, reason) => pause(executor, [queue, reason]),
+    pause: (executor, queue, reason, until = null, forMs = null) =>
+      pause(executor, [queue, reason, until, forMs]),
+    limit: (executor, queue, ms, reason) => limit(executor, [queue, ms, reason]),
+    setCircuit: (executor, queue, state, reason) => setCircuit(executor, [queue, state, reason]),
     resume: (executor, queue) => resume(executor, [queue]),
     createText: database.sql(
       `select {{schema}}.create_queue(a.ask ->> 'queue', a.ask -> 'policy') as id
