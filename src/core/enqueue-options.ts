@@ -1,3 +1,4 @@
+import { type DedupeOptions, encodeDedupe } from './dedupe.js';
 import { describeValue } from './describe-value.js';
 import { type Duration, parseDuration } from './duration.js';
 import { HowdahError, type HowdahErrorCode } from './errors.js';
@@ -26,6 +27,8 @@ export interface JobOptions {
   readonly attempts?: number | undefined;
   /** Longest wait for a worker after it is due, 1 ms to 10 years; then the job expires. */
   readonly ttl?: Duration | undefined;
+  /** Makes it one job per key and window, whatever the number of calls. */
+  readonly dedupe?: DedupeOptions | undefined;
 }
 
 /**
@@ -33,7 +36,8 @@ export interface JobOptions {
  * @param defaultPriority written where the options name no priority, unless it is 0
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
  * @throws HowdahError HOWDAH_DELAY_INVALID, HOWDAH_RUN_AT_INVALID, HOWDAH_PRIORITY_INVALID,
- *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_OPTION_INVALID
+ *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_DEDUPE_INVALID,
+ *   HOWDAH_OPTION_INVALID
  */
 export function encodeJobOptions(
   options: JobOptions | undefined,
@@ -45,7 +49,7 @@ export function encodeJobOptions(
   for (const key in options) {
     const value = (options as Record<string, unknown>)[key];
     if (value === undefined || key === 'tx') continue; // tx is for the client to read
-    switch (key as keyof JobOptions) {
+    switch (key as keyof JobOptions | 'onFull' | 'waitMax' | 'signal') {
       case 'priority':
         assertPriority(value);
         priority = value;
@@ -65,6 +69,15 @@ export function encodeJobOptions(
         break;
       case 'headers':
         members += `,"headers":${encodeHeaders(value)}`;
+        break;
+      case 'dedupe':
+        members += `,"dedupe":${encodeDedupe(value)}`;
+        break;
+      case 'onFull':
+        if (value === 'drop-oldest') members += ',"on_full":"drop_oldest"';
+        break;
+      case 'waitMax': // with onFull for the client to read
+      case 'signal':
         break;
       default:
         throw unknownOption(key);
@@ -141,6 +154,7 @@ function delayAndRunAt(): HowdahError {
 function unknownOption(option: string): HowdahError {
   return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
     details: { option },
-    remedy: 'Known are delay, runAt, priority, headers, attempts, ttl and tx.',
+    remedy:
+      'Known are delay, runAt, priority, headers, attempts, ttl, dedupe, onFull, waitMax, signal and tx.',
   });
 }

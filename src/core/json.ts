@@ -36,7 +36,7 @@ const SUSPECT_ESCAPE = /\\u(?:0000|d[89a-f])/;
 
 type EncodeErrorCode = Extract<
   HowdahErrorCode,
-  'HOWDAH_PAYLOAD_INVALID' | 'HOWDAH_HEADERS_INVALID'
+  'HOWDAH_PAYLOAD_INVALID' | 'HOWDAH_HEADERS_INVALID' | 'HOWDAH_DEDUPE_INVALID'
 >;
 
 /**

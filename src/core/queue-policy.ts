@@ -41,6 +41,13 @@ export interface QueuePolicy {
   readonly payloadBytesMax?: number;
   /** Attempts that may end with the death of their worker, 1 to 1000. Default 10. */
   readonly maxCrashes?: number;
+  /**
+   * Most jobs that wait, ready or scheduled, 1 to 2147483647; then an enqueue is refused with
+   * HOWDAH_QUEUE_FULL. Default null: without bound.
+   */
+  readonly maxDepth?: number | null;
+  /** Most bytes of JSON in the payloads that wait, 1 to 1 PiB. Default null: without bound. */
+  readonly maxBytes?: number | null;
   /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
   readonly deadLetterQueue?: string;
 }
@@ -59,6 +66,8 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
   retention: duration('retention', 'retention_ms', 0, WAIT_MS_MAX),
   payloadBytesMax: integer('payloadBytesMax', 'payload_bytes_max', 1, PAYLOAD_BYTES_MAX),
   maxCrashes: integer('maxCrashes', 'max_crashes', 1, 1000),
+  maxDepth: integer('maxDepth', 'max_depth', 1, INTEGER_MAX, 'nullable'),
+  maxBytes: integer('maxBytes', 'max_bytes', 1, 2 ** 50, 'nullable'),
   deadLetterQueue: (value, policy) => {
     assertQueueName(value);
     policy.dead_letter_queue = value;
@@ -123,8 +132,18 @@ function writeBackoff(value: unknown, policy: Record<string, string | number | n
   writeAll(value, BACKOFF_WRITERS, 'backoff.', policy);
 }
 
-function integer(option: string, key: string, min: number, max: number): Writer {
+function integer(
+  option: string,
+  key: string,
+  min: number,
+  max: number,
+  nullable?: 'nullable',
+): Writer {
   return (value, policy) => {
+    if (value === null && nullable) {
+      policy[key] = null;
+      return;
+    }
     if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
       throw invalid(option, value, `Use a whole number from ${min} to ${max}.`);
     }

@@ -76,6 +76,11 @@ export interface QueueStatsView {
   backlog_age_ms: string | null;
   paused: boolean;
   paused_reason: string | null;
+  closed: boolean;
+  closed_reason: string | null;
+  max_depth: number | null;
+  max_bytes: string | null;
+  waiting_bytes: string | null;
 }
 
 export interface DeadLettersView {
@@ -120,6 +125,10 @@ export interface QueuePoliciesView {
   paused_at: Date | null;
   paused_reason: string | null;
   created_at: Date;
+  max_depth: number | null;
+  max_bytes: string | null;
+  closed_at: Date | null;
+  closed_reason: string | null;
 }
 
 /** The views by name, for Kysely. */

@@ -16,6 +16,7 @@ interface QueueRow {
   readonly running: number;
   readonly dead: number;
   readonly paused: boolean;
+  readonly closed: boolean;
   readonly attempts: number;
   readonly backoff: string;
   readonly backoffMs: number;
@@ -28,6 +29,9 @@ interface QueueRow {
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
   readonly deadLetterQueue: string;
+  readonly maxDepth: number | null;
+  readonly maxBytes: number | null;
+  readonly closedReason: string | null;
 }
 
 const COLUMNS: readonly Column<QueueRow>[] = [
@@ -37,6 +41,7 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'running' },
   { key: 'dead' },
   { key: 'paused' },
+  { key: 'closed' },
   { key: 'attempts' },
   { key: 'backoff', isHidden: true },
   { key: 'backoffMs', title: 'BACKOFF', as: 'ms' },
@@ -49,6 +54,9 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
   { key: 'deadLetterQueue', title: 'DEAD LETTERS' },
+  { key: 'maxDepth', title: 'MAX DEPTH' },
+  { key: 'maxBytes', title: 'MAX BYTES' },
+  { key: 'closedReason', isHidden: true },
 ];
 
 interface NameArguments extends GlobalOptions {
@@ -68,6 +76,8 @@ interface SetArguments extends NameArguments {
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
   readonly deadLetterQueue: string | undefined;
+  readonly maxDepth: string | undefined;
+  readonly maxBytes: string | undefined;
 }
 
 const list = command({
@@ -122,6 +132,29 @@ const resume = command<NameArguments>({
   },
 });
 
+const close = command<NameArguments & { reason: string | undefined }>({
+  command: 'close <name>',
+  describe: 'Take no new jobs; those that are there are worked off',
+  builder: (yargs) =>
+    positionalName(yargs)
+      .option('reason', { type: 'string', describe: 'Why; who enqueues is told' })
+      .example('$0 queues close emails --reason "moved to mails"', ''),
+  handler: async (options) => {
+    await withClient(options, (client) => client.closeQueue(options.name, options.reason));
+    await showQueue(options);
+  },
+});
+
+const open = command<NameArguments>({
+  command: 'open <name>',
+  describe: 'Take new jobs again',
+  builder: (yargs) => positionalName(yargs).example('$0 queues open emails', ''),
+  handler: async (options) => {
+    await withClient(options, (client) => client.openQueue(options.name));
+    await showQueue(options);
+  },
+});
+
 const remove = command<NameArguments & { force: boolean }>({
   command: 'delete <name>',
   describe: 'Delete a queue without jobs',
@@ -143,15 +176,17 @@ const remove = command<NameArguments & { force: boolean }>({
 
 export const queuesCommand = command({
   command: 'queues',
-  describe: 'List, create, change, pause, resume and delete queues',
+  describe: 'List, create, change, pause, resume, close, open and delete queues',
   builder: (yargs) =>
     yargs
       .command(list)
       .command(set)
       .command(pause)
       .command(resume)
+      .command(close)
+      .command(open)
       .command(remove)
-      .demandCommand(1, 'Name an action: list, set, pause, resume or delete.'),
+      .demandCommand(1, 'Name an action: list, set, pause, resume, close, open or delete.'),
   handler: () => undefined,
 });
 
@@ -181,7 +216,9 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('retention', time('How long finished jobs are kept (1d)'))
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
     .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
-    .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'));
+    .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'))
+    .option('max-depth', time('Most jobs that wait, or none (none)'))
+    .option('max-bytes', time('Most bytes of payloads that wait, or none (none)'));
 }
 
 function policyOf(options: SetArguments): QueuePolicy {
@@ -201,8 +238,16 @@ function policyOf(options: SetArguments): QueuePolicy {
     payloadBytesMax,
     maxCrashes,
     deadLetterQueue,
+    maxDepth: boundOf(options.maxDepth),
+    maxBytes: boundOf(options.maxBytes),
     ...(Object.keys(backoff).length > 0 ? { backoff } : {}),
   }) as QueuePolicy;
+}
+
+/** What is no number is refused with the name of the option, like any other policy. */
+function boundOf(text: string | undefined): number | null | undefined {
+  if (text === undefined) return undefined;
+  return text === 'none' ? null : Number(text);
 }
 
 /** `500` means milliseconds, as a number does in code. */
@@ -230,6 +275,7 @@ async function showQueue(options: NameArguments): Promise<void> {
 function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRow {
   const counts = stats.find(({ queue }) => queue === policy.queue);
   const { ready = 0, scheduled = 0, running = 0, dead = 0, paused = false } = counts ?? {};
+  const { closed = false, closedReason = null } = counts ?? {};
   return {
     queue: policy.queue,
     ready,
@@ -237,6 +283,7 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     running,
     dead,
     paused,
+    closed,
     attempts: policy.max_attempts,
     backoff: policy.backoff,
     backoffMs: policy.backoff_ms,
@@ -249,5 +296,8 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,
     deadLetterQueue: policy.dead_letter_queue,
+    maxDepth: policy.max_depth,
+    maxBytes: policy.max_bytes === null ? null : Number(policy.max_bytes),
+    closedReason,
   };
 }

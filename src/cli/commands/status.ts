@@ -22,6 +22,11 @@ export const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
   { key: 'backlogAgeMs', title: 'BACKLOG AGE', as: 'ms' },
   { key: 'paused', title: 'PAUSED' },
   { key: 'pausedReason', isHidden: true },
+  { key: 'closed', isHidden: true },
+  { key: 'closedReason', isHidden: true },
+  { key: 'maxDepth', isHidden: true },
+  { key: 'maxBytes', isHidden: true },
+  { key: 'waitingBytes', isHidden: true },
 ];
 
 interface WorkerRow {
@@ -94,7 +99,14 @@ function workerRow(each: WorkersView): WorkerRow {
 }
 
 function remarkOnBacklog(options: GlobalOptions, queues: readonly QueueStats[]): void {
-  for (const { queue, paused, pausedReason, backlogAgeMs } of queues) {
+  for (const { queue, paused, pausedReason, backlogAgeMs, ...rest } of queues) {
+    if (rest.closed) {
+      const reason = rest.closedReason ? ` (${rest.closedReason})` : '';
+      outputOf(options).remark(`\n${queue} is closed to new jobs${reason}`);
+    }
+    if (rest.maxDepth !== null && rest.ready + rest.scheduled >= rest.maxDepth) {
+      outputOf(options).remark(`\n${queue} is full: its bound is ${rest.maxDepth} waiting jobs`);
+    }
     if (!paused) continue;
     const age = backlogAgeMs === null ? '' : `; its first job waits for ${showMs(backlogAgeMs)}`;
     outputOf(options).remark(

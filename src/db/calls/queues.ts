@@ -18,6 +18,10 @@ export interface QueueCalls {
   pause(executor: Executor, queue: string, reason: string | null): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
   resume(executor: Executor, queue: string): Promise<void>;
+  /** No new jobs. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  close(executor: Executor, queue: string, reason: string | null): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  open(executor: Executor, queue: string): Promise<void>;
   /** SQL of `create` with one text parameter, so that it runs in any driver's transaction. */
   readonly createText: string;
 }
@@ -35,12 +39,16 @@ export function queueCalls(database: Database): QueueCalls {
   const remove = call('select {{schema}}.delete_queue($1, $2)');
   const pause = call('select {{schema}}.pause_queue($1, $2)');
   const resume = call('select {{schema}}.resume_queue($1)');
+  const close = call('select {{schema}}.close_queue($1, $2)');
+  const open = call('select {{schema}}.open_queue($1)');
   return {
     create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
     alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
     delete: (executor, queue, isForced) => remove(executor, [queue, isForced]),
     pause: (executor, queue, reason) => pause(executor, [queue, reason]),
     resume: (executor, queue) => resume(executor, [queue]),
+    close: (executor, queue, reason) => close(executor, [queue, reason]),
+    open: (executor, queue) => open(executor, [queue]),
     createText: database.sql(
       `select {{schema}}.create_queue(a.ask ->> 'queue', a.ask -> 'policy') as id
       from (select $1::text::jsonb as ask) a`,
