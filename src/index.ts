@@ -7,6 +7,7 @@ export type {
   RedriveOptions,
 } from './client/dead-letters.js';
 export type {
+  DedupeManyOptions,
   EnqueuedBatch,
   EnqueueManyArrayResult,
   EnqueueManyOptions,
@@ -15,10 +16,10 @@ export type {
 } from './client/enqueue-many.js';
 export type { BlockedGroup } from './client/groups.js';
 export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
-export type { ClientOptions, EnqueueOptions, GatherOptions } from './client/options.js';
+export type { ClientOptions, EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
 export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
 export type { QueueStats } from './client/queues.js';
-export type { Enqueued } from './client/report-jobs.js';
+export type { DedupeMode, DedupeOptions } from './core/dedupe.js';
 export type { Duration } from './core/duration.js';
 export type { JobOptions } from './core/enqueue-options.js';
 export type { ErrorSnapshot } from './core/error-snapshot.js';
@@ -59,6 +60,7 @@ export type {
 } from './core/standard-schema.js';
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
 export type { DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
+export type { Enqueued } from './db/calls/enqueue.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {

@@ -1,6 +1,7 @@
 import type { Settled } from '../core/batcher.js';
 import { HowdahError } from '../core/errors.js';
-import type { EnqueueReport } from '../db/calls/enqueue.js';
+import type { Enqueued, EnqueueReport } from '../db/calls/enqueue.js';
+import { isQueueFull, type WhileFull } from './backpressure.js';
 import { type Chunk, ChunkBuilder, halve } from './chunk.js';
 import type {
   EnqueuedBatch,
@@ -8,7 +9,7 @@ import type {
   EnqueueManyOptions,
   Rejection,
 } from './enqueue-many.js';
-import { type Enqueued, reportJobs } from './report-jobs.js';
+import { reportJobs } from './report-jobs.js';
 import { isFaultOfData } from './send.js';
 
 const REJECTIONS_MAX = 1000;
@@ -26,6 +27,8 @@ export interface BulkContext {
   readonly report: (jobs: string) => Promise<EnqueueReport>;
   /** A failed statement spoils the ones before: the caller's transaction is aborted. */
   readonly isInTransaction: boolean;
+  /** Where the call waits at a full queue. */
+  readonly whileFull: WhileFull | undefined;
 }
 
 /**
@@ -38,6 +41,7 @@ export class BulkEnqueue {
   readonly #next: ChunkBuilder;
   #read = 0;
   #accepted = 0;
+  #duplicates = 0;
   #rejected = 0;
   readonly #rejections: Rejection[] = [];
   #underWay: Promise<void> = Promise.resolve();
@@ -62,6 +66,7 @@ export class BulkEnqueue {
     await this.#drain();
     return {
       accepted: this.#accepted,
+      duplicates: this.#duplicates,
       rejected: this.#rejected,
       rejections: this.#rejections.sort((a, b) => a.index - b.index),
       ids: this.#ids ?? [],
@@ -129,24 +134,31 @@ export class BulkEnqueue {
 
   /** Everything before the first bad job, nothing after it. */
   async #sendAll(chunk: Chunk): Promise<void> {
-    let ids: readonly string[];
+    const { all, whileFull, isInTransaction } = this.#context;
+    const { length } = chunk.jobs;
+    let report: EnqueueReport;
     try {
-      ({ ids } = await this.#context.all(chunk.text));
+      // one job waits by itself; more than one may never fit together
+      report = await (whileFull && length === 1
+        ? whileFull(() => all(chunk.text))
+        : all(chunk.text));
     } catch (error) {
-      const { length } = chunk.jobs;
-      const isOver = length === 1 || this.#context.isInTransaction || !isFaultOfData(error);
+      const isApart = isFaultOfData(error) || (whileFull !== undefined && isQueueFull(error));
+      const isOver = length === 1 || isInTransaction || !isApart;
       if (isOver) throw this.#account(error, chunk.indexes[0] as number, length);
       for (const half of halve(chunk)) await this.#sendAll(half);
       return;
     }
-    await this.#accept(chunk.indexes, ids);
+    this.#duplicates += report.duplicates.size;
+    await this.#accept(chunk.indexes, report.ids);
   }
 
   async #sendReport(chunk: Chunk): Promise<void> {
     const { report, isInTransaction } = this.#context;
-    let settled: readonly Settled<Enqueued>[];
+    let settled: Settled<Enqueued>[];
     try {
-      settled = await reportJobs(chunk.jobs, report, !isInTransaction, chunk.text);
+      settled = [...(await reportJobs(chunk.jobs, report, !isInTransaction, chunk.text))];
+      await this.#resendRefused(chunk, settled);
     } catch (error) {
       throw this.#account(error, chunk.indexes[0] as number, chunk.jobs.length);
     }
@@ -157,10 +169,36 @@ export class BulkEnqueue {
       if ('error' in each) this.#note(index, each.error);
       else {
         ids.push(each.value.id);
+        if (!each.value.created) this.#duplicates++;
         accepted.push(index);
       }
     });
     await this.#accept(accepted, ids);
+  }
+
+  /** Those that found the queue full, for as long as the call is to wait without any getting in. */
+  async #resendRefused(chunk: Chunk, settled: Settled<Enqueued>[]): Promise<void> {
+    const { report, whileFull } = this.#context;
+    const refused = () =>
+      settled.flatMap((each, i) => ('error' in each && isQueueFull(each.error) ? [i] : []));
+    let waiting = refused();
+    while (whileFull && waiting.length > 0) {
+      const resend = async (): Promise<void> => {
+        const jobs = waiting.map((i) => chunk.jobs[i] as string);
+        const again = await reportJobs(jobs, report);
+        for (const [at, i] of waiting.entries()) settled[i] = again[at] as Settled<Enqueued>;
+        const left = refused();
+        if (left.length === waiting.length) throw (again[0] as { error: unknown }).error;
+        waiting = left;
+      };
+      try {
+        await whileFull(resend);
+      } catch (error) {
+        if (!isQueueFull(error)) throw error;
+        for (const i of waiting) settled[i] = { error };
+        return;
+      }
+    }
   }
 
   async #accept(indexes: readonly number[], ids: readonly string[]): Promise<void> {

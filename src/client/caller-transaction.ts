@@ -1,5 +1,11 @@
 import type { AnyQueue } from '../core/queue.js';
-import { type EnqueueCalls, type EnqueueReport, readOne, readReport } from '../db/calls/enqueue.js';
+import {
+  type EnqueueCalls,
+  type Enqueued,
+  type EnqueueReport,
+  readOne,
+  readReport,
+} from '../db/calls/enqueue.js';
 import type { Declarations } from '../db/declarations.js';
 import { transactionRunner } from '../db/handles/transaction-handle.js';
 import type { TransactionRunner, TxHandle } from '../db/handles/tx-handle.js';
@@ -27,9 +33,8 @@ export class CallerTransaction {
 
   /**
    * Enqueues one job. The transaction stays usable where it is refused.
-   * @returns the id
    */
-  async one(job: string): Promise<string> {
+  async one(job: string): Promise<Enqueued> {
     return readOne(await this.#run(this.#context.calls.oneText, job));
   }
 

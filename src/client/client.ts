@@ -5,9 +5,10 @@ import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
 import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
 import type { DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
-import { enqueueCalls } from '../db/calls/enqueue.js';
+import { type Enqueued, enqueueCalls } from '../db/calls/enqueue.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
+import { checkFullOptions } from './backpressure.js';
 import {
   type DeadLetter,
   type DeadLetterFilter,
@@ -28,7 +29,6 @@ import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.j
 import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
 import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
-import type { Enqueued } from './report-jobs.js';
 import { send } from './send.js';
 
 /** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
@@ -53,6 +53,7 @@ export class Client {
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
+    checkFullOptions({ onFull: options.onFull, waitMax: options.waitMax });
     const database = new Database(options);
     const calls = enqueueCalls(database);
     const clock = systemClock;
@@ -68,6 +69,7 @@ export class Client {
       gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
       report,
       all,
+      full: { onFull: options.onFull, waitMax: options.waitMax },
     });
     this.#queues = new Queues(database);
     this.#groups = new Groups(database);
@@ -82,7 +84,9 @@ export class Client {
    *
    * A declared queue is created or altered in the database at its first use in this process; a queue
    * given by name must exist.
-   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_PAYLOAD_INVALID, HOWDAH_PAYLOAD_TOO_LARGE, the
+   *
+   * With `dedupe`, `created: false` and the id of the first job mean that the key was taken.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_FULL, HOWDAH_QUEUE_CLOSED, HOWDAH_PAYLOAD_INVALID, HOWDAH_PAYLOAD_TOO_LARGE, the
    *   code of a bad option, HOWDAH_TRANSACTION_INVALID, HOWDAH_BUFFER_FULL (too many calls wait),
    *   HOWDAH_COMMIT_UNKNOWN (the connection was lost before the answer)
    */
@@ -198,6 +202,19 @@ export class Client {
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
   resumeQueue(queue: AnyQueue | string): Promise<void> {
     return this.#queues.resume(queue);
+  }
+
+  /**
+   * Closed to new jobs: enqueues are refused with HOWDAH_QUEUE_CLOSED; what is there goes on.
+   * Closing it twice is fine. @throws HowdahError HOWDAH_QUEUE_UNKNOWN
+   */
+  closeQueue(queue: AnyQueue | string, reason?: string): Promise<void> {
+    return this.#queues.close(queue, reason);
+  }
+
+  /** Takes new jobs again. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  openQueue(queue: AnyQueue | string): Promise<void> {
+    return this.#queues.open(queue);
   }
 
   /** How all queues stand, or the one that is named (none where it does not exist). */

@@ -1,8 +1,19 @@
+import type { DedupeOptions } from '../core/dedupe.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EnqueueOptions } from './options.js';
 
+/** As {@link DedupeOptions}, the key perhaps a function of the payload. */
+export interface DedupeManyOptions extends Omit<DedupeOptions, 'key'> {
+  readonly key: string | KeyOf;
+}
+
+/** Accepts a function of whatever type the payloads have. */
+type KeyOf = { of(payload: unknown): string }['of'];
+
 /** What can be said of many jobs at once. The job options hold for each of them. */
-export interface EnqueueManyOptions extends EnqueueOptions {
+export interface EnqueueManyOptions extends Omit<EnqueueOptions, 'dedupe'> {
+  /** One job per key and window; the key is a function of the payload, or the same for all. */
+  readonly dedupe?: DedupeManyOptions | undefined;
   /**
    * `'throw'` (default): stops at the first payload that is refused. Everything before it has been
    * enqueued, nothing after it; `error.details` has its `index` and how many were `accepted`.
@@ -34,8 +45,10 @@ export interface Rejection {
 
 /** The account of an `enqueueMany`. */
 export interface EnqueueManyResult {
-  /** How many were enqueued. In a transaction: if it commits. */
+  /** How many were enqueued, duplicates included. In a transaction: if it commits. */
   readonly accepted: number;
+  /** How many of them found their dedupe key taken; their id is that of the first job. */
+  readonly duplicates: number;
   /** How many were refused; always 0 with `onError: 'throw'`. */
   readonly rejected: number;
   /** The first 1000 of those that were refused. */

@@ -1,14 +1,17 @@
 import type { Clock } from '../core/clock.js';
+import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
 import { jobEncoder } from '../core/job-text.js';
 import type { AnyQueue } from '../core/queue.js';
+import type { Enqueued } from '../db/calls/enqueue.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
+import { checkFullOptions, type FullOptions, type WhileFull, waiterOf } from './backpressure.js';
 import { type BulkContext, BulkEnqueue } from './bulk-enqueue.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import type { EnqueueManyArrayResult, EnqueueManyOptions } from './enqueue-many.js';
 import type { Gatherer } from './gatherer.js';
 import { type EnqueueOptions, integer } from './options.js';
-import type { Enqueued, SendJobs } from './report-jobs.js';
+import type { SendJobs } from './report-jobs.js';
 
 /** What an {@link Enqueuer} is made with. */
 export interface EnqueuerContext extends CallerTransactionContext {
@@ -18,6 +21,8 @@ export interface EnqueuerContext extends CallerTransactionContext {
   readonly report: SendJobs;
   /** Outside a transaction: all jobs or none. */
   readonly all: SendJobs;
+  /** What the client does at a full queue. */
+  readonly full: FullOptions;
 }
 
 /** Enqueues: one job or many, by themselves or in a transaction of the caller. */
@@ -38,9 +43,11 @@ export class Enqueuer {
   ): Promise<Enqueued> {
     const { clock, declarations, gatherer } = this.#context;
     try {
-      const job = jobEncoder(target, options, clock.now())(payload);
+      const job = jobEncoder(target, this.#withDefaults(options), clock.now())(payload);
+      const whileFull = this.#waiterOf(options);
       if (options?.tx !== undefined) return this.#track(this.#enqueueIn(options.tx, target, job));
       const definition = definitionOf(target);
+      if (whileFull) return this.#track(this.#enqueueLater(definition, job, whileFull));
       // the common path: no promise but the caller's own
       if (typeof job === 'string' && declarations.has(definition)) return gatherer.add(job);
       return this.#track(this.#enqueueLater(definition, job));
@@ -86,10 +93,39 @@ export class Enqueuer {
   async #enqueueLater(
     definition: AnyQueue | undefined,
     job: string | Promise<string>,
+    whileFull?: WhileFull,
   ): Promise<Enqueued> {
     const text = await job;
     await this.#context.declarations.ensure(definition);
-    return this.#context.gatherer.add(text);
+    const { gatherer } = this.#context;
+    return whileFull ? whileFull(() => gatherer.add(text)) : gatherer.add(text);
+  }
+
+  /** `drop-oldest` is for the database to do: it goes with the job. */
+  #withDefaults<Options extends FullOptions>(options: Options | undefined): Options | undefined {
+    const { onFull } = this.#context.full;
+    if (onFull !== 'drop-oldest' || options?.onFull !== undefined) return options;
+    return { ...(options as Options), onFull };
+  }
+
+  /** @throws HowdahError HOWDAH_OPTION_INVALID */
+  #waiterOf(options: EnqueueManyOptions | EnqueueOptions | undefined): WhileFull | undefined {
+    const { full, clock } = this.#context;
+    if (options === undefined)
+      return full.onFull === 'wait' ? waiterOf({}, full, clock) : undefined;
+    checkFullOptions(options);
+    if (options.tx === undefined) return waiterOf(options, full, clock);
+    if (options.onFull === 'wait') {
+      throw new HowdahError(
+        'HOWDAH_OPTION_INVALID',
+        "Options tx and onFull: 'wait' exclude each other.",
+        {
+          details: { option: 'onFull' },
+          remedy: 'Roll back and begin again: a transaction that waits holds its locks.',
+        },
+      );
+    }
+    return undefined;
   }
 
   async #enqueueIn(
@@ -101,13 +137,14 @@ export class Enqueuer {
     const text = typeof job === 'string' ? job : await job;
     const declaring = transaction.declare(target);
     if (declaring) await declaring;
-    return { id: await transaction.one(text), created: true };
+    return transaction.one(text);
   }
 
   #bulkContext(
     target: AnyQueue | string,
-    { tx, onError = 'throw', batchSize, onBatch, ...job }: EnqueueManyOptions,
+    options: EnqueueManyOptions,
   ): BulkContext & { readonly transaction: CallerTransaction | undefined } {
+    const { tx, onError = 'throw', batchSize, onBatch, ...job } = options;
     if (onError !== 'throw' && onError !== 'report') {
       throw new HowdahError('HOWDAH_OPTION_INVALID', `Option onError: ${onError} is not valid.`, {
         details: { option: 'onError', value: onError },
@@ -120,7 +157,8 @@ export class Enqueuer {
       onError,
       batchSize: integer('batchSize', batchSize, 1000, 1000),
       onBatch,
-      encode: jobEncoder(target, job, clock.now()),
+      encode: jobEncoder(target, this.#withDefaults(job) as JobOptions, clock.now()),
+      whileFull: this.#waiterOf(options),
       transaction,
       isInTransaction: transaction !== undefined,
       all: transaction ? (jobs) => transaction.all(jobs) : all,

@@ -1,8 +1,9 @@
 import { Batcher } from '../core/batcher.js';
 import { HowdahError } from '../core/errors.js';
 import { STATEMENT_CHARS_MAX } from '../core/job-text.js';
+import type { Enqueued } from '../db/calls/enqueue.js';
 import type { GatherSettings } from './options.js';
-import { type Enqueued, reportJobs, type SendJobs } from './report-jobs.js';
+import { reportJobs, type SendJobs } from './report-jobs.js';
 
 /** About 64 MiB of text waiting. */
 const WAITING_CHARS_MAX = 67_108_864;

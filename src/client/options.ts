@@ -1,3 +1,4 @@
+import type { Duration } from '../core/duration.js';
 import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
 import type { AnyQueue } from '../core/queue.js';
@@ -17,9 +18,20 @@ export interface GatherOptions {
   readonly waitingMax?: number;
 }
 
+/**
+ * What to do where a queue is full: `throw` (default) HOWDAH_QUEUE_FULL; `wait` and try again, with
+ * growing pauses; `drop-oldest` ends the oldest ready jobs (of the lowest priority first), which the
+ * history keeps as discarded.
+ */
+export type OnFull = 'throw' | 'wait' | 'drop-oldest';
+
 /** What a client is made with. */
 export interface ClientOptions extends DatabaseOptions {
   readonly gather?: GatherOptions;
+  /** For calls that do not say it themselves. In a caller's transaction `wait` means `throw`. */
+  readonly onFull?: OnFull;
+  /** As in {@link EnqueueOptions}. */
+  readonly waitMax?: Duration;
   /** Queues to declare at the first use of the client. Others are declared at their own first use. */
   readonly queues?: readonly AnyQueue[];
 }
@@ -31,6 +43,12 @@ export interface EnqueueOptions extends JobOptions {
    * is committed when the call returns.
    */
   readonly tx?: TxHandle | undefined;
+  /** At a full queue. Default: as the client says, or `throw`. `wait` does not go with `tx`. */
+  readonly onFull?: OnFull | undefined;
+  /** With `wait`: how long, 1 ms to 1 day; then HOWDAH_QUEUE_FULL. Default 30 s. */
+  readonly waitMax?: Duration | undefined;
+  /** With `wait`: ends the wait, with HOWDAH_QUEUE_FULL whose `cause` is the reason. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Gather options with every default filled in. */

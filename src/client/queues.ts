@@ -45,6 +45,15 @@ export interface QueueStats {
   /** When a single job tries; null while it is not open, or until it is closed by hand. */
   readonly circuitUntil: Date | null;
   readonly circuitReason: string | null;
+  /** Closed to new jobs. */
+  readonly closed: boolean;
+  readonly closedReason: string | null;
+  /** Bound of ready and scheduled jobs; null: none. */
+  readonly maxDepth: number | null;
+  /** Bound of the bytes of their payloads; null: none. */
+  readonly maxBytes: number | null;
+  /** Bytes of payloads that wait, counted only where there is a bound. */
+  readonly waitingBytes: number | null;
 }
 
 /** Makes queues, changes them, says how they stand. */
@@ -103,6 +112,14 @@ export class Queues {
     await this.#calls.resume(this.#database, nameOf(target));
   }
 
+  async close(target: AnyQueue | string, reason: string | undefined): Promise<void> {
+    await this.#calls.close(this.#database, nameOf(target), reason ?? null);
+  }
+
+  async open(target: AnyQueue | string): Promise<void> {
+    await this.#calls.open(this.#database, nameOf(target));
+  }
+
   async stats(target: AnyQueue | string | undefined): Promise<QueueStats[]> {
     const rows = await this.#inspect.queueStats(target === undefined ? undefined : nameOf(target));
     return rows.map(statsOf);
@@ -133,5 +150,10 @@ function statsOf(row: QueueStatsView): QueueStats {
     circuit: row.circuit,
     circuitUntil: row.circuit_until,
     circuitReason: row.circuit_reason,
+    closed: row.closed,
+    closedReason: row.closed_reason,
+    maxDepth: row.max_depth,
+    maxBytes: row.max_bytes === null ? null : Number(row.max_bytes),
+    waitingBytes: row.waiting_bytes === null ? null : Number(row.waiting_bytes),
   };
 }

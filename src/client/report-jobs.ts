@@ -1,15 +1,7 @@
 import type { Settled } from '../core/batcher.js';
 import { joinJobs } from '../core/job-text.js';
-import type { EnqueueReport } from '../db/calls/enqueue.js';
+import { type Enqueued, type EnqueueReport, enqueued } from '../db/calls/enqueue.js';
 import { isFaultOfData } from './send.js';
-
-/** A job that was enqueued. */
-export interface Enqueued {
-  /** Opaque; unique within the installation. */
-  readonly id: string;
-  /** False where a job of the same dedupe key was there already. */
-  readonly created: boolean;
-}
 
 /** Runs one enqueue statement that reports. */
 export type SendJobs = (jobs: string) => Promise<EnqueueReport>;
@@ -29,10 +21,10 @@ export async function reportJobs(
   text = joinJobs(jobs),
 ): Promise<readonly Settled<Enqueued>[]> {
   try {
-    const { ids, refused } = await send(text);
+    const { ids, refused, duplicates } = await send(text);
     return jobs.map((_, i) => {
       const error = refused.get(i);
-      return error ? { error } : { value: { id: ids[i] as string, created: true } };
+      return error ? { error } : { value: enqueued(ids[i] as string, duplicates.get(i)) };
     });
   } catch (error) {
     if (!mayResend || !isFaultOfData(error)) throw error;

@@ -1,3 +1,4 @@
+import { type DedupeOptions, encodeDedupe } from './dedupe.js';
 import { describeValue } from './describe-value.js';
 import { type Duration, parseDuration } from './duration.js';
 import { HowdahError, type HowdahErrorCode } from './errors.js';
@@ -38,6 +39,8 @@ export interface JobOptions {
    * enqueued, `groupConcurrency` of the queue at once (1).
    */
   readonly group?: string | undefined;
+  /** Makes it one job per key and window, whatever the number of calls. */
+  readonly dedupe?: DedupeOptions | undefined;
 }
 
 /**
@@ -46,7 +49,7 @@ export interface JobOptions {
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
  * @throws HowdahError HOWDAH_DELAY_INVALID, HOWDAH_RUN_AT_INVALID, HOWDAH_PRIORITY_INVALID,
  *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_GROUP_INVALID,
- *   HOWDAH_WEIGHT_INVALID,
+ *   HOWDAH_WEIGHT_INVALID, HOWDAH_DEDUPE_INVALID,
  *   HOWDAH_OPTION_INVALID
  */
 export function encodeJobOptions(
@@ -59,7 +62,7 @@ export function encodeJobOptions(
   for (const key in options) {
     const value = (options as Record<string, unknown>)[key];
     if (value === undefined || key === 'tx') continue; // tx is for the client to read
-    switch (key as keyof JobOptions) {
+    switch (key as keyof JobOptions | 'onFull' | 'waitMax' | 'signal') {
       case 'priority':
         assertPriority(value);
         priority = value;
@@ -85,6 +88,15 @@ export function encodeJobOptions(
         break;
       case 'headers':
         members += `,"headers":${encodeHeaders(value)}`;
+        break;
+      case 'dedupe':
+        members += `,"dedupe":${encodeDedupe(value)}`;
+        break;
+      case 'onFull':
+        if (value === 'drop-oldest') members += ',"on_full":"drop_oldest"';
+        break;
+      case 'waitMax': // with onFull for the client to read
+      case 'signal':
         break;
       default:
         throw unknownOption(key);
@@ -188,6 +200,7 @@ function delayAndRunAt(): HowdahError {
 function unknownOption(option: string): HowdahError {
   return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
     details: { option },
-    remedy: 'Known are delay, runAt, priority, headers, attempts, ttl, group, weight and tx.',
+    remedy:
+      'Known are delay, runAt, priority, headers, attempts, ttl, group, weight, dedupe, onFull, waitMax, signal and tx.',
   });
 }

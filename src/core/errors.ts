@@ -52,6 +52,17 @@ const CODES = {
     sqlstate: 'HW030',
     summary: 'A filter key or its value is not allowed.',
   },
+  HOWDAH_QUEUE_FULL: {
+    sqlstate: 'HW040',
+    summary: 'The queue has reached its bound; `details` say how long to wait.',
+    isRetryable: true,
+  },
+  HOWDAH_QUEUE_CLOSED: { sqlstate: 'HW041', summary: 'The queue is closed to new jobs.' },
+  HOWDAH_DEDUPE_INVALID: {
+    sqlstate: 'HW042',
+    summary: 'The dedupe key, its window or its mode is not allowed.',
+  },
+  HOWDAH_ON_FULL_INVALID: { sqlstate: 'HW043', summary: 'What to do at a full queue is unknown.' },
   HOWDAH_GROUP_INVALID: {
     sqlstate: 'HW050',
     summary: 'The group key is not text of 1 to 255 characters.',

@@ -77,6 +77,13 @@ export interface QueuePolicy {
   readonly breaker?: BreakerPolicy | null;
   /** Wait after which a job rises to the next higher priority in use, 1 s to 10 years. Default null. */
   readonly ageing?: Duration | null;
+  /**
+   * Most jobs that wait, ready or scheduled, 1 to 2147483647; then an enqueue is refused with
+   * HOWDAH_QUEUE_FULL. Default null: without bound.
+   */
+  readonly maxDepth?: number | null;
+  /** Most bytes of JSON in the payloads that wait, 1 to 1 PiB. Default null: without bound. */
+  readonly maxBytes?: number | null;
   /** Queue that receives dead jobs, created with this one. Default `dead-letters`. */
   readonly deadLetterQueue?: string;
 }
@@ -109,6 +116,8 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
     else writePart('breaker', value, 'failures', BREAKER_WRITERS, policy);
   },
   ageing: duration('ageing', 'ageing_ms', 1_000, WAIT_MS_MAX, 'nullable'),
+  maxDepth: integer('maxDepth', 'max_depth', 1, INTEGER_MAX, 'nullable'),
+  maxBytes: integer('maxBytes', 'max_bytes', 1, 2 ** 50, 'nullable'),
   deadLetterQueue: (value, policy) => {
     assertQueueName(value);
     policy.dead_letter_queue = value;
@@ -199,8 +208,18 @@ function writePart(
   writeAll(value, writers, `${option}.`, policy);
 }
 
-function integer(option: string, key: string, min: number, max: number): Writer {
+function integer(
+  option: string,
+  key: string,
+  min: number,
+  max: number,
+  nullable?: 'nullable',
+): Writer {
   return (value, policy) => {
+    if (value === null && nullable) {
+      policy[key] = null;
+      return;
+    }
     if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
       throw invalid(option, value, `Use a whole number from ${min} to ${max}.`);
     }

@@ -1,4 +1,5 @@
 import { errorCodeOf, HowdahError, type HowdahErrorCode } from '../core/errors.js';
+import { admissionDetails } from './admission-details.js';
 
 /** The parts of a PostgreSQL error that are read here. */
 interface ServerError extends Error {
@@ -85,7 +86,11 @@ function fromServer(error: ServerError, schema: string): HowdahError {
   const remedy = code === 'HOWDAH_SCHEMA_MISSING' ? 'Run `howdah migrate`.' : sentence(error.hint);
   const details = {
     sqlstate: error.code,
-    ...(error.detail ? { detail: error.detail } : {}),
+    ...(error.code.startsWith('HW04')
+      ? admissionDetails(error.detail)
+      : error.detail
+        ? { detail: error.detail }
+        : {}),
   };
   return new HowdahError(code, sentence(error.message) ?? 'PostgreSQL error.', {
     cause: error,

@@ -86,6 +86,11 @@ export interface QueueStatsView {
   circuit: 'closed' | 'open' | 'half-open' | null;
   circuit_until: Date | null;
   circuit_reason: string | null;
+  closed: boolean;
+  closed_reason: string | null;
+  max_depth: number | null;
+  max_bytes: string | null;
+  waiting_bytes: string | null;
 }
 
 export interface DeadLettersView {
@@ -140,6 +145,10 @@ export interface QueuePoliciesView {
   paused_reason: string | null;
   paused_until: Date | null;
   created_at: Date;
+  max_depth: number | null;
+  max_bytes: string | null;
+  closed_at: Date | null;
+  closed_reason: string | null;
 }
 
 export interface BlockedGroupsView {

@@ -35,6 +35,7 @@ describe('input', () => {
     await client.createQueue('empty');
     expect(await client.enqueueMany('empty', [])).toEqual({
       accepted: 0,
+      duplicates: 0,
       rejected: 0,
       rejections: [],
       ids: [],

@@ -1,6 +1,7 @@
-import type { EnqueueOptions } from '../../client/options.js';
+import type { EnqueueOptions, OnFull } from '../../client/options.js';
+import type { DedupeMode, DedupeOptions } from '../../core/dedupe.js';
 import type { Json } from '../../core/json.js';
-import { type GlobalOptions, parseJson } from '../context.js';
+import { type GlobalOptions, parseJson, usageError } from '../context.js';
 import { durationOf } from './queues.js';
 
 /** Options of `howdah enqueue`. */
@@ -20,6 +21,11 @@ export interface EnqueueArguments extends GlobalOptions {
   readonly weight: number | undefined;
   readonly ttl: string | undefined;
   readonly group: string | undefined;
+  readonly dedupeKey: string | undefined;
+  readonly dedupeWindow: string | undefined;
+  readonly dedupeMode: string | undefined;
+  readonly onFull: string | undefined;
+  readonly waitMax: string | undefined;
 }
 
 /** What is said of each job. */
@@ -33,7 +39,19 @@ export function jobOptionsOf(options: EnqueueArguments): EnqueueOptions {
     group,
     weight,
     ttl: durationOf(options.ttl),
+    dedupe: dedupeOf(options),
+    onFull: options.onFull as OnFull | undefined,
+    waitMax: durationOf(options.waitMax),
     headers:
       headers === undefined ? undefined : (parseJson(headers, '--headers') as Record<string, Json>),
   };
+}
+
+function dedupeOf(options: EnqueueArguments): DedupeOptions | undefined {
+  const { dedupeKey: key, dedupeWindow, dedupeMode } = options;
+  if (key !== undefined) {
+    return { key, window: durationOf(dedupeWindow), mode: dedupeMode as DedupeMode | undefined };
+  }
+  if (dedupeWindow === undefined && dedupeMode === undefined) return undefined;
+  throw usageError('Without --dedupe-key there is no duplicate.', 'See howdah enqueue --help.');
 }

@@ -34,7 +34,24 @@ export const enqueueCommand = command<EnqueueArguments>({
       .option('weight', { type: 'number', describe: 'What it counts for against limits (1)' })
       .option('ttl', { type: 'string', describe: 'Longest wait for a worker' })
       .option('group', { type: 'string', describe: 'Key of its group: those run in order' })
+      .option('dedupe-key', { type: 'string', describe: 'One job per key and window' })
+      .option('dedupe-window', { type: 'string', describe: 'How long the key is remembered (5m)' })
+      .option('dedupe-mode', {
+        type: 'string',
+        choices: ['skip', 'replace', 'throttle', 'latest'],
+        describe: 'What a second job does with the first (skip: nothing)',
+      })
+      .option('on-full', {
+        type: 'string',
+        choices: ['throw', 'wait', 'drop-oldest'],
+        describe: 'At a full queue (throw)',
+      })
+      .option('wait-max', { type: 'string', describe: 'Longest wait with --on-full wait (30s)' })
       .example(`$0 enqueue emails '{"to":"ada@example.org"}'`, 'prints the id')
+      .example(
+        `$0 enqueue emails '{"order":7}' --dedupe-key order-7`,
+        'once, however often it is run',
+      )
       .example('$0 enqueue emails --from mails.jsonl --delay 10m', 'a job a line')
       .example('$0 enqueue places --from airports.csv --on-error skip --rejects bad.jsonl', '')
       .example('zcat log.jsonl.gz | $0 enqueue events --from -', ''),
@@ -50,10 +67,12 @@ export const enqueueCommand = command<EnqueueArguments>({
 
 async function enqueueOne(options: EnqueueArguments, text: string): Promise<void> {
   const payload = parseJson(text, 'The payload');
-  const { id, created } = await withClient(options, (client) =>
+  const { id, created, same } = await withClient(options, (client) =>
     client.enqueue(options.queue, payload, jobOptionsOf(options)),
   );
   const output = outputOf(options);
-  if (output.mode === 'json') output.json({ id, queue: options.queue, created });
-  else output.line(output.mode === 'tsv' ? id : `Job ${id} is in queue ${options.queue}.`);
+  if (output.mode === 'json') output.json({ id, queue: options.queue, created, same });
+  else if (output.mode === 'tsv') output.line(id);
+  else if (created) output.line(`Job ${id} is in queue ${options.queue}.`);
+  else output.line(`Job ${id} has that dedupe key${same ? '' : ', with another payload'}.`);
 }

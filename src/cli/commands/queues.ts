@@ -30,6 +30,7 @@ interface QueueRow {
   readonly pausedUntil: Date | null;
   readonly limitedUntil: Date | null;
   readonly circuit: string | null;
+  readonly closed: boolean;
   readonly attempts: number;
   readonly backoff: string;
   readonly backoffMs: number;
@@ -51,6 +52,9 @@ interface QueueRow {
   readonly breakerCooldownMs: number;
   readonly ageingMs: number | null;
   readonly deadLetterQueue: string;
+  readonly maxDepth: number | null;
+  readonly maxBytes: number | null;
+  readonly closedReason: string | null;
 }
 
 const COLUMNS: readonly Column<QueueRow>[] = [
@@ -64,6 +68,7 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'pausedUntil', isHidden: true },
   { key: 'limitedUntil', isHidden: true },
   { key: 'circuit' },
+  { key: 'closed' },
   { key: 'attempts' },
   { key: 'backoff', isHidden: true },
   { key: 'backoffMs', title: 'BACKOFF', as: 'ms' },
@@ -85,6 +90,9 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'breakerCooldownMs', isHidden: true },
   { key: 'ageingMs', isHidden: true },
   { key: 'deadLetterQueue', title: 'DEAD LETTERS' },
+  { key: 'maxDepth', title: 'MAX DEPTH' },
+  { key: 'maxBytes', title: 'MAX BYTES' },
+  { key: 'closedReason', isHidden: true },
 ];
 
 interface NameArguments extends GlobalOptions {
@@ -111,6 +119,8 @@ interface SetArguments extends NameArguments {
   readonly breakerCooldown: string | undefined;
   readonly ageing: string | undefined;
   readonly deadLetterQueue: string | undefined;
+  readonly maxDepth: string | undefined;
+  readonly maxBytes: string | undefined;
 }
 
 const list = command({
@@ -206,6 +216,19 @@ const drain = command<NameArguments & { timeout: string | undefined }>({
   },
 });
 
+const close = command<NameArguments & { reason: string | undefined }>({
+  command: 'close <name>',
+  describe: 'Take no new jobs; those that are there are worked off',
+  builder: (yargs) =>
+    positionalName(yargs)
+      .option('reason', { type: 'string', describe: 'Why; who enqueues is told' })
+      .example('$0 queues close emails --reason "moved to mails"', ''),
+  handler: async (options) => {
+    await withClient(options, (client) => client.closeQueue(options.name, options.reason));
+    await showQueue(options);
+  },
+});
+
 const circuit = command<NameArguments & { state: string; reason: string | undefined }>({
   command: 'circuit <name> <state>',
   describe: 'Open or close the circuit of a queue with a breaker by hand',
@@ -240,6 +263,16 @@ const limit = command<NameArguments & { for: string; reason: string | undefined 
     const { name, reason } = options;
     const wait = durationOf(options.for) as Duration;
     await withClient(options, (client) => client.limitQueue(name, wait, reason));
+    await showQueue(options);
+  },
+});
+
+const open = command<NameArguments>({
+  command: 'open <name>',
+  describe: 'Take new jobs again',
+  builder: (yargs) => positionalName(yargs).example('$0 queues open emails', ''),
+  handler: async (options) => {
+    await withClient(options, (client) => client.openQueue(options.name));
     await showQueue(options);
   },
 });
@@ -290,7 +323,8 @@ const groups = command<NameArguments & { limit: number }>({
 
 export const queuesCommand = command({
   command: 'queues',
-  describe: 'List, create, change, pause, resume, drain and delete queues, list their groups',
+  describe:
+    'List, create, change, pause, resume, close, open, drain and delete queues, list their groups',
   builder: (yargs) =>
     yargs
       .command(list)
@@ -298,13 +332,15 @@ export const queuesCommand = command({
       .command(pause)
       .command(resume)
       .command(drain)
+      .command(close)
+      .command(open)
       .command(circuit)
       .command(limit)
       .command(remove)
       .command(groups)
       .demandCommand(
         1,
-        'Name an action: list, set, pause, resume, drain, circuit, limit, delete or groups.',
+        'Name an action: list, set, pause, resume, close, open, drain, circuit, limit, delete or groups.',
       ),
   handler: () => undefined,
 });
@@ -342,7 +378,9 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('breaker', time('Failures in a time that stop the queue, as 5/1m, or none (none)'))
     .option('breaker-cooldown', time('How long it stops before a single job tries (30s)'))
     .option('ageing', time('Wait after which a job rises in priority, or none (none)'))
-    .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'));
+    .option('dead-letter-queue', time('Where its dead jobs go (dead-letters)'))
+    .option('max-depth', time('Most jobs that wait, or none (none)'))
+    .option('max-bytes', time('Most bytes of payloads that wait, or none (none)'));
 }
 
 function policyOf(options: SetArguments): QueuePolicy {
@@ -365,6 +403,8 @@ function policyOf(options: SetArguments): QueuePolicy {
     groupConcurrency,
     deadLetterQueue,
     ...limitsOf(options),
+    maxDepth: boundOf(options.maxDepth),
+    maxBytes: boundOf(options.maxBytes),
     ...(Object.keys(backoff).length > 0 ? { backoff } : {}),
   }) as QueuePolicy;
 }
@@ -406,6 +446,12 @@ function ratioOf(
   return given({ [count]: Number(number), [time]: duration, ...more });
 }
 
+/** What is no number is refused with the name of the option, like any other policy. */
+function boundOf(text: string | undefined): number | null | undefined {
+  if (text === undefined) return undefined;
+  return text === 'none' ? null : Number(text);
+}
+
 /** `500` means milliseconds, as a number does in code. */
 export function durationOf(text: string | undefined): Duration | undefined {
   if (text === undefined) return undefined;
@@ -431,7 +477,7 @@ async function showQueue(options: NameArguments): Promise<void> {
 function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRow {
   const counts = stats.find(({ queue }) => queue === policy.queue);
   const { ready = 0, scheduled = 0, running = 0, dead = 0, paused = false } = counts ?? {};
-  const { blocked = 0 } = counts ?? {};
+  const { blocked = 0, closed = false, closedReason = null } = counts ?? {};
   return {
     queue: policy.queue,
     ready,
@@ -443,6 +489,7 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     pausedUntil: counts?.pausedUntil ?? null,
     limitedUntil: counts?.limitedUntil ?? null,
     circuit: counts?.circuit ?? null,
+    closed,
     attempts: policy.max_attempts,
     backoff: policy.backoff,
     backoffMs: policy.backoff_ms,
@@ -464,5 +511,8 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     breakerCooldownMs: policy.breaker_cooldown_ms,
     ageingMs: policy.ageing_ms === null ? null : Number(policy.ageing_ms),
     deadLetterQueue: policy.dead_letter_queue,
+    maxDepth: policy.max_depth,
+    maxBytes: policy.max_bytes === null ? null : Number(policy.max_bytes),
+    closedReason,
   };
 }

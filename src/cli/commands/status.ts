@@ -29,6 +29,11 @@ export const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
   { key: 'circuit', isHidden: true },
   { key: 'circuitUntil', isHidden: true },
   { key: 'circuitReason', isHidden: true },
+  { key: 'closed', isHidden: true },
+  { key: 'closedReason', isHidden: true },
+  { key: 'maxDepth', isHidden: true },
+  { key: 'maxBytes', isHidden: true },
+  { key: 'waitingBytes', isHidden: true },
 ];
 
 interface WorkerRow {
@@ -109,6 +114,13 @@ function remarkOnBacklog(options: GlobalOptions, queues: readonly QueueStats[]):
     }
     if (circuit === 'open' || circuit === 'half-open') {
       outputOf(options).remark(`\nThe circuit of ${queue} is ${circuit} (${stats.circuitReason})`);
+    }
+    if (stats.closed) {
+      const reason = stats.closedReason ? ` (${stats.closedReason})` : '';
+      outputOf(options).remark(`\n${queue} is closed to new jobs${reason}`);
+    }
+    if (stats.maxDepth !== null && stats.ready + stats.scheduled >= stats.maxDepth) {
+      outputOf(options).remark(`\n${queue} is full: its bound is ${stats.maxDepth} waiting jobs`);
     }
     if (!paused) continue;
     const age = backlogAgeMs === null ? '' : `; its first job waits for ${showMs(backlogAgeMs)}`;

@@ -37,6 +37,10 @@ export interface QueueCalls {
   ): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
   resume(executor: Executor, queue: string): Promise<void>;
+  /** No new jobs. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  close(executor: Executor, queue: string, reason: string | null): Promise<void>;
+  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  open(executor: Executor, queue: string): Promise<void>;
   /** SQL of `create` with one text parameter, so that it runs in any driver's transaction. */
   readonly createText: string;
 }
@@ -57,6 +61,8 @@ export function queueCalls(database: Database): QueueCalls {
   const limit = call('select {{schema}}.limit_queue($1, $2::bigint, $3)');
   const setCircuit = call('select {{schema}}.set_circuit($1, $2, $3)');
   const resume = call('select {{schema}}.resume_queue($1)');
+  const close = call('select {{schema}}.close_queue($1, $2)');
+  const open = call('select {{schema}}.open_queue($1)');
   return {
     create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
     alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
@@ -66,6 +72,8 @@ export function queueCalls(database: Database): QueueCalls {
     limit: (executor, queue, ms, reason) => limit(executor, [queue, ms, reason]),
     setCircuit: (executor, queue, state, reason) => setCircuit(executor, [queue, state, reason]),
     resume: (executor, queue) => resume(executor, [queue]),
+    close: (executor, queue, reason) => close(executor, [queue, reason]),
+    open: (executor, queue) => open(executor, [queue]),
     createText: database.sql(
       `select {{schema}}.create_queue(a.ask ->> 'queue', a.ask -> 'policy') as id
       from (select $1::text::jsonb as ask) a`,
