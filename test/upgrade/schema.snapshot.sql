@@ -1,3 +1,12 @@
+column blocked_groups.queue text
+column blocked_groups.group_key text
+column blocked_groups.waiting integer
+column blocked_groups.admitted integer
+column blocked_groups.group_concurrency integer
+column blocked_groups.head_id bigint
+column blocked_groups.head_state text
+column blocked_groups.reason text
+column blocked_groups.since timestamp with time zone
 column counter_deltas.id bigint not null
 column counter_deltas.queue_id integer not null
 column counter_deltas.ready integer not null default 0
@@ -11,6 +20,7 @@ column counter_deltas.cancelled integer not null default 0
 column counter_deltas.expired integer not null default 0
 column counter_deltas.buried integer not null default 0
 column counter_deltas.discarded integer not null default 0
+column counter_deltas.blocked integer not null default 0
 column counters.queue_id integer not null
 column counters.ready bigint not null default 0
 column counters.scheduled bigint not null default 0
@@ -23,6 +33,7 @@ column counters.cancelled bigint not null default 0
 column counters.expired bigint not null default 0
 column counters.buried bigint not null default 0
 column counters.discarded bigint not null default 0
+column counters.blocked bigint not null default 0
 column dead_letters.id bigint
 column dead_letters.queue text
 column dead_letters.dead_letter_queue text
@@ -34,6 +45,13 @@ column dead_letters.enqueued_at timestamp with time zone
 column dead_letters.payload jsonb
 column dead_letters.headers jsonb
 column dead_letters.errors jsonb
+column groups.queue_id integer not null
+column groups.key text not null
+column groups.admitted integer not null
+column groups.waiting integer not null
+column groups.mark bigint not null
+column groups.head_id bigint
+column groups.head_at timestamp with time zone
 column history.id bigint not null
 column history.finished_at timestamp with time zone not null
 column history.enqueued_at timestamp with time zone not null
@@ -48,6 +66,7 @@ column history.payload jsonb not null
 column history.headers jsonb
 column history.errors jsonb
 column history.result jsonb
+column history.group_key text
 column history_view.id bigint
 column history_view.queue text
 column history_view.state text
@@ -63,6 +82,7 @@ column history_view.payload jsonb
 column history_view.headers jsonb
 column history_view.errors jsonb
 column history_view.result jsonb
+column history_view.group_key text
 column job_states.id bigint
 column job_states.queue text
 column job_states.state text
@@ -83,6 +103,7 @@ column job_states.payload jsonb
 column job_states.headers jsonb
 column job_states.errors jsonb
 column job_states.cancel_requested boolean
+column job_states.group_key text
 column jobs.id bigint not null
 column jobs.seq bigint
 column jobs.lease_id bigint
@@ -103,6 +124,8 @@ column jobs.dead_reason text
 column jobs.payload jsonb not null
 column jobs.headers jsonb
 column jobs.errors jsonb
+column jobs.group_key text
+column jobs.group_seq bigint
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
@@ -119,6 +142,7 @@ column jobs_all.payload jsonb
 column jobs_all.headers jsonb
 column jobs_all.errors jsonb
 column jobs_all.result jsonb
+column jobs_all.group_key text
 column leader.is_only boolean not null default true
 column leader.term bigint not null default 0
 column leader.lease_id bigint not null default 0
@@ -149,6 +173,7 @@ column queue_policies.delay_ms bigint
 column queue_policies.payload_bytes_max integer
 column queue_policies.retention_ms bigint
 column queue_policies.max_crashes smallint
+column queue_policies.group_concurrency integer
 column queue_policies.dead_letter_queue text
 column queue_policies.paused_at timestamp with time zone
 column queue_policies.paused_reason text
@@ -168,6 +193,7 @@ column queue_stats.discarded bigint
 column queue_stats.backlog_age_ms bigint
 column queue_stats.paused boolean
 column queue_stats.paused_reason text
+column queue_stats.blocked bigint
 column queues.id integer not null
 column queues.name text not null
 column queues.max_attempts smallint not null default 10
@@ -181,6 +207,7 @@ column queues.delay_ms bigint not null default 0
 column queues.payload_bytes_max integer not null default 1048576
 column queues.retention_ms bigint not null default 86400000
 column queues.max_crashes smallint not null default 10
+column queues.group_concurrency integer not null default 1
 column queues.dead_letter_queue_id integer not null
 column queues.paused_at timestamp with time zone
 column queues.paused_reason text
@@ -199,6 +226,7 @@ column workers.leads boolean
 column workers.info jsonb
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
+constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
 constraint leader_is_only_check on howdah.leader CHECK (is_only)
@@ -211,6 +239,7 @@ constraint queues_backoff_max_ms_check on howdah.queues CHECK (((backoff_max_ms 
 constraint queues_backoff_ms_check on howdah.queues CHECK (((backoff_ms >= 0) AND (backoff_ms <= 2147483647)))
 constraint queues_dead_letter_queue_id_fkey on howdah.queues FOREIGN KEY (dead_letter_queue_id) REFERENCES howdah.queues(id)
 constraint queues_delay_ms_check on howdah.queues CHECK (((delay_ms >= 0) AND (delay_ms <= '315360000000'::bigint)))
+constraint queues_group_concurrency_check on howdah.queues CHECK (((group_concurrency >= 1) AND (group_concurrency <= 10000)))
 constraint queues_max_attempts_check on howdah.queues CHECK (((max_attempts >= 1) AND (max_attempts <= 1000)))
 constraint queues_max_crashes_check on howdah.queues CHECK (((max_crashes >= 1) AND (max_crashes <= 1000)))
 constraint queues_name_check on howdah.queues CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
@@ -222,11 +251,13 @@ constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_m
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
 CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id)
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
+CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
 CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
-CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL))
+CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL) AND (group_seq IS NULL))
 CREATE INDEX jobs_expires_idx ON howdah.jobs USING btree (expires_at) WHERE (expires_at IS NOT NULL)
+CREATE INDEX jobs_group_idx ON howdah.jobs USING btree (queue_id, group_key, group_seq) WHERE (group_seq IS NOT NULL)
 CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
 CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
@@ -236,6 +267,7 @@ CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
+options groups (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
 options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -243,12 +275,15 @@ options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
 options sleepers (autovacuum_vacuum_threshold=100)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
+function howdah.admit(bigint[],boolean) returns void security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
 function howdah.bury(howdah.jobs,text) returns void security definer
 function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
+function howdah.change_groups(howdah.groups[],boolean) returns void security definer
+function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
@@ -272,7 +307,10 @@ function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lead(bigint,integer) returns bigint security definer
+function howdah.left_group(howdah.jobs) returns howdah.groups
+function howdah.lock_jobs(bigint[]) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pause_queue(text,text) returns void security definer
@@ -283,7 +321,7 @@ function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
-function howdah.redrive_one(howdah.jobs,integer) returns void security definer
+function howdah.redrive_one(howdah.jobs,integer) returns howdah.groups security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
@@ -300,4 +338,5 @@ function howdah.settle_or_raise(bigint,jsonb) returns text security definer
 function howdah.sleep(bigint,text[]) returns void security definer
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
 function howdah.sweep(integer) returns integer security definer
+function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.wake(bigint) returns void security definer
