@@ -2,9 +2,15 @@ import { work } from 'howdah';
 import type pg from 'pg';
 import { describe, expect } from 'vitest';
 import { test } from '../support/client.js';
-import { type FaultWorker, startFaultWorker } from '../support/fault-worker.js';
+import {
+  createCounts,
+  type FaultWorker,
+  startFaultWorker,
+  waitForAllCompleted,
+  wrongEffects,
+} from '../support/fault-worker.js';
 import { waitFor } from '../support/wait-for.js';
-import { heard, startWorker } from '../support/workers.js';
+import { createQueue, enqueue, heard, startWorker } from '../support/workers.js';
 
 describe('the jobs of a group run in the order in which they were enqueued', () => {
   test('one after another, while groups run side by side', async ({ client, url }) => {
@@ -101,6 +107,16 @@ describe('the jobs of a group run in the order in which they were enqueued', () 
   });
 });
 
+/** How many jobs a worker holds by the database's word. */
+async function heldBy(pool: pg.Pool, worker: FaultWorker): Promise<number> {
+  const { rows } = await pool.query(
+    `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+    where l.info ->> 'pid' = $1`,
+    [String(worker.pid)],
+  );
+  return rows[0].n;
+}
+
 /** Runs of attempts that began before an earlier member of their group had ended. */
 async function violations(pool: pg.Pool, queue: string): Promise<unknown[]> {
   const { rows } = await pool.query(
@@ -117,58 +133,44 @@ async function violations(pool: pg.Pool, queue: string): Promise<unknown[]> {
 
 test('many groups, several workers of which one after another is killed: no order violated, none lost', {
   timeout: 90_000,
-}, async ({ url, pool, client }) => {
-  const [groups, each, kills] = [60, 10, 3];
-  await pool.query(`create table if not exists runs (job_id bigint, attempt int, pid int,
-    at timestamptz default clock_timestamp())`);
-  await client.createQueue('fleet', {
-    attempts: 1000,
-    maxCrashes: 1000,
-    backoff: { delay: 1, jitter: 0 },
-  });
-  const jobs = Array.from({ length: groups * each }, (_, i) => ({
-    queue: 'fleet',
-    payload: i % 17 === 0 ? { do: 'holdThenThrow', gate: '/', again: 'done' } : { do: 'done' },
-    group: `g${i % groups}`,
-  }));
-  await pool.query('select count(*) from howdah.enqueue($1::text::jsonb)', [JSON.stringify(jobs)]);
-  const options = { url, queue: 'fleet', lease: 1_000, binding: { concurrency: 4 } };
-  const fleet: FaultWorker[] = await Promise.all([1, 2, 3].map(() => startFaultWorker(options)));
+}, async ({ url, pool }) => {
+  const [groups, kills] = [40, 3];
+  await createCounts(pool);
+  const policy = { max_attempts: 1_000, max_crashes: 1_000, backoff_ms: 1, backoff_jitter: 0 };
+  const queue = await createQueue(pool, policy);
+  const options = { url, queue, lease: 1_000, binding: { concurrency: 4 } };
+  const fleet = await Promise.all([1, 2, 3].map(() => startFaultWorker(options)));
+  const ids: string[] = [];
   let hit = 0;
   for (let kill = 0; kill < kills; kill += 1) {
-    const victim = fleet.shift() as FaultWorker;
-    await waitFor(
-      async () => {
-        const { rows } = await pool.query(
-          `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
-          where l.info ->> 'pid' = $1 and j.group_key is not null`,
-          [String(victim.pid)],
-        );
-        return rows[0].n > 0;
+    const spare = startFaultWorker(options);
+    const jobs = Array.from({ length: groups * 5 }, (_, i) => ({
+      payload: {
+        do: i % 17 === 0 ? 'holdThenThrow' : 'effect',
+        again: 'effect',
+        gate: '/',
+        ms: 20,
       },
-      { what: 'the victim to hold a job' },
-    );
+      group: `g${i % groups}`,
+    }));
+    ids.push(...(await enqueue(pool, queue, jobs)));
+    const victim = fleet.shift() as FaultWorker;
+    await waitFor(async () => (await heldBy(pool, victim)) > 0, { what: 'a job to be held' });
     victim.process.kill('SIGKILL');
     await victim.process.exited;
-    const { rows } = await pool.query(
-      `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
-      where l.info ->> 'pid' = $1`,
-      [String(victim.pid)],
-    );
-    hit += rows[0].n;
-    fleet.push(await startFaultWorker(options));
+    hit += await heldBy(pool, victim);
+    fleet.push(await spare);
   }
-  await waitFor(async () => (await client.queueStats('fleet'))[0]?.completed === groups * each, {
-    timeoutMs: 40_000,
-    what: 'all to be completed',
-  });
+  await waitForAllCompleted(pool, ids);
   expect(hit, 'jobs that were running when their worker was killed').toBeGreaterThan(0);
-  expect(await violations(pool, 'fleet')).toEqual([]);
+  expect(await wrongEffects(pool, ids)).toEqual([]);
+  expect(await violations(pool, queue)).toEqual([]);
   // the handlers' own account: no run of a member after one of a later member
   const { rows } = await pool.query(
     `select a.job_id, b.job_id as later from runs a join runs b on b.at < a.at and b.job_id > a.job_id
     join howdah.jobs_all x on x.id = a.job_id join howdah.jobs_all y on y.id = b.job_id
-    where x.group_key = y.group_key and x.queue = 'fleet' and y.queue = 'fleet' limit 5`,
+    where x.group_key = y.group_key and x.queue = $1 and y.queue = $1 limit 5`,
+    [queue],
   );
   expect(rows).toEqual([]);
   expect((await pool.query('select * from howdah.check_groups()')).rows).toEqual([]);
