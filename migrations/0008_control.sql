@@ -11,9 +11,6 @@ declare
   v_job jobs;
   v_left groups[] := '{}';
 begin
-  -- leases before jobs, as everywhere: see 0003_leases.sql
-  perform 1 from leases l where l.id in (select j.lease_id from jobs j where j.id = any (p_ids))
-  order by l.id for no key update;
   perform lock_jobs(p_ids);
   for v_id in select distinct u from unnest(p_ids) u order by u loop
     id := v_id;

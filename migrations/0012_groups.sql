@@ -146,36 +146,43 @@ language sql security definer {{settings}} as $$
     where g.queue_id = p_queue_id and g.waiting > 0 and g.admitted < q.group_concurrency))
 $$;
 
--- Locks jobs whatever their state, in the lock order. A blocked job may be admitted while its group is
--- waited for; then the groups are let go and everything begins again.
+-- Locks jobs whatever their state, with their leases and groups, in the lock order. While one of these
+-- is waited for, a job may be claimed or admitted: then all are let go and everything begins again.
 create function {{schema}}.lock_jobs(p_ids bigint[]) returns void
 language plpgsql security definer {{settings}} as $$
 declare
+  v_leases bigint[];
   v_blocked bigint[];
   v_group record;
   v_count bigint;
 begin
   loop
-    perform 1 from jobs where id = any (p_ids) and group_seq is null order by id for update;
-    v_blocked := array(select id from jobs where id = any (p_ids) and group_seq is not null);
-    if v_blocked = '{}' then
-      return;
-    end if;
     begin
-      for v_group in
-        select distinct queue_id, group_key from jobs
-        where id = any (p_ids) and group_key is not null and dead_at is null order by 1, 2
-      loop
-        perform 1 from groups g
-        where g.queue_id = v_group.queue_id and g.key = v_group.group_key for update;
-      end loop;
-      select count(*) into v_count from (
-        select 1 from jobs where id = any (v_blocked) and group_seq is not null
-        order by queue_id, group_key, group_seq for update) b;
-      if v_count = cardinality(v_blocked) then
+      v_leases := array(
+        select l.id from leases l
+        where l.id in (select j.lease_id from jobs j where j.id = any (p_ids))
+        order by l.id for no key update);
+      perform 1 from jobs where id = any (p_ids) and group_seq is null order by id for update;
+      v_blocked := array(select id from jobs where id = any (p_ids) and group_seq is not null);
+      if v_blocked <> '{}' then
+        for v_group in
+          select distinct queue_id, group_key from jobs
+          where id = any (p_ids) and group_key is not null and dead_at is null order by 1, 2
+        loop
+          perform 1 from groups g
+          where g.queue_id = v_group.queue_id and g.key = v_group.group_key for update;
+        end loop;
+        select count(*) into v_count from (
+          select 1 from jobs where id = any (v_blocked) and group_seq is not null
+          order by queue_id, group_key, group_seq for update) b;
+      end if;
+      if (v_blocked = '{}' or v_count = cardinality(v_blocked)) and not exists (
+        select from jobs
+        where id = any (p_ids) and lease_id is not null and lease_id <> all (v_leases)
+      ) then
         return;
       end if;
-      raise exception 'admitted meanwhile' using errcode = 'HW059';
+      raise exception 'claimed or admitted meanwhile' using errcode = 'HW059';
     exception when sqlstate 'HW059' then
       null;
     end;

@@ -24,6 +24,37 @@ async function makeDead(url: string, queue: string, count: number): Promise<stri
   return ids as string[];
 }
 
+test('groups: enqueued in order, blocked jobs and groups listed with the reason', async ({
+  url,
+}) => {
+  const set = await runCli(['queues', 'set', 'fifo', '--group-concurrency', '1', '--json'], {
+    url,
+  });
+  expect(set.json[0]).toMatchObject({ queue: 'fifo', groupConcurrency: 1, blocked: 0 });
+  const ids: string[] = [];
+  for (const n of [1, 2]) {
+    const { stdout } = await runCli(['enqueue', 'fifo', `${n}`, '--group', 'customer-1'], { url });
+    ids.push(stdout.trim());
+  }
+  const listed = await runCli(['jobs', 'list', '--queue', 'fifo', '--state', 'blocked', '--json'], {
+    url,
+  });
+  expect(listed.json).toMatchObject([{ id: ids[1], state: 'blocked', group: 'customer-1' }]);
+  const groups = await runCli(['queues', 'groups', 'fifo', '--json'], { url });
+  expect(groups.json).toMatchObject([
+    {
+      group: 'customer-1',
+      waiting: 1,
+      headId: ids[0],
+      headState: 'ready',
+      reason: 'head waits for a worker',
+    },
+  ]);
+  const refused = await runCli(['enqueue', 'fifo', '3', '--group', ''], { url });
+  expect(refused.stderr).toContain('HOWDAH_GROUP_INVALID');
+  expect(refused.code).toBe(2);
+});
+
 describe('queues', () => {
   test('set, list, pause, resume, delete', async ({ url }) => {
     const set = await runCli(

@@ -21,6 +21,7 @@ const QUEUES: Record<string, Omit<ModelQueue, 'counts'>> = {
     backoffMs: 1000,
     backoffMaxMs: 5000,
     deadLetterQueue: 'dead-letters',
+    groupConcurrency: 1,
     keepsHistory: true,
   },
   steep: {
@@ -30,6 +31,7 @@ const QUEUES: Record<string, Omit<ModelQueue, 'counts'>> = {
     backoffMs: 500,
     backoffMaxMs: 1500,
     deadLetterQueue: 'graves',
+    groupConcurrency: 2,
     keepsHistory: false,
   },
   graves: {
@@ -39,6 +41,7 @@ const QUEUES: Record<string, Omit<ModelQueue, 'counts'>> = {
     backoffMs: 0,
     backoffMaxMs: 0,
     deadLetterQueue: 'dead-letters',
+    groupConcurrency: 1,
     keepsHistory: true,
   },
   'dead-letters': {
@@ -48,6 +51,7 @@ const QUEUES: Record<string, Omit<ModelQueue, 'counts'>> = {
     backoffMs: 700,
     backoffMaxMs: 700,
     deadLetterQueue: 'dead-letters',
+    groupConcurrency: 1,
     keepsHistory: true,
   },
 };
@@ -78,6 +82,7 @@ const command = fc.oneof(
       delayMs,
       ttlMs: fc.constantFrom(null, null, null, null, 500, 2500),
       maxAttempts: orNull(fc.constantFrom(1, 2)),
+      group: fc.constantFrom(null, null, 'a', 'a', 'b'),
     }),
   },
   {
@@ -189,7 +194,7 @@ class World {
 
   async begin(): Promise<void> {
     await this.db.rows(`delete from howdah.jobs; delete from howdah.history; delete from howdah.leases;
-      delete from howdah.lease_marks; delete from howdah.counters; delete from howdah.counter_deltas`);
+      delete from howdah.lease_marks; delete from howdah.counters; delete from howdah.groups; delete from howdah.counter_deltas`);
     await this.#setClock();
   }
 
@@ -207,13 +212,24 @@ class World {
   }
 
   async run(step: Command): Promise<void> {
+    await this.#run(step);
+    if (step.do !== 'wait') this.model.admit();
+  }
+
+  async #run(step: Command): Promise<void> {
     const { db, model } = this;
     switch (step.do) {
       case 'enqueue': {
-        const { priority, delayMs: delay, ttlMs, maxAttempts } = step;
-        const options = { priority, delay_ms: delay, ttl_ms: ttlMs, max_attempts: maxAttempts };
+        const { priority, delayMs: delay, ttlMs, maxAttempts, group } = step;
+        const options = {
+          priority,
+          delay_ms: delay,
+          ttl_ms: ttlMs,
+          max_attempts: maxAttempts,
+          group,
+        };
         for (const id of await db.enqueue(step.queue, step.count, options)) {
-          model.add(id, step.queue, { priority, delayMs: delay, ttlMs, maxAttempts });
+          model.add(id, step.queue, { priority, delayMs: delay, ttlMs, maxAttempts, group });
         }
         return;
       }
@@ -387,6 +403,8 @@ class World {
         job.errors,
         job.order === null ? job.runAt : null,
         job.expiresAt,
+        job.group,
+        job.place !== null,
       ]);
     expect(rows.map((row) => Object.values(row))).toEqual(
       expected.sort((x, y) => Number(x[0]) - Number(y[0])),
@@ -420,7 +438,8 @@ class World {
 const ROWS = `select j.id, q.name, j.lane, j.seq is not null as ready, j.lease_id, j.attempt, j.uncounted, j.crashes,
     j.dead_at is not null as dead, o.name as origin, j.cancel_requested, jsonb_array_length(coalesce(j.errors, '[]')) as errors,
     case when j.seq is null then round(extract(epoch from j.run_at) * 1000 - $1)::int end as run_at,
-    round(extract(epoch from j.expires_at) * 1000 - $1)::int as expires_at
+    round(extract(epoch from j.expires_at) * 1000 - $1)::int as expires_at,
+    j.group_key, j.group_seq is not null as blocked
   from howdah.jobs j join howdah.queues q on q.id = j.queue_id left join howdah.queues o on o.id = j.origin_queue_id
   order by j.id`;
 
@@ -440,6 +459,7 @@ describe('lives of jobs', () => {
           backoff_ms: policy.backoffMs,
           backoff_max_ms: policy.backoffMaxMs,
           retention_ms: policy.keepsHistory ? 86_400_000 : 0,
+          group_concurrency: policy.groupConcurrency,
           ...(pass === 1 && name !== 'dead-letters'
             ? { dead_letter_queue: policy.deadLetterQueue }
             : {}),

@@ -7,6 +7,8 @@ export interface ModelQueue {
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
   readonly deadLetterQueue: string;
+  /** Jobs of a group that have a turn at once. */
+  readonly groupConcurrency: number;
   /** Completed jobs leave a row. */
   readonly keepsHistory: boolean;
   readonly counts: Record<
@@ -32,6 +34,9 @@ export interface ModelJob {
   isDead: boolean;
   isCancelRequested: boolean;
   errors: number;
+  readonly group: string | null;
+  /** Place in the line of its group; null: it has a turn, or needs none. */
+  place: number | null;
   /** How it ended; undefined while it is not finished. */
   end?: 'completed' | 'cancelled' | 'expired' | 'discarded';
 }
@@ -71,9 +76,10 @@ export class Model {
       delayMs: number;
       ttlMs: number | null;
       maxAttempts: number | null;
+      group: string | null;
     },
   ): void {
-    const { priority, delayMs, ttlMs, maxAttempts } = options;
+    const { priority, delayMs, ttlMs, maxAttempts, group } = options;
     const starts = this.now + delayMs;
     this.jobs.set(id, {
       id,
@@ -81,7 +87,9 @@ export class Model {
       maxAttempts,
       origin: null,
       lane: 201 - 2 * priority,
-      order: delayMs > 0 ? null : this.next(),
+      order: delayMs > 0 || group !== null ? null : this.next(),
+      group,
+      place: group === null ? null : this.next(),
       runAt: delayMs > 0 ? starts : null,
       expiresAt: ttlMs === null ? null : starts + ttlMs,
       lease: null,
@@ -98,6 +106,22 @@ export class Model {
   next(): number {
     this.#order += 1;
     return this.#order;
+  }
+
+  /** Every statement ends so: whoever may have a turn now gets it, at the tail. */
+  admit(): void {
+    const members = this.where(({ group, isDead }) => group !== null && !isDead);
+    const order = this.next();
+    for (const job of members
+      .filter(({ place }) => place !== null)
+      .sort((x, y) => (x.place ?? 0) - (y.place ?? 0))) {
+      const turns = members.filter(
+        (other) => other.place === null && other.queue === job.queue && other.group === job.group,
+      );
+      if (turns.length >= this.queueOf(job).groupConcurrency) continue;
+      job.place = null;
+      job.order = (job.runAt ?? 0) > this.now ? null : order;
+    }
   }
 
   claimed(job: ModelJob, lease: string): void {
@@ -124,6 +148,7 @@ export class Model {
       lease: null,
       expiresAt: null,
       runAt: null,
+      place: null,
       uncounted: job.attempt,
       crashes: 0,
       isCancelRequested: false,
@@ -223,7 +248,9 @@ export class Model {
   }
 
   promote(): number {
-    const due = this.where(({ order, runAt }) => order === null && (runAt ?? 0) <= this.now);
+    const due = this.where(
+      ({ order, runAt, place }) => order === null && place === null && (runAt ?? 0) <= this.now,
+    );
     for (const at of [...new Set(due.map(({ runAt }) => runAt ?? 0))].sort((x, y) => x - y)) {
       const order = this.next();
       for (const job of due) if (job.runAt === at) job.order = order;
@@ -244,7 +271,8 @@ export class Model {
       queue: job.origin,
       origin: null,
       lane: job.lane === PARKED ? 201 : job.lane | 1,
-      order: this.next(),
+      order: job.group === null ? this.next() : null,
+      place: job.group === null ? null : this.next(),
       isDead: false,
       uncounted: job.attempt,
       crashes: 0,
@@ -268,6 +296,7 @@ export class Model {
     const job = this.jobs.get(id) as ModelJob;
     if (job.end) return this.cancel(id);
     if (job.lease !== null) return 'running';
+    if (job.place !== null) return 'blocked';
     if (job.isDead) this.redrive(job);
     else if (job.order === null) {
       const { expiresAt } = job;

@@ -427,6 +427,8 @@ function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zon
 function howdah.ms_until(timestamp with time zone) returns bigint
 function howdah.note_completions(bigint,bigint[],integer[]) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
+function howdah.lock_jobs(bigint[]) returns void security definer
+function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
@@ -468,4 +470,5 @@ function howdah.sweep(integer) returns integer security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer
+function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.wake(bigint) returns void security definer

@@ -23,6 +23,11 @@ describe('encodeJobOptions', () => {
     });
   });
 
+  test('group: up to 255 characters, as PostgreSQL counts them', () => {
+    const group = '🐘'.repeat(255);
+    expect(encode({ group })).toEqual({ x: 0, group });
+  });
+
   test.each([
     [new Date('2027-06-01T10:00:00Z'), '2027-06-01T10:00:00.000Z'],
     ['2027-06-01T10:00:00+02:00', '2027-06-01T08:00:00.000Z'],
@@ -53,6 +58,11 @@ describe('encodeJobOptions', () => {
     [{ priority: '1' }, 'HOWDAH_PRIORITY_INVALID'],
     [{ attempts: 0 }, 'HOWDAH_ATTEMPTS_INVALID'],
     [{ ttl: 0 }, 'HOWDAH_TTL_INVALID'],
+    [{ group: '' }, 'HOWDAH_GROUP_INVALID'],
+    [{ group: 7 }, 'HOWDAH_GROUP_INVALID'],
+    [{ group: null }, 'HOWDAH_GROUP_INVALID'],
+    [{ group: 'ä'.repeat(256) }, 'HOWDAH_GROUP_INVALID'],
+    [{ group: 'a\u0000b' }, 'HOWDAH_GROUP_INVALID'],
     [{ headers: [] }, 'HOWDAH_HEADERS_INVALID'],
     [{ headers: 'x' }, 'HOWDAH_HEADERS_INVALID'],
     [{ headers: new Map() }, 'HOWDAH_HEADERS_INVALID'],
