@@ -99,6 +99,8 @@ column jobs.crashes smallint not null default 0
 column jobs.max_attempts smallint
 column jobs.lane smallint not null
 column jobs.cancel_requested boolean not null default false
+column jobs.weight smallint
+column jobs.permit smallint
 column jobs.dead_reason text
 column jobs.payload jsonb not null
 column jobs.headers jsonb
@@ -137,6 +139,25 @@ column leases.opened_at timestamp with time zone not null
 column leases.expires_at timestamp with time zone not null
 column leases.attention boolean not null default false
 column leases.info jsonb not null default '{}'::jsonb
+column limit_deltas.queue_id integer not null
+column limit_deltas.id bigint not null
+column limit_deltas.permits integer not null default 0
+column limit_deltas.failed_at timestamp with time zone
+column limit_deltas.succeeded boolean not null default false
+column limits.queue_id integer not null
+column limits.running integer not null default 0
+column limits.is_hit boolean not null default false
+column limits.tokens double precision not null default 1000000
+column limits.refilled_at timestamp with time zone not null default howdah.clock()
+column limits.circuit text not null default 'closed'::text
+column limits.circuit_until timestamp with time zone
+column limits.circuit_reason text
+column limits.probe_at timestamp with time zone
+column limits.failed_at timestamp with time zone[] not null default '{}'::timestamp with time zone[]
+column limits.mark bigint not null default 0
+column limits.next_mark bigint not null default 0
+column limits.marked_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column limits.folded_at timestamp with time zone not null default '-infinity'::timestamp with time zone
 column queue_policies.queue text
 column queue_policies.max_attempts smallint
 column queue_policies.backoff text
@@ -149,9 +170,18 @@ column queue_policies.delay_ms bigint
 column queue_policies.payload_bytes_max integer
 column queue_policies.retention_ms bigint
 column queue_policies.max_crashes smallint
+column queue_policies.concurrency_max integer
+column queue_policies.rate_max integer
+column queue_policies.rate_ms integer
+column queue_policies.rate_burst integer
+column queue_policies.breaker_failures smallint
+column queue_policies.breaker_window_ms integer
+column queue_policies.breaker_cooldown_ms integer
+column queue_policies.ageing_ms bigint
 column queue_policies.dead_letter_queue text
 column queue_policies.paused_at timestamp with time zone
 column queue_policies.paused_reason text
+column queue_policies.paused_until timestamp with time zone
 column queue_policies.created_at timestamp with time zone
 column queue_stats.queue text
 column queue_stats.ready bigint
@@ -168,6 +198,12 @@ column queue_stats.discarded bigint
 column queue_stats.backlog_age_ms bigint
 column queue_stats.paused boolean
 column queue_stats.paused_reason text
+column queue_stats.paused_until timestamp with time zone
+column queue_stats.limited_until timestamp with time zone
+column queue_stats.limited_reason text
+column queue_stats.circuit text
+column queue_stats.circuit_until timestamp with time zone
+column queue_stats.circuit_reason text
 column queues.id integer not null
 column queues.name text not null
 column queues.max_attempts smallint not null default 10
@@ -181,10 +217,25 @@ column queues.delay_ms bigint not null default 0
 column queues.payload_bytes_max integer not null default 1048576
 column queues.retention_ms bigint not null default 86400000
 column queues.max_crashes smallint not null default 10
+column queues.concurrency_max integer
+column queues.rate_max integer
+column queues.rate_ms integer not null default 1000
+column queues.rate_burst integer
+column queues.breaker_failures smallint
+column queues.breaker_window_ms integer not null default 60000
+column queues.breaker_cooldown_ms integer not null default 30000
+column queues.ageing_ms bigint
 column queues.dead_letter_queue_id integer not null
 column queues.paused_at timestamp with time zone
 column queues.paused_reason text
+column queues.paused_until timestamp with time zone
 column queues.lanes smallint[] not null default '{201}'::smallint[]
+column queues.limited_until timestamp with time zone
+column queues.limited_reason text
+column queues.is_watched boolean not null default false
+column queues.is_limited boolean default ((concurrency_max IS NOT NULL) OR (rate_max IS NOT NULL) OR (breaker_failures IS NOT NULL) OR (limited_until IS NOT NULL))
+column queues.aged_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column queues.aged_seq bigint
 column queues.created_at timestamp with time zone not null default howdah.clock()
 column queues.deleted_at timestamp with time zone
 column sleepers.queue_id integer not null
@@ -205,10 +256,18 @@ constraint leader_is_only_check on howdah.leader CHECK (is_only)
 constraint leader_pkey on howdah.leader PRIMARY KEY (is_only)
 constraint lease_marks_pkey on howdah.lease_marks PRIMARY KEY (lease_id, queue_id, lane)
 constraint leases_pkey on howdah.leases PRIMARY KEY (id)
+constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
+constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
+constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id)
+constraint queues_ageing_ms_check on howdah.queues CHECK (((ageing_ms >= 1000) AND (ageing_ms <= '315360000000'::bigint)))
 constraint queues_backoff_check on howdah.queues CHECK ((backoff = ANY (ARRAY['exponential'::text, 'fixed'::text])))
 constraint queues_backoff_jitter_check on howdah.queues CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
 constraint queues_backoff_max_ms_check on howdah.queues CHECK (((backoff_max_ms >= 0) AND (backoff_max_ms <= 2147483647)))
 constraint queues_backoff_ms_check on howdah.queues CHECK (((backoff_ms >= 0) AND (backoff_ms <= 2147483647)))
+constraint queues_breaker_cooldown_ms_check on howdah.queues CHECK (((breaker_cooldown_ms >= 1) AND (breaker_cooldown_ms <= 86400000)))
+constraint queues_breaker_failures_check on howdah.queues CHECK (((breaker_failures >= 1) AND (breaker_failures <= 100)))
+constraint queues_breaker_window_ms_check on howdah.queues CHECK (((breaker_window_ms >= 1) AND (breaker_window_ms <= 86400000)))
+constraint queues_concurrency_max_check on howdah.queues CHECK (((concurrency_max >= 1) AND (concurrency_max <= 1000000)))
 constraint queues_dead_letter_queue_id_fkey on howdah.queues FOREIGN KEY (dead_letter_queue_id) REFERENCES howdah.queues(id)
 constraint queues_delay_ms_check on howdah.queues CHECK (((delay_ms >= 0) AND (delay_ms <= '315360000000'::bigint)))
 constraint queues_max_attempts_check on howdah.queues CHECK (((max_attempts >= 1) AND (max_attempts <= 1000)))
@@ -216,6 +275,9 @@ constraint queues_max_crashes_check on howdah.queues CHECK (((max_crashes >= 1) 
 constraint queues_name_check on howdah.queues CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
 constraint queues_payload_bytes_max_check on howdah.queues CHECK (((payload_bytes_max >= 1) AND (payload_bytes_max <= 67108864)))
 constraint queues_pkey on howdah.queues PRIMARY KEY (id)
+constraint queues_rate_burst_check on howdah.queues CHECK (((rate_burst >= 1) AND (rate_burst <= 1000000)))
+constraint queues_rate_max_check on howdah.queues CHECK (((rate_max >= 1) AND (rate_max <= 1000000)))
+constraint queues_rate_ms_check on howdah.queues CHECK (((rate_ms >= 1) AND (rate_ms <= 86400000)))
 constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0) AND (retention_ms <= '315360000000'::bigint)))
 constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
 constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
@@ -231,6 +293,8 @@ CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
 CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
+CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
+CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
@@ -240,19 +304,25 @@ options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vac
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
 options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
+options limit_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
+options limits (fillfactor=20, autovacuum_vacuum_threshold=100)
 options sleepers (autovacuum_vacuum_threshold=100)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
+function howdah.age_queue(howdah.queues,integer) returns record security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
+function howdah.bucket_size(howdah.queues) returns double precision
 function howdah.bury(howdah.jobs,text) returns void security definer
 function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
+function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_lease(bigint) returns integer security definer
+function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
 function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
 function howdah.create_partitions() returns integer security definer
@@ -267,15 +337,24 @@ function howdah.extend(bigint,integer) returns timestamp with time zone security
 function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
+function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
+function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
+function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lead(bigint,integer) returns bigint security definer
+function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
+function howdah.ms_until(timestamp with time zone) returns bigint
+function howdah.note_completions(bigint,bigint[],integer[]) returns void security definer
+function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
-function howdah.pause_queue(text,text) returns void security definer
+function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
+function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
 function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
@@ -284,20 +363,25 @@ function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
 function howdah.redrive_one(howdah.jobs,integer) returns void security definer
+function howdah.refill_ms(howdah.queues,double precision) returns bigint
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
+function howdah.return_permits(integer,integer) returns void security definer
 function howdah.ring(text,integer,bigint) returns void security definer
 function howdah.ring_promoter(timestamp with time zone) returns void security definer
 function howdah.ring_queue(integer,integer,bigint) returns void security definer
 function howdah.roll_up(integer,bigint) returns TABLE(rolled integer, mark bigint) security definer
+function howdah.room_of(howdah.queues,integer) returns howdah.room security definer
 function howdah.run_at_of(jsonb,bigint,timestamp with time zone) returns timestamp with time zone
 function howdah.run_now(bigint[]) returns TABLE(id bigint, outcome text) security definer
 function howdah.schema_version() returns integer security definer
+function howdah.set_circuit(text,text,text,timestamp with time zone) returns void security definer
 function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
 function howdah.settle_one(howdah.jobs,jsonb) returns record security definer
 function howdah.settle_or_raise(bigint,jsonb) returns text security definer
 function howdah.sleep(bigint,text[]) returns void security definer
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
 function howdah.sweep(integer) returns integer security definer
+function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.wake(bigint) returns void security definer
