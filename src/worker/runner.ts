@@ -53,8 +53,8 @@ export class Runner implements RunHost {
   readonly runs: OpenRuns;
   /** Run time-out; null: none. Read from the queue's policy. */
   timeoutMs: number | null = 300_000;
-  /** The queue may have limits: what is held ahead would count as running, so nothing is. */
-  isLimited = true;
+  /** The last claim said that the queue has limits: what is held ahead would count, so nothing is. */
+  isLimited = false;
   readonly #parts: RunnerParts;
   readonly #call: Call;
   readonly #pace: Pace;

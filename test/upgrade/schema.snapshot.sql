@@ -387,6 +387,7 @@ function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security d
 function howdah.change_groups(howdah.groups[],boolean) returns void security definer
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
+function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
@@ -415,6 +416,10 @@ function howdah.give_back(howdah.leases,boolean,integer) returns record security
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_bad_dedupe(jsonb) returns boolean
+function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security definer
+function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
+function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
+function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
@@ -422,6 +427,7 @@ function howdah.lead(bigint,integer) returns bigint security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
+function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_until(timestamp with time zone) returns bigint
@@ -444,6 +450,7 @@ function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
 function howdah.redrive_one(howdah.jobs,integer) returns howdah.groups security definer
+function howdah.redrive_one(howdah.jobs,integer) returns void security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
