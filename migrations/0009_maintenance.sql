@@ -75,7 +75,11 @@ begin
       order by j.seq limit greatest(p_limit - requeued - dead, 0) for update skip locked
     loop
       select * into v_queue from queues where id = v_job.queue_id;
-      if p_crashed then
+      if p_crashed and p_lease.held is not null then
+        -- a pulled job whose visibility has ended: slow or gone, nobody knows
+        v_job.errors := add_error(v_job, jsonb_build_object('name', 'VisibilityEnded', 'message',
+          format('consumer %s did not settle it in time', p_lease.worker)));
+      elsif p_crashed then
         v_job.crashes := v_job.crashes + 1;
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
           format('worker %s stopped renewing its lease', p_lease.worker)));

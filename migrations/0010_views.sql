@@ -89,8 +89,10 @@ where j.dead_at is not null;
 create view {{schema}}.workers as
 select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   l.expires_at > {{schema}}.clock() as alive,
-  coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads, l.info
-from {{schema}}.leases l cross join {{schema}}.leader d;
+  coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads,
+  l.drain_reason is not null as draining, l.info
+from {{schema}}.leases l cross join {{schema}}.leader d
+where l.held is null;
 
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,

@@ -2,12 +2,13 @@ import { Alarm } from '../core/alarm.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import { channelOf, type LeaseCalls } from '../db/calls/leases.js';
-import type { Executor, Session } from '../db/executor.js';
-import { toHowdahError } from '../db/pg-error.js';
-import { DEAF_POLL_MAX_MS } from './doorbell.js';
+import { channelOf, type LeaseCalls } from './calls/leases.js';
+import type { Executor, Session } from './executor.js';
+import { toHowdahError } from './pg-error.js';
 import type { Line } from './line.js';
 
+/** Longest poll interval while rings do not arrive, whatever was set in trust of them. */
+export const DEAF_POLL_MAX_MS = 2_000;
 /** How often the listener makes sure that it hears. */
 const TEST_EVERY_MS = 8_000;
 /** How long it waits to hear itself. */
