@@ -16,6 +16,8 @@ export type {
 export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
 export type { ClientOptions, EnqueueOptions, GatherOptions } from './client/options.js';
 export type { QueueStats } from './client/queues.js';
+export type { ReceiveOptions } from './client/receive-options.js';
+export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
 export type { Enqueued } from './client/report-jobs.js';
 export type { Duration } from './core/duration.js';
 export type { JobOptions } from './core/enqueue-options.js';

@@ -24,7 +24,10 @@ import { Enqueuer } from './enqueuer.js';
 import { Gatherer } from './gatherer.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
 import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { Pull } from './pull.js';
 import { type QueueStats, Queues } from './queues.js';
+import type { ReceiveOptions } from './receive-options.js';
+import type { Receipt, ReceivedJob } from './received-job.js';
 import type { Enqueued } from './report-jobs.js';
 import { send } from './send.js';
 
@@ -46,6 +49,7 @@ export class Client {
   readonly #queues: Queues;
   readonly #jobs: Jobs;
   readonly #deadLetters: DeadLetters;
+  readonly #pull: Pull;
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
@@ -54,11 +58,12 @@ export class Client {
     const clock = systemClock;
     const report = (jobs: string) => send(() => calls.report(database, jobs), clock);
     const all = (jobs: string) => send(() => calls.all(database, jobs), clock);
+    const declarations = new Declarations(database, options.queues);
     this.#database = database;
     this.#enqueuer = new Enqueuer({
       schema: database.schema,
       calls,
-      declarations: new Declarations(database, options.queues),
+      declarations,
       pool: options.pool,
       clock,
       gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
@@ -68,6 +73,7 @@ export class Client {
     this.#queues = new Queues(database);
     this.#jobs = new Jobs(database);
     this.#deadLetters = new DeadLetters(database);
+    this.#pull = new Pull(database, declarations, clock);
   }
 
   /**
@@ -129,6 +135,27 @@ export class Client {
   ): Promise<EnqueueManyResult> {
     if (this.#closing) throw closed();
     return this.#enqueuer.enqueueMany(target, payloads, options);
+  }
+
+  /**
+   * Takes ready jobs, for programs that do without a worker; each is to be settled by its own calls
+   * (`complete`, `fail`, `release`, ...) before its visibility ends. With `wait` it resolves as soon as
+   * there is at least one, or empty when the time is up. Thousands of calls may wait at once: they share one
+   * connection and are served first come, first served. A call that is aborted, or whose client
+   * closes, loses no job.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_OPTION_INVALID, HOWDAH_BUFFER_FULL
+   */
+  receive(queue: AnyQueue | string, options: ReceiveOptions = {}): Promise<ReceivedJob[]> {
+    if (this.#closing) return Promise.reject(closed());
+    return this.#pull.receive(queue, options);
+  }
+
+  /**
+   * The calls of a received job from its `receipt`, in any process.
+   * @throws HowdahError HOWDAH_OPTION_INVALID when it is malformed
+   */
+  receipt(receipt: string): Receipt {
+    return this.#pull.receipt(receipt);
   }
 
   /**
@@ -209,9 +236,11 @@ export class Client {
     return this.#deadLetters.discard(filter, options);
   }
 
-  /** Waits for the enqueues under way, then disconnects; a pool that was given stays. */
+  /** Ends waiting `receive` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */
   close(): Promise<void> {
-    this.#closing ??= this.#enqueuer.idle().then(() => this.#database.close());
+    this.#closing ??= Promise.all([this.#enqueuer.idle(), this.#pull.close()]).then(() =>
+      this.#database.close(),
+    );
     return this.#closing;
   }
 

@@ -197,13 +197,15 @@ describe('settle_received', () => {
       ask(c, 'dead_letter', { reason: 'why' }),
       ask({ ...e, attempt: 7 }, 'complete'),
     ]);
-    expect(rows).toMatchObject([
-      { ordinal: 1, id: d.id, outcome: 'scheduled' },
-      { ordinal: 2, id: a.id, outcome: 'completed' },
-      { ordinal: 3, id: b.id, outcome: 'ready' },
-      { ordinal: 4, id: c.id, outcome: 'dead' },
-      { ordinal: 5, id: e.id, outcome: 'stale' },
-    ].sort((x, y) => Number(x.id) - Number(y.id)));
+    expect(rows).toMatchObject(
+      [
+        { ordinal: 1, id: d.id, outcome: 'scheduled' },
+        { ordinal: 2, id: a.id, outcome: 'completed' },
+        { ordinal: 3, id: b.id, outcome: 'ready' },
+        { ordinal: 4, id: c.id, outcome: 'dead' },
+        { ordinal: 5, id: e.id, outcome: 'stale' },
+      ].sort((x, y) => Number(x.id) - Number(y.id)),
+    );
     expect(await db.rows('select id, held from howdah.leases where held is not null')).toEqual([
       { id: c.lease_id, held: 1 },
     ]);
@@ -232,8 +234,8 @@ test('the worker view does not list pull leases', async ({ db }) => {
   const queue = await newQueue(db);
   await db.enqueue(queue, 1);
   const job = await receiveOne(db, queue);
-  expect(
-    await db.rows('select * from howdah.workers where lease_id = $1', [job.lease_id]),
-  ).toEqual([]);
+  expect(await db.rows('select * from howdah.workers where lease_id = $1', [job.lease_id])).toEqual(
+    [],
+  );
   expect(await db.job(job.id)).toMatchObject({ worker: 'pull' });
 });
