@@ -79,7 +79,8 @@ where q.deleted_at is null;
 
 create view {{schema}}.dead_letters as
 select j.id, o.name as queue, q.name as dead_letter_queue, j.dead_reason as reason,
-  j.errors -> -1 ->> 'message' as last_error, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
+  j.errors -> -1 ->> 'message' as last_error,
+  {{schema}}.error_fingerprint(j.errors -> -1) as fingerprint, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
   j.dead_at, j.enqueued_at, j.payload, j.headers, j.errors
 from {{schema}}.jobs j
 join {{schema}}.queues q on q.id = j.queue_id

@@ -2,6 +2,7 @@ export { Client, createClient } from './client/client.js';
 export type {
   DeadLetter,
   DeadLetterFilter,
+  DeadLetterGroupOptions,
   DeadLetterListOptions,
   DiscardOptions,
   RedriveOptions,
@@ -57,7 +58,7 @@ export type {
   StandardSchemaResult,
 } from './core/standard-schema.js';
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
-export type { DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
+export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {

@@ -27,11 +27,15 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_ATTEMPTS_INVALID',
   'HOWDAH_TTL_INVALID',
   'HOWDAH_FILTER_INVALID',
+  'HOWDAH_RECEIVE_INVALID',
+  'HOWDAH_REDRIVE_INVALID',
+  'HOWDAH_LEASE_INVALID',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (error.code === 'HOWDAH_QUEUE_UNKNOWN') return EXIT.notFound;
+  if (error.code === 'HOWDAH_QUEUE_UNKNOWN' || error.code === 'HOWDAH_WORKER_UNKNOWN')
+    return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }

@@ -7,6 +7,7 @@ import { enqueueCommand } from './commands/enqueue.js';
 import { jobsCommand } from './commands/jobs.js';
 import { migrateCommand } from './commands/migrate.js';
 import { queuesCommand } from './commands/queues.js';
+import { receiveCommand } from './commands/receive.js';
 import { statusCommand } from './commands/status.js';
 import { workCommand } from './commands/work.js';
 import { closeOutput, type GlobalOptions, usageError } from './context.js';
@@ -24,6 +25,7 @@ const COMMANDS = [
   workCommand,
   migrateCommand,
   enqueueCommand,
+  receiveCommand,
   statusCommand,
   jobsCommand,
   queuesCommand,
@@ -35,7 +37,7 @@ const COMMANDS = [
 const GROUPS = ['jobs', 'queues', 'dead-letters'];
 
 /** Options that may be given more than once. */
-const LISTS = new Set(['_', 'ids', 'state', 'queue', 'names']);
+const LISTS = new Set(['_', 'ids', 'receipts', 'state', 'queue', 'names']);
 
 /** All commands and options. */
 export function buildParser(args: readonly string[]): Argv<GlobalOptions> {

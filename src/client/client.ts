@@ -3,13 +3,14 @@ import { HowdahError } from '../core/errors.js';
 import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
 import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
-import type { DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
+import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
 import { enqueueCalls } from '../db/calls/enqueue.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import {
   type DeadLetter,
   type DeadLetterFilter,
+  type DeadLetterGroupOptions,
   type DeadLetterListOptions,
   DeadLetters,
   type DiscardOptions,
@@ -223,9 +224,15 @@ export class Client {
     return this.#deadLetters.list(options);
   }
 
+  /** Dead jobs whose last errors are alike, the largest groups first. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  deadLetterGroups(options: DeadLetterGroupOptions = {}): Promise<readonly DeadLetterGroup[]> {
+    return this.#deadLetters.groups(options);
+  }
+
   /**
    * Sends dead jobs back to the queue they came from, with fresh attempts; their errors stay.
-   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
+   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN, HOWDAH_REDRIVE_INVALID (the rate,
+   *   or a destination that is the dead-letter queue where a job lies)
    */
   redrive(filter: DeadLetterFilter, options?: RedriveOptions): Promise<readonly RedrivenRow[]> {
     return this.#deadLetters.redrive(filter, options);

@@ -29,6 +29,7 @@ describe('privileges', () => {
       'add_error',
       'backoff_ms',
       'clock',
+      'error_fingerprint',
       'is_out_of_range',
       'job_problem',
       'run_at_of',
