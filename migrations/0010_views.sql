@@ -93,7 +93,7 @@ select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads,
   l.drain_reason is not null as draining, l.info
 from {{schema}}.leases l cross join {{schema}}.leader d
-where l.held is null;
+where l.held is null and not l.info ? 'pull';
 
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,

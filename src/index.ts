@@ -20,6 +20,7 @@ export type { QueueStats } from './client/queues.js';
 export type { ReceiveOptions } from './client/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
 export type { Enqueued } from './client/report-jobs.js';
+export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { Duration } from './core/duration.js';
 export type { JobOptions } from './core/enqueue-options.js';
 export type { ErrorSnapshot } from './core/error-snapshot.js';
@@ -59,6 +60,7 @@ export type {
 } from './core/standard-schema.js';
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
 export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
+export type { DrainedWorker } from './db/calls/stop.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {

@@ -29,6 +29,7 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_FILTER_INVALID',
   'HOWDAH_RECEIVE_INVALID',
   'HOWDAH_REDRIVE_INVALID',
+  'HOWDAH_STOP_INVALID',
   'HOWDAH_LEASE_INVALID',
 ]);
 

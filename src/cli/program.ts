@@ -10,6 +10,7 @@ import { queuesCommand } from './commands/queues.js';
 import { receiveCommand } from './commands/receive.js';
 import { statusCommand } from './commands/status.js';
 import { workCommand } from './commands/work.js';
+import { workersCommand } from './commands/workers.js';
 import { closeOutput, type GlobalOptions, usageError } from './context.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { STANDARD_INPUT } from './read-ids.js';
@@ -30,11 +31,12 @@ const COMMANDS = [
   jobsCommand,
   queuesCommand,
   deadLettersCommand,
+  workersCommand,
   doctorCommand,
 ] as unknown as readonly CommandModule<GlobalOptions, GlobalOptions>[];
 
 /** Commands of commands. */
-const GROUPS = ['jobs', 'queues', 'dead-letters'];
+const GROUPS = ['jobs', 'queues', 'dead-letters', 'workers'];
 
 /** Options that may be given more than once. */
 const LISTS = new Set(['_', 'ids', 'receipts', 'state', 'queue', 'names']);

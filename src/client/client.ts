@@ -5,6 +5,7 @@ import type { QueuePolicy } from '../core/queue-policy.js';
 import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
 import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
 import { enqueueCalls } from '../db/calls/enqueue.js';
+import type { DrainedWorker } from '../db/calls/stop.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import {
@@ -31,6 +32,7 @@ import type { ReceiveOptions } from './receive-options.js';
 import type { Receipt, ReceivedJob } from './received-job.js';
 import type { Enqueued } from './report-jobs.js';
 import { send } from './send.js';
+import { type StopMode, type WorkerInfo, Workers } from './workers.js';
 
 /** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
 export function createClient(options: ClientOptions = {}): Client {
@@ -51,6 +53,7 @@ export class Client {
   readonly #jobs: Jobs;
   readonly #deadLetters: DeadLetters;
   readonly #pull: Pull;
+  readonly #workers: Workers;
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
@@ -74,6 +77,7 @@ export class Client {
     this.#queues = new Queues(database);
     this.#jobs = new Jobs(database);
     this.#deadLetters = new DeadLetters(database);
+    this.#workers = new Workers(database);
     this.#pull = new Pull(database, declarations, clock);
   }
 
@@ -241,6 +245,34 @@ export class Client {
   /** Deletes dead jobs; the history keeps them as discarded. @throws HowdahError as `redrive` */
   discard(filter: DeadLetterFilter, options?: DiscardOptions): Promise<readonly DiscardedRow[]> {
     return this.#deadLetters.discard(filter, options);
+  }
+
+  /** Every worker that has a lease, the oldest first. */
+  workers(): Promise<readonly WorkerInfo[]> {
+    return this.#workers.list();
+  }
+
+  /**
+   * Tells workers to claim no more, finish what they hold and end.
+   * @param worker a name, which several may have, or a lease id
+   * @throws HowdahError HOWDAH_WORKER_UNKNOWN
+   */
+  drainWorker(worker: string): Promise<readonly DrainedWorker[]> {
+    return this.#workers.drain(worker);
+  }
+
+  /**
+   * Places a poison pill behind everything that is ready in this queue. The worker that meets it finishes what
+   * came before, and ends: that one, or with `all` every worker of the queue that was there when
+   * it was placed. In a paused queue it waits until that is resumed.
+   * @returns its id; until it is met it can be cancelled like a job
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_STOP_INVALID
+   */
+  stopConsumers(
+    queue: AnyQueue | string,
+    options: { readonly mode?: StopMode } = {},
+  ): Promise<string> {
+    return this.#workers.placePill(queue, options.mode ?? 'one');
   }
 
   /** Ends waiting `receive` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
 import { type PullCalls, pullCalls, type ReceivedRow } from '../db/calls/pull.js';
+import { stopCalls } from '../db/calls/stop.js';
 import type { Database } from '../db/database.js';
 import type { Declarations } from '../db/declarations.js';
 import { PullQueue, type Waiter } from './pull-queue.js';
@@ -10,7 +11,14 @@ import { PullSettler } from './pull-settler.js';
 import { PullStation } from './pull-station.js';
 import { parseReceipt } from './receipt.js';
 import { type ReceiveOptions, resolveReceiveOptions } from './receive-options.js';
-import { HeldJob, HeldReceipt, holdOf, type Receipt, type ReceivedJob } from './received-job.js';
+import {
+  HeldJob,
+  HeldReceipt,
+  holdOf,
+  type Receipt,
+  type ReceiptParts,
+  type ReceivedJob,
+} from './received-job.js';
 
 /** The listening connection is closed when nobody has waited for this long. */
 const IDLE_MS = 5_000;
@@ -46,7 +54,7 @@ export class Pull {
     if (signal?.aborted) return [];
     if (this.#waiters >= WAITERS_MAX) throw tooMany(this.#waiters);
     const name = nameOf(target);
-    const parts = { calls: this.#calls, settler: this.#settler };
+    const parts = this.#parts;
     const queue = this.#queue(name);
     this.#waiters += 1;
     clearTimeout(this.#idle);
@@ -65,8 +73,7 @@ export class Pull {
   }
 
   receipt(receipt: string): Receipt {
-    const parts = { calls: this.#calls, settler: this.#settler };
-    return new HeldReceipt(parseReceipt(receipt), parts);
+    return new HeldReceipt(parseReceipt(receipt), this.#parts);
   }
 
   /** Ends every wait, gives back what came too late, and waits for settlements under way. */
@@ -76,6 +83,15 @@ export class Pull {
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(closed())));
     await this.#settler.idle();
     await this.#station?.close();
+  }
+
+  get #parts(): ReceiptParts {
+    const { obey } = stopCalls(this.#database);
+    return {
+      calls: this.#calls,
+      settler: this.#settler,
+      obey: ({ leaseId, id, claims }) => obey(this.#database, leaseId, id, claims),
+    };
   }
 
   #queue(name: string): PullQueue {

@@ -5,6 +5,7 @@ import type { Job } from '../core/job.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { WAIT_MS_MAX } from '../core/queue-policy.js';
 import type { PullCalls, ReceivedRow } from '../db/calls/pull.js';
+import { STOP_HEADER } from '../db/calls/stop.js';
 import type { PullSettler } from './pull-settler.js';
 import { formatReceipt, type Hold } from './receipt.js';
 
@@ -53,12 +54,19 @@ export interface Receipt {
 export interface ReceivedJob extends Job<Json>, Receipt {
   /** When it runs again unless it is settled or extended before, by the clock of the database. */
   readonly visibleAt: Date;
+  /**
+   * A poison pill rather than work: `complete()` it and end. With one that was meant for all workers, that
+   * tells them, too.
+   */
+  readonly isStop: boolean;
 }
 
 /** What a receipt works with. */
 export interface ReceiptParts {
   readonly calls: PullCalls;
   readonly settler: PullSettler;
+  /** Settles a poison pill. */
+  readonly obey: (hold: Hold) => Promise<unknown>;
 }
 
 /** The calls of one hold. */
@@ -115,6 +123,11 @@ export class HeldReceipt implements Receipt {
     return row.visible_at;
   }
 
+  /** @returns null when the job is no pill */
+  protected obey(): Promise<unknown> {
+    return this.#parts.obey(this.#hold);
+  }
+
   #settle(more: string): Promise<string> {
     return this.#parts.settler.settle(this.#hold, more);
   }
@@ -132,6 +145,7 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
   readonly enqueuedAt: Date;
   readonly errors: ReceivedJob['errors'];
   visibleAt: Date;
+  readonly isStop: boolean;
 
   constructor(row: ReceivedRow, queue: string, parts: ReceiptParts) {
     super(holdOf(row), parts);
@@ -145,6 +159,12 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
     this.enqueuedAt = row.enqueued_at;
     this.errors = row.errors ?? [];
     this.visibleAt = row.visible_at;
+    this.isStop = STOP_HEADER in this.headers;
+  }
+
+  override async complete(result?: unknown): Promise<void> {
+    if (this.isStop && (await this.obey()) !== null) return;
+    await super.complete(result);
   }
 
   override async extend(visibility: Duration): Promise<Date> {

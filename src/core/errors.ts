@@ -61,6 +61,10 @@ const CODES = {
     sqlstate: 'HW072',
     summary: 'The rate or the destination of a redrive is not allowed.',
   },
+  HOWDAH_STOP_INVALID: {
+    sqlstate: 'HW073',
+    summary: 'A poison pill is neither for one worker nor for all.',
+  },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',
