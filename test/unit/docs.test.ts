@@ -41,7 +41,7 @@ describe('docs/sql.md', () => {
 
   test('shows the parameters of every function that people call', () => {
     const INTERNAL =
-      /^(clock|apply_policy|queue_id_of|add_lane|ring_queue|ring_promoter|parse_time|run_at_of|is_out_of_range|job_problem|describe_problem|mark_lease|finish|put_back|bury|backoff_ms|add_error|settle_one|settle_or_raise|find_dead|redrive_one|queue_size|give_back|create_partitions|drop_partitions)$/;
+      /^(clock|apply_policy|queue_id_of|add_lane|ring_queue|ring_promoter|parse_time|run_at_of|is_out_of_range|job_problem|describe_problem|mark_lease|finish|put_back|bury|backoff_ms|add_error|settle_one|settle_or_raise|find_dead|redrive_one|queue_size|give_back|create_partitions|drop_partitions|error_fingerprint|settle_single|let_go|order_drain)$/;
     const created = migrations.flatMap((migration) => [
       ...migration.matchAll(/create function {{schema}}\.(\w+)\(([^)]*)\)/g),
     ]);
