@@ -9,7 +9,10 @@ create table {{schema}}.leases (
   lease_ms   integer not null,
   opened_at  timestamptz not null,
   expires_at timestamptz not null,
-  attention  boolean not null default false,             -- one of its jobs has a cancel request
+  attention  boolean not null default false,             -- a cancel request, or an order to drain
+  -- of a lease that receive() opened: jobs under it; null for a worker's (see 0014_pull.sql)
+  held       integer,
+  drain_reason text,                                     -- its worker is to finish and end
   info       jsonb not null default '{}'
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 

@@ -317,11 +317,29 @@ begin
   return v_outcome;
 end $$;
 
+-- The same; a lease that receive() opened goes with its last job (see 0014_pull.sql).
+create function {{schema}}.settle_single(p_lease_id bigint, p_ask jsonb) returns text
+language plpgsql security definer {{settings}} as $$
+declare
+  v_held integer;
+  v_outcome text;
+begin
+  select held into v_held from leases where id = p_lease_id;
+  if v_held is not null then
+    perform 1 from leases where id = p_lease_id for no key update;
+  end if;
+  v_outcome := settle_or_raise(p_lease_id, p_ask);
+  if v_held is not null then
+    perform let_go(p_lease_id, 1);
+  end if;
+  return v_outcome;
+end $$;
+
 create function {{schema}}.complete(
   p_lease_id bigint, p_id bigint, p_attempt integer, p_result jsonb default null
 ) returns text
 language sql security definer {{settings}} as $$
-  select settle_or_raise(p_lease_id, jsonb_build_object(
+  select settle_single(p_lease_id, jsonb_build_object(
     'outcome', 'complete', 'id', p_id, 'attempt', p_attempt, 'result', p_result))
 $$;
 
@@ -330,7 +348,7 @@ create function {{schema}}.fail(
   p_delay_ms bigint default null
 ) returns text
 language sql security definer {{settings}} as $$
-  select settle_or_raise(p_lease_id, jsonb_build_object('outcome', 'fail', 'id', p_id,
+  select settle_single(p_lease_id, jsonb_build_object('outcome', 'fail', 'id', p_id,
     'attempt', p_attempt, 'error', p_error, 'delay_ms', p_delay_ms))
 $$;
 
@@ -338,13 +356,13 @@ create function {{schema}}.snooze(
   p_lease_id bigint, p_id bigint, p_attempt integer, p_delay_ms bigint
 ) returns text
 language sql security definer {{settings}} as $$
-  select settle_or_raise(p_lease_id, jsonb_build_object(
+  select settle_single(p_lease_id, jsonb_build_object(
     'outcome', 'snooze', 'id', p_id, 'attempt', p_attempt, 'delay_ms', p_delay_ms))
 $$;
 
 create function {{schema}}.release(p_lease_id bigint, p_id bigint, p_attempt integer) returns text
 language sql security definer {{settings}} as $$
-  select settle_or_raise(p_lease_id, jsonb_build_object(
+  select settle_single(p_lease_id, jsonb_build_object(
     'outcome', 'release', 'id', p_id, 'attempt', p_attempt))
 $$;
 
@@ -354,6 +372,7 @@ drop function {{schema}}.release(bigint, bigint, integer);
 drop function {{schema}}.snooze(bigint, bigint, integer, bigint);
 drop function {{schema}}.fail(bigint, bigint, integer, jsonb, bigint);
 drop function {{schema}}.complete(bigint, bigint, integer, jsonb);
+drop function {{schema}}.settle_single(bigint, jsonb);
 drop function {{schema}}.settle_or_raise(bigint, jsonb);
 drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb);
 drop function {{schema}}.settle(bigint, jsonb);

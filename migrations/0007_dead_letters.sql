@@ -3,8 +3,19 @@
 
 -- Up Migration
 
+-- What makes errors alike: a hash of the name and of the message without what varies in it (numbers, hex
+-- ids, quoted text, white space). Twelve hex digits; null without an error.
+create function {{schema}}.error_fingerprint(p_error jsonb) returns text
+language sql immutable parallel safe as $$
+  select left(md5(coalesce(p_error ->> 'name', '') || chr(10) || left(
+    regexp_replace(regexp_replace(regexp_replace(lower(p_error ->> 'message'),
+      '"[^"]*"|''[^'']*''|`[^`]*`', '?', 'g'),
+      '[0-9a-f]{8}-[0-9a-f-]{27}|\m(0x)?(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\M|[0-9]+([.,:][0-9]+)*', '#', 'g'),
+      '\s+', ' ', 'g'), 300)), 12)
+$$;
+
 -- Dead, not running jobs that match a filter, oldest first, locked. Keys: ids, dead_letter_queue,
--- queue (where it came from), reason, error (part of the last message), since, until (of its death),
+-- queue (where it came from), reason, error (part of the last message), fingerprint, since, until (of its death),
 -- payload (contains).
 create function {{schema}}.find_dead(p_filter jsonb, p_limit integer)
 returns setof {{schema}}.jobs
@@ -21,10 +32,10 @@ begin
       using errcode = 'HW030', hint = 'for example {"queue": "email", "error": "timeout"}';
   end if;
   select k into v_key from jsonb_object_keys(p_filter) k where k not in ('ids',
-    'dead_letter_queue', 'queue', 'reason', 'error', 'since', 'until', 'payload') limit 1;
+    'dead_letter_queue', 'queue', 'reason', 'error', 'fingerprint', 'since', 'until', 'payload') limit 1;
   if found then
     raise exception 'unknown filter key %', quote_literal(v_key) using errcode = 'HW030',
-      hint = 'use ids, dead_letter_queue, queue, reason, error, since, until, payload';
+      hint = 'use ids, dead_letter_queue, queue, reason, error, fingerprint, since, until, payload';
   end if;
   if p_filter ? 'queue' then v_from := queue_id_of(p_filter ->> 'queue'); end if;
   if p_filter ? 'dead_letter_queue' then
@@ -48,6 +59,8 @@ begin
       and (not p_filter ? 'reason' or j.dead_reason = p_filter ->> 'reason')
       and (not p_filter ? 'error'
         or strpos(j.errors -> -1 ->> 'message', p_filter ->> 'error') > 0)
+      and (not p_filter ? 'fingerprint'
+        or error_fingerprint(j.errors -> -1) = p_filter ->> 'fingerprint')
       and (not p_filter ? 'since' or j.dead_at >= (p_filter ->> 'since')::timestamptz)
       and (not p_filter ? 'until' or j.dead_at < (p_filter ->> 'until')::timestamptz)
       and (not p_filter ? 'payload' or j.payload @> (p_filter -> 'payload'))
@@ -55,10 +68,12 @@ begin
     for update skip locked;
 end $$;
 
--- Sends one dead job to a queue with fresh attempts: a member of a group to the tail of its group. The
--- caller holds the row's lock, and gives what is returned to change_groups(), if it has a queue.
-create function {{schema}}.redrive_one(p_job {{schema}}.jobs, p_to integer)
-returns {{schema}}.groups
+-- Sends one dead job to a queue with fresh attempts, at once or at p_run_at: a member of a group to the
+-- tail of its group. The caller holds the row's lock, and gives what is returned to change_groups(), if
+-- it has a queue.
+create function {{schema}}.redrive_one(
+  p_job {{schema}}.jobs, p_to integer, p_run_at timestamptz default null
+) returns {{schema}}.groups
 language plpgsql security definer {{settings}} as $$
 declare
   -- a parked job has lost its lane: it returns with the default priority
@@ -67,33 +82,46 @@ declare
   v_joins boolean := p_job.group_key is not null;
 begin
   perform add_lane(p_to, v_lane);
-  update jobs set queue_id = p_to, lane = v_lane, seq = case when not v_joins then v_seq end,
-    group_seq = case when v_joins then v_seq end, run_at = null, dead_at = null,
+  update jobs set queue_id = p_to, lane = v_lane,
+    seq = case when not v_joins and p_run_at is null then v_seq end,
+    group_seq = case when v_joins then v_seq end, run_at = p_run_at, dead_at = null,
     dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0
   where id = p_job.id;
   -- a consumer of the dead-letter queue may have snoozed it
   insert into counter_deltas (queue_id, ready, scheduled, dead, bytes)
   values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1,
     -p_job.bytes);
-  insert into counter_deltas (queue_id, ready, blocked, bytes)
-  values (p_to, (not v_joins)::integer, v_joins::integer, p_job.bytes);
+  insert into counter_deltas (queue_id, ready, scheduled, blocked, bytes)
+  values (p_to, (not v_joins and p_run_at is null)::integer,
+    (not v_joins and p_run_at is not null)::integer, v_joins::integer, p_job.bytes);
   if v_joins then
     return (p_to, p_job.group_key, 0, 1, v_seq - 1, null, null)::groups;
   end if;
-  perform ring_queue(p_to, 1, 0);
+  if p_run_at is null then
+    perform ring_queue(p_to, 1, 0);
+  else
+    perform ring_promoter(p_run_at);
+  end if;
   return null;
 end $$;
 
+-- p_rate: so many jobs a second become ready, the first at once; null: all at once.
 create function {{schema}}.redrive(
   p_filter jsonb default '{}', p_limit integer default 1000, p_preview boolean default false,
-  p_to text default null
+  p_to text default null, p_rate double precision default null
 ) returns table (id bigint, from_queue text, to_queue text, reason text, error text)
 language plpgsql security definer {{settings}} as $$
 declare
   v_job jobs;
   v_to integer := case when p_to is not null then queue_id_of(p_to) end;
   v_joined groups[] := '{}';
+  v_now timestamptz := clock();
+  v_sent integer := 0;
 begin
+  if p_rate <= 0 or p_rate > 100000 or p_rate = 'nan' then
+    raise exception 'rate % is out of bounds', p_rate using errcode = 'HW072',
+      hint = 'use more than 0 and at most 100000 jobs a second, or null for all at once';
+  end if;
   for v_job in select * from find_dead(p_filter, p_limit) loop
     id := v_job.id;
     reason := v_job.dead_reason;
@@ -102,8 +130,15 @@ begin
     -- a job whose own queue was deleted stays where it is unless a destination is named
     select q.name into to_queue from queues q
     where q.id = coalesce(v_to, v_job.origin_queue_id) and q.deleted_at is null;
+    if v_to = v_job.queue_id then
+      raise exception 'queue % is where dead job % lies', quote_literal(p_to), v_job.id
+        using errcode = 'HW072', hint = 'name another destination, or filter by dead_letter_queue';
+    end if;
     if not p_preview and to_queue is not null then
-      v_joined := v_joined || redrive_one(v_job, coalesce(v_to, v_job.origin_queue_id));
+      v_joined := v_joined || redrive_one(v_job, coalesce(v_to, v_job.origin_queue_id),
+        case when v_sent > 0 and p_rate is not null
+          then v_now + v_sent / p_rate * interval '1 second' end);
+      v_sent := v_sent + 1;
     end if;
     return next;
   end loop;
@@ -131,9 +166,45 @@ begin
   end loop;
 end $$;
 
+-- Dead jobs by the fingerprint of their last error, the largest groups first. Looks at the 100,000 that
+-- died last. id: the one of them that died last.
+create function {{schema}}.dead_letter_groups(
+  p_queue text default null, p_dead_letter_queue text default null, p_limit integer default 100
+) returns table (
+  fingerprint text, jobs bigint, name text, message text, queues text[],
+  first_dead_at timestamptz, last_dead_at timestamptz, id bigint
+)
+language plpgsql stable security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_from integer := case when p_queue is not null then queue_id_of(p_queue) end;
+  v_in integer := case when p_dead_letter_queue is not null then queue_id_of(p_dead_letter_queue) end;
+begin
+  return query
+    select g.fingerprint, g.n, e.error ->> 'name', e.error ->> 'message', g.queues, g.first, g.last, g.id
+    from (
+      select d.fingerprint, count(*) as n, min(d.dead_at) as first, max(d.dead_at) as last,
+        (array_agg(d.id order by d.dead_at desc, d.id desc))[1] as id,
+        array_agg(distinct o.name order by o.name) filter (where o.name is not null) as queues
+      from (
+        select j.id, j.dead_at, j.origin_queue_id, error_fingerprint(j.errors -> -1) as fingerprint
+        from jobs j
+        where j.dead_at is not null and (v_from is null or j.origin_queue_id = v_from)
+          and (v_in is null or j.queue_id = v_in)
+        order by j.dead_at desc limit 100000
+      ) d left join queues o on o.id = d.origin_queue_id
+      group by d.fingerprint
+      order by count(*) desc, max(d.dead_at) desc limit least(greatest(p_limit, 0), 1000)
+    ) g
+    cross join lateral (select j.errors -> -1 as error from jobs j where j.id = g.id) e
+    order by g.n desc, g.last desc;
+end $$;
+
 -- Down Migration
 
+drop function {{schema}}.dead_letter_groups(text, text, integer);
 drop function {{schema}}.discard(jsonb, integer, boolean);
-drop function {{schema}}.redrive(jsonb, integer, boolean, text);
-drop function {{schema}}.redrive_one({{schema}}.jobs, integer);
+drop function {{schema}}.redrive(jsonb, integer, boolean, text, double precision);
+drop function {{schema}}.redrive_one({{schema}}.jobs, integer, timestamptz);
 drop function {{schema}}.find_dead(jsonb, integer);
+drop function {{schema}}.error_fingerprint(jsonb);

@@ -83,7 +83,11 @@ begin
       -- it may leave its group, of which a producer may hold the row: then the next call takes it
       continue when v_job.group_key is not null and (p_crashed or v_job.cancel_requested)
         and not try_group(v_job);
-      if p_crashed then
+      if p_crashed and p_lease.held is not null then
+        -- a pulled job whose visibility has ended: slow or gone, nobody knows
+        v_job.errors := add_error(v_job, jsonb_build_object('name', 'VisibilityEnded', 'message',
+          format('consumer %s did not settle it in time', p_lease.worker)));
+      elsif p_crashed then
         v_job.crashes := v_job.crashes + 1;
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
           format('worker %s stopped renewing its lease', p_lease.worker)));

@@ -92,7 +92,8 @@ where q.deleted_at is null;
 
 create view {{schema}}.dead_letters as
 select j.id, o.name as queue, q.name as dead_letter_queue, j.dead_reason as reason,
-  j.errors -> -1 ->> 'message' as last_error, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
+  j.errors -> -1 ->> 'message' as last_error,
+  {{schema}}.error_fingerprint(j.errors -> -1) as fingerprint, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
   j.dead_at, j.enqueued_at, j.payload, j.headers, j.errors
 from {{schema}}.jobs j
 join {{schema}}.queues q on q.id = j.queue_id
@@ -102,8 +103,10 @@ where j.dead_at is not null;
 create view {{schema}}.workers as
 select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   l.expires_at > {{schema}}.clock() as alive,
-  coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads, l.info
-from {{schema}}.leases l cross join {{schema}}.leader d;
+  coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads,
+  l.drain_reason is not null as draining, l.info
+from {{schema}}.leases l cross join {{schema}}.leader d
+where l.held is null and not l.info ? 'pull';
 
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,

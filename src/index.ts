@@ -2,6 +2,7 @@ export { Client, createClient } from './client/client.js';
 export type {
   DeadLetter,
   DeadLetterFilter,
+  DeadLetterGroupOptions,
   DeadLetterListOptions,
   DiscardOptions,
   RedriveOptions,
@@ -19,6 +20,9 @@ export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
 export type { ClientOptions, EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
 export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
 export type { QueueStats } from './client/queues.js';
+export type { ReceiveOptions } from './client/receive-options.js';
+export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
+export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { DedupeMode, DedupeOptions } from './core/dedupe.js';
 export type { Duration } from './core/duration.js';
 export type { JobOptions } from './core/enqueue-options.js';
@@ -59,8 +63,9 @@ export type {
   StandardSchemaResult,
 } from './core/standard-schema.js';
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
-export type { DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
+export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export type { Enqueued } from './db/calls/enqueue.js';
+export type { DrainedWorker } from './db/calls/stop.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {

@@ -30,11 +30,16 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_WEIGHT_INVALID',
   'HOWDAH_CIRCUIT_INVALID',
   'HOWDAH_HOLD_INVALID',
+  'HOWDAH_RECEIVE_INVALID',
+  'HOWDAH_REDRIVE_INVALID',
+  'HOWDAH_STOP_INVALID',
+  'HOWDAH_LEASE_INVALID',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (error.code === 'HOWDAH_QUEUE_UNKNOWN') return EXIT.notFound;
+  if (error.code === 'HOWDAH_QUEUE_UNKNOWN' || error.code === 'HOWDAH_WORKER_UNKNOWN')
+    return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }

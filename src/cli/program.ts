@@ -7,8 +7,10 @@ import { enqueueCommand } from './commands/enqueue.js';
 import { jobsCommand } from './commands/jobs.js';
 import { migrateCommand } from './commands/migrate.js';
 import { queuesCommand } from './commands/queues.js';
+import { receiveCommand } from './commands/receive.js';
 import { statusCommand } from './commands/status.js';
 import { workCommand } from './commands/work.js';
+import { workersCommand } from './commands/workers.js';
 import { closeOutput, type GlobalOptions, usageError } from './context.js';
 import { EXIT, exitCodeOf } from './exit-codes.js';
 import { STANDARD_INPUT } from './read-ids.js';
@@ -24,18 +26,20 @@ const COMMANDS = [
   workCommand,
   migrateCommand,
   enqueueCommand,
+  receiveCommand,
   statusCommand,
   jobsCommand,
   queuesCommand,
   deadLettersCommand,
+  workersCommand,
   doctorCommand,
 ] as unknown as readonly CommandModule<GlobalOptions, GlobalOptions>[];
 
 /** Commands of commands. */
-const GROUPS = ['jobs', 'queues', 'dead-letters'];
+const GROUPS = ['jobs', 'queues', 'dead-letters', 'workers'];
 
 /** Options that may be given more than once. */
-const LISTS = new Set(['_', 'ids', 'state', 'queue', 'names']);
+const LISTS = new Set(['_', 'ids', 'receipts', 'state', 'queue', 'names']);
 
 /** All commands and options. */
 export function buildParser(args: readonly string[]): Argv<GlobalOptions> {

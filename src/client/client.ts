@@ -4,14 +4,16 @@ import { HowdahError } from '../core/errors.js';
 import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
 import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
-import type { DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
+import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
 import { type Enqueued, enqueueCalls } from '../db/calls/enqueue.js';
+import type { DrainedWorker } from '../db/calls/stop.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { checkFullOptions } from './backpressure.js';
 import {
   type DeadLetter,
   type DeadLetterFilter,
+  type DeadLetterGroupOptions,
   type DeadLetterListOptions,
   DeadLetters,
   type DiscardOptions,
@@ -27,9 +29,13 @@ import { Gatherer } from './gatherer.js';
 import { type BlockedGroup, Groups } from './groups.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
 import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { Pull } from './pull.js';
 import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
+import type { ReceiveOptions } from './receive-options.js';
+import type { Receipt, ReceivedJob } from './received-job.js';
 import { send } from './send.js';
+import { type StopMode, type WorkerInfo, Workers } from './workers.js';
 
 /** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
 export function createClient(options: ClientOptions = {}): Client {
@@ -50,6 +56,8 @@ export class Client {
   readonly #groups: Groups;
   readonly #jobs: Jobs;
   readonly #deadLetters: DeadLetters;
+  readonly #pull: Pull;
+  readonly #workers: Workers;
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
@@ -59,11 +67,12 @@ export class Client {
     const clock = systemClock;
     const report = (jobs: string) => send(() => calls.report(database, jobs), clock);
     const all = (jobs: string) => send(() => calls.all(database, jobs), clock);
+    const declarations = new Declarations(database, options.queues);
     this.#database = database;
     this.#enqueuer = new Enqueuer({
       schema: database.schema,
       calls,
-      declarations: new Declarations(database, options.queues),
+      declarations,
       pool: options.pool,
       clock,
       gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
@@ -75,6 +84,8 @@ export class Client {
     this.#groups = new Groups(database);
     this.#jobs = new Jobs(database);
     this.#deadLetters = new DeadLetters(database);
+    this.#workers = new Workers(database);
+    this.#pull = new Pull(database, declarations, clock);
   }
 
   /**
@@ -138,6 +149,27 @@ export class Client {
   ): Promise<EnqueueManyResult> {
     if (this.#closing) throw closed();
     return this.#enqueuer.enqueueMany(target, payloads, options);
+  }
+
+  /**
+   * Takes ready jobs, for programs that do without a worker; each is to be settled by its own calls
+   * (`complete`, `fail`, `release`, ...) before its visibility ends. With `wait` it resolves as soon as
+   * there is at least one, or empty when the time is up. Thousands of calls may wait at once: they share one
+   * connection and are served first come, first served. A call that is aborted, or whose client
+   * closes, loses no job.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_OPTION_INVALID, HOWDAH_BUFFER_FULL
+   */
+  receive(queue: AnyQueue | string, options: ReceiveOptions = {}): Promise<ReceivedJob[]> {
+    if (this.#closing) return Promise.reject(closed());
+    return this.#pull.receive(queue, options);
+  }
+
+  /**
+   * The calls of a received job from its `receipt`, in any process.
+   * @throws HowdahError HOWDAH_OPTION_INVALID when it is malformed
+   */
+  receipt(receipt: string): Receipt {
+    return this.#pull.receipt(receipt);
   }
 
   /**
@@ -261,9 +293,15 @@ export class Client {
     return this.#deadLetters.list(options);
   }
 
+  /** Dead jobs whose last errors are alike, the largest groups first. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  deadLetterGroups(options: DeadLetterGroupOptions = {}): Promise<readonly DeadLetterGroup[]> {
+    return this.#deadLetters.groups(options);
+  }
+
   /**
    * Sends dead jobs back to the queue they came from, with fresh attempts; their errors stay.
-   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
+   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN, HOWDAH_REDRIVE_INVALID (the rate,
+   *   or a destination that is the dead-letter queue where a job lies)
    */
   redrive(filter: DeadLetterFilter, options?: RedriveOptions): Promise<readonly RedrivenRow[]> {
     return this.#deadLetters.redrive(filter, options);
@@ -274,9 +312,39 @@ export class Client {
     return this.#deadLetters.discard(filter, options);
   }
 
-  /** Waits for the enqueues under way, then disconnects; a pool that was given stays. */
+  /** Every worker that has a lease, the oldest first. */
+  workers(): Promise<readonly WorkerInfo[]> {
+    return this.#workers.list();
+  }
+
+  /**
+   * Tells workers to claim no more, finish what they hold and end.
+   * @param worker a name, which several may have, or a lease id
+   * @throws HowdahError HOWDAH_WORKER_UNKNOWN
+   */
+  drainWorker(worker: string): Promise<readonly DrainedWorker[]> {
+    return this.#workers.drain(worker);
+  }
+
+  /**
+   * Places a poison pill behind everything that is ready in this queue. The worker that meets it finishes what
+   * came before, and ends: that one, or with `all` every worker of the queue that was there when
+   * it was placed. In a paused queue it waits until that is resumed.
+   * @returns its id; until it is met it can be cancelled like a job
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_STOP_INVALID
+   */
+  stopConsumers(
+    queue: AnyQueue | string,
+    options: { readonly mode?: StopMode } = {},
+  ): Promise<string> {
+    return this.#workers.placePill(queue, options.mode ?? 'one');
+  }
+
+  /** Ends waiting `receive` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */
   close(): Promise<void> {
-    this.#closing ??= this.#enqueuer.idle().then(() => this.#database.close());
+    this.#closing ??= Promise.all([this.#enqueuer.idle(), this.#pull.close()]).then(() =>
+      this.#database.close(),
+    );
     return this.#closing;
   }
 

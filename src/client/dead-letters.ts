@@ -4,7 +4,12 @@ import { assertJobIds } from '../core/job-id.js';
 import type { Json } from '../core/json.js';
 import { encodeJson } from '../core/json.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
-import { type DiscardedRow, deadLetterCalls, type RedrivenRow } from '../db/calls/dead-letters.js';
+import {
+  type DeadLetterGroup,
+  type DiscardedRow,
+  deadLetterCalls,
+  type RedrivenRow,
+} from '../db/calls/dead-letters.js';
 import { inspectCalls } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
 import type { DeadLettersView } from '../db/tables.js';
@@ -22,6 +27,8 @@ export interface DeadLetterFilter {
   readonly reason?: string | undefined;
   /** Part of the message of the last error. */
   readonly error?: string | undefined;
+  /** The fingerprint of the last error, as lists and groups show it. */
+  readonly fingerprint?: string | undefined;
   /** Dead since this time, or later. */
   readonly since?: Date | undefined;
   /** Dead before this time. */
@@ -38,10 +45,12 @@ export interface RedriveOptions {
   readonly preview?: boolean | undefined;
   /** Another queue than the one they came from. */
   readonly to?: AnyQueue | string | undefined;
+  /** So many jobs a second become ready, above 0 to 100,000. Default: all at once. */
+  readonly rate?: number | undefined;
 }
 
 /** How to discard. */
-export type DiscardOptions = Omit<RedriveOptions, 'to'>;
+export type DiscardOptions = Omit<RedriveOptions, 'to' | 'rate'>;
 
 /** Which dead letters to list: newest first. */
 export interface DeadLetterListOptions {
@@ -54,6 +63,14 @@ export interface DeadLetterListOptions {
   readonly after?: string | undefined;
 }
 
+/** Which groups of dead letters: the largest first. */
+export interface DeadLetterGroupOptions {
+  readonly queue?: AnyQueue | string | undefined;
+  readonly deadLetterQueue?: AnyQueue | string | undefined;
+  /** How many, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
+}
+
 /** A dead job with its whole history. */
 export interface DeadLetter {
   readonly id: string;
@@ -62,6 +79,8 @@ export interface DeadLetter {
   readonly deadLetterQueue: string;
   readonly reason: string | null;
   readonly lastError: string | null;
+  /** The same for all whose last errors are alike; null without an error. */
+  readonly fingerprint: string | null;
   readonly deadAt: Date;
   readonly enqueuedAt: Date;
   readonly payload: Json;
@@ -95,10 +114,21 @@ export class DeadLetters {
   }
 
   async redrive(filter: DeadLetterFilter, options: RedriveOptions = {}): Promise<RedrivenRow[]> {
-    const { preview = false, to } = options;
+    const { preview = false, to, rate = null } = options;
     const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
     const target = to === undefined ? null : nameOf(to);
-    return this.#calls.redrive(this.#database, encodeFilter(filter), limit, preview, target);
+    const encoded = encodeFilter(filter);
+    return this.#calls.redrive(this.#database, encoded, limit, preview, target, rateOf(rate));
+  }
+
+  async groups(options: DeadLetterGroupOptions): Promise<DeadLetterGroup[]> {
+    const { queue, deadLetterQueue } = options;
+    return this.#calls.groups(
+      this.#database,
+      queue === undefined ? null : nameOf(queue),
+      deadLetterQueue === undefined ? null : nameOf(deadLetterQueue),
+      integer('limit', options.limit, 100, 1000),
+    );
   }
 
   async discard(filter: DeadLetterFilter, options: DiscardOptions = {}): Promise<DiscardedRow[]> {
@@ -114,6 +144,7 @@ const SQL_KEYS: Readonly<Record<keyof DeadLetterFilter, string>> = {
   deadLetterQueue: 'dead_letter_queue',
   reason: 'reason',
   error: 'error',
+  fingerprint: 'fingerprint',
   since: 'since',
   until: 'until',
   payload: 'payload',
@@ -147,11 +178,23 @@ function encodeKey(key: string, value: unknown): unknown {
       return value.toISOString();
     case 'reason':
     case 'error':
+    case 'fingerprint':
       if (typeof value !== 'string') throw filterInvalid(key, 'is not text');
       return value;
     case 'payload':
       return value;
   }
+}
+
+const RATE_MAX = 100_000;
+
+/** @throws HowdahError HOWDAH_REDRIVE_INVALID */
+function rateOf(rate: number | null): number | null {
+  if (rate === null || (rate > 0 && rate <= RATE_MAX)) return rate;
+  throw new HowdahError('HOWDAH_REDRIVE_INVALID', `Rate ${String(rate)} is not valid.`, {
+    details: { option: 'rate', value: rate },
+    remedy: `Use more than 0 and at most ${RATE_MAX} jobs a second.`,
+  });
 }
 
 function filterInvalid(key: string, problem: string): HowdahError {
@@ -168,6 +211,7 @@ function deadLetterOf(row: DeadLettersView): DeadLetter {
     deadLetterQueue: row.dead_letter_queue,
     reason: row.reason,
     lastError: row.last_error,
+    fingerprint: row.fingerprint,
     deadAt: row.dead_at,
     enqueuedAt: row.enqueued_at,
     payload: row.payload as Json,

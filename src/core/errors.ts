@@ -79,6 +79,19 @@ const CODES = {
     sqlstate: 'HW062',
     summary: 'The end of a pause, a wait or an open circuit is not a usable time.',
   },
+  HOWDAH_RECEIVE_INVALID: {
+    sqlstate: 'HW070',
+    summary: 'The number of jobs to receive is not 1 to 1000.',
+  },
+  HOWDAH_WORKER_UNKNOWN: { sqlstate: 'HW071', summary: 'No living worker has that name or id.' },
+  HOWDAH_REDRIVE_INVALID: {
+    sqlstate: 'HW072',
+    summary: 'The rate or the destination of a redrive is not allowed.',
+  },
+  HOWDAH_STOP_INVALID: {
+    sqlstate: 'HW073',
+    summary: 'A poison pill is neither for one worker nor for all.',
+  },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',

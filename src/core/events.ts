@@ -11,6 +11,8 @@ export interface JobRef {
 /** What a worker reports. `type` tells which; all times are milliseconds. */
 export interface WorkerEvents {
   'worker.started': { readonly worker: string; readonly leaseId: string };
+  /** Told from outside: it claims no more, finishes what it holds, then stops. */
+  'worker.draining': { readonly worker: string; readonly reason: string };
   'worker.stopping': { readonly worker: string };
   'worker.stopped': { readonly worker: string };
   /** The attempt is settled as completed. */

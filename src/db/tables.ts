@@ -99,6 +99,7 @@ export interface DeadLettersView {
   dead_letter_queue: string;
   reason: string | null;
   last_error: string | null;
+  fingerprint: string | null;
   errors_count: number;
   dead_at: Date;
   enqueued_at: Date;
@@ -115,6 +116,7 @@ export interface WorkersView {
   lease_ms: number;
   alive: boolean;
   leads: boolean;
+  draining: boolean;
   info: unknown;
 }
 

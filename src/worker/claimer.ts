@@ -3,8 +3,15 @@ import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import { type ClaimCalls, type Hold, type HoldReason, seqOf } from '../db/calls/claim.js';
+import {
+  type ClaimCalls,
+  type ClaimedRow,
+  type Hold,
+  type HoldReason,
+  seqOf,
+} from '../db/calls/claim.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
+import { STOP_HEADER, type StopAnswer } from '../db/calls/stop.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
 import type { Attempt } from './attempt.js';
@@ -38,6 +45,10 @@ export interface ClaimerParts {
   readonly isHeldUp: () => boolean;
   /** A claim that was sent at this time has brought jobs. */
   readonly onClaimed: (sentAt: number) => void;
+  /** Asks the database of a job that says it is a poison pill. */
+  readonly askStop: (leaseId: string, id: string, claims: number) => Promise<StopAnswer>;
+  /** A poison pill was for this worker; it claims no more already. */
+  readonly onStop: (reason: string) => void;
 }
 
 /** One queue as the claimer sees it. */
@@ -201,7 +212,11 @@ export class Claimer {
         start,
       );
       const now = clock.monotonic();
-      for (const row of rows) cursors.advance(row[4], seqOf(row));
+      let pill: ClaimedRow | undefined;
+      for (const row of rows) {
+        cursors.advance(row[4], seqOf(row));
+        if (row[5]?.[5] && STOP_HEADER in row[5][5]) pill ??= row;
+      }
       lane.size.claimed(rows.length, payloadChars);
       lane.hasMore = rows.length >= limit && typeof hold?.againMs !== 'number';
       cursors.finish(start, !lane.hasMore, now - sentAt);
@@ -209,7 +224,8 @@ export class Claimer {
       this.#found(lane);
       this.#hold(lane, hold, rows.length, now);
       if (rows.length > 0) {
-        runner.accept(rows, leaseId, keeper.id !== leaseId);
+        const mine = pill ? await this.#obey(runner, rows, pill, leaseId) : rows;
+        runner.accept(mine, leaseId, keeper.id !== leaseId);
         onClaimed(sentAt);
       }
       if (lane.hasMore && runner.room <= 0) void this.#passOn(lane, now);
@@ -236,6 +252,34 @@ export class Claimer {
     // a ring cannot bring tokens; for the rest something may have changed
     const quietMs = reason === 'rate' ? hold.againMs : Math.min(hold.againMs, QUIET_MS);
     doorbell.held(now, hold.againMs * (1 + 0.1 * clock.random()), quietMs);
+  }
+
+  /**
+   * A job among these says it is a poison pill. If it is one for this worker, what came before it is
+   * run and what came after it is given back. @returns what is to be run
+   */
+  async #obey(
+    runner: Runner,
+    rows: ClaimedRow[],
+    pill: ClaimedRow,
+    leaseId: string,
+  ): Promise<ClaimedRow[]> {
+    const at = rows.indexOf(pill);
+    const [id] = pill;
+    let answer: StopAnswer;
+    try {
+      answer = await this.#parts.askStop(leaseId, id, pill[5]?.[1] ?? 1);
+    } catch {
+      // it comes again, to whoever claims next
+      runner.release([pill], leaseId);
+      answer = 'ignored';
+    }
+    if (answer === null) return rows;
+    if (answer === 'ignored') return rows.toSpliced(at, 1);
+    this.stop();
+    runner.release(rows.slice(at + 1), leaseId);
+    this.#parts.onStop(`poison pill ${id}`);
+    return rows.slice(0, at);
   }
 
   /** Waits for a lease; undefined when there will be none. */

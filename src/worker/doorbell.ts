@@ -1,3 +1,5 @@
+import { DEAF_POLL_MAX_MS } from '../db/listener.js';
+
 /** Without work for at least this long, an awake queue goes to sleep. */
 const LINGER_MIN_MS = 10;
 const LINGER_MAX_MS = 50;
@@ -12,8 +14,6 @@ const STEP_MIN_MS = 1;
 const STEP_MAX_MS = 3;
 /** Weight of the newest distance between two finds. */
 const WEIGHT = 0.2;
-/** Longest poll interval while rings do not arrive, whatever was set in trust of them. */
-export const DEAF_POLL_MAX_MS = 2_000;
 
 /**
  * When one queue is looked at next, and whether its producers should ring. A ring (NOTIFY) takes a

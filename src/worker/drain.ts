@@ -34,6 +34,21 @@ export async function drain(engine: Engine, until: AbortSignal): Promise<boolean
   return false;
 }
 
+/**
+ * Ends a worker's work: claims no more and runs what it holds to its end.
+ * @param until ends that before
+ */
+export async function finish(engine: Engine, until: AbortSignal): Promise<void> {
+  const { claimer, runners, settler, parts } = engine;
+  claimer.stop();
+  await engine.claiming;
+  while (!until.aborted) {
+    if (runners.every(({ isIdle }) => isIdle) && settler.unsettled === 0) return;
+    await Promise.race([settled(engine), parts.clock.sleep(LOOK_MS, until)]);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 async function settled({ runners, settler }: Engine): Promise<void> {
   await Promise.all(runners.map(({ slots }) => slots.whenIdle()));
   await settler.whenIdle();

@@ -4,9 +4,12 @@ import type { EventHub } from '../core/events.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import { settleCalls } from '../db/calls/settle.js';
+import { type StopCalls, stopCalls } from '../db/calls/stop.js';
 import type { ConnectOptions } from '../db/connect.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
+import { Line } from '../db/line.js';
+import { Listener } from '../db/listener.js';
 import { Claimer } from './claimer.js';
 import type { Companion, CompanionFactory } from './companion.js';
 import { completeIn } from './complete-in.js';
@@ -14,8 +17,6 @@ import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
-import { Line } from './line.js';
-import { Listener } from './listener.js';
 import type { WorkerSettings } from './options.js';
 import { Runner } from './runner.js';
 import { Settler } from './settler.js';
@@ -30,6 +31,8 @@ export interface EngineParts {
   readonly clock: Clock;
   readonly hub: EventHub;
   readonly companion: CompanionFactory | undefined;
+  /** Somebody wants it to drain: a poison pill, an operator. May be called more than once. */
+  readonly onDrain?: (reason: string) => void;
 }
 
 /**
@@ -55,6 +58,7 @@ export class Engine {
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
   readonly #claims: ClaimCalls;
+  readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
   #policy: NodeJS.Timeout | undefined;
 
@@ -80,6 +84,7 @@ export class Engine {
     const calls = settleCalls(this.database);
     const leases = leaseCalls(this.database);
     this.#claims = claimCalls(this.database);
+    this.#stops = stopCalls(this.database);
     this.runners = this.#makeRunners(calls.completeInText);
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
@@ -104,6 +109,8 @@ export class Engine {
       hub,
       isHeldUp: () => this.settler.isFull,
       onClaimed: (sentAt) => this.control.claimed(sentAt),
+      askStop: (leaseId, id, claims) => this.#stops.obey(this.claimLine, leaseId, id, claims),
+      onStop: (reason) => this.parts.onDrain?.(reason),
     });
     const { keeper, runners } = this;
     this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });
@@ -123,7 +130,10 @@ export class Engine {
       await this.#declareQueues();
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
       this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
-      this.#policy = setInterval(() => void this.#readPolicies().catch(() => {}), POLICY_MS);
+      this.#policy = setInterval(() => {
+        void this.#readPolicies().catch(() => {});
+        void this.#askOrder();
+      }, POLICY_MS);
       await this.keeper.start();
     } catch (error) {
       await this.close();
@@ -213,7 +223,10 @@ export class Engine {
         this.claimer.bellsGone();
         this.listener.follow(leaseId);
       },
-      onAttention: () => this.control.look(),
+      onAttention: () => {
+        this.control.look();
+        void this.#askOrder();
+      },
     });
   }
 
@@ -228,14 +241,24 @@ export class Engine {
       pollMs: settings.pollMs,
       onRing: (payload) => {
         if (payload === 'c') this.control.look();
+        else if (payload === 'd') void this.#askOrder();
         else if (payload === 'p') this.companion?.notice();
         else this.claimer.rung();
       },
       onHearing: (isHearing) => {
         this.claimer.setHearing(isHearing);
         this.control.look();
+        if (isHearing) void this.#askOrder();
       },
     });
+  }
+
+  /** Whether an operator wants it to drain. One that fails is asked again with the policies. */
+  async #askOrder(): Promise<void> {
+    const leaseId = this.keeper.id;
+    if (leaseId === undefined || !this.parts.onDrain) return;
+    const reason = await this.#stops.order(this.database, leaseId).catch(() => null);
+    if (reason !== null) this.parts.onDrain(reason);
   }
 
   #onBeat(): void {

@@ -205,6 +205,11 @@ export class Runner implements RunHost {
     this.runs.cancel(ids);
   }
 
+  /** Gives back jobs that were claimed and not handed over. */
+  release(rows: readonly ClaimedRow[], leaseId: string): void {
+    this.#giveBack(rows, leaseId);
+  }
+
   /** Begins no more jobs, and gives back those that have not begun. */
   stop(): void {
     this.#isStopped = true;

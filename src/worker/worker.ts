@@ -9,7 +9,7 @@ import {
 } from '../core/events.js';
 import { eventLog } from '../telemetry/event-log.js';
 import type { CompanionFactory } from './companion.js';
-import { drain } from './drain.js';
+import { drain, finish } from './drain.js';
 import { Engine } from './engine.js';
 import { resolveWorkerOptions, type WorkerOptions, type WorkerSettings } from './options.js';
 import { shutDown } from './shutdown.js';
@@ -46,6 +46,8 @@ export class Worker {
   #starting: Promise<Engine> | undefined;
   #stopping: Promise<StopReport> | undefined;
   #isOnce = false;
+  #isDraining = false;
+  readonly #stopAsked = new AbortController();
 
   /**
    * Opens nothing yet.
@@ -88,6 +90,7 @@ export class Worker {
       options.grace === undefined
         ? this.#settings.graceMs
         : parseDuration(options.grace, 'grace', { max: 86_400_000 });
+    this.#stopAsked.abort();
     if (this.#stopping) this.#hurry.abort();
     this.#stopping ??= this.#stop(graceMs);
     return this.#stopping;
@@ -131,7 +134,9 @@ export class Worker {
   }
 
   async #start(): Promise<Engine> {
-    const engine = this.#makeEngine(this.#companion);
+    const engine: Engine = this.#makeEngine(this.#companion, (reason) => {
+      void this.#drainOff(engine, reason);
+    });
     try {
       await engine.open();
     } catch (error) {
@@ -155,6 +160,15 @@ export class Worker {
     return report;
   }
 
+  /** Told from outside to finish what it holds and end. */
+  async #drainOff(engine: Engine, reason: string): Promise<void> {
+    if (this.#isDraining || this.#stopping) return;
+    this.#isDraining = true;
+    this.#hub.emit('worker.draining', { worker: this.name, reason });
+    await finish(engine, this.#stopAsked.signal);
+    if (!this.#stopAsked.signal.aborted) await this.stop();
+  }
+
   async #drain(deadlineMs: number): Promise<RunOnceReport> {
     const engine = this.#makeEngine(undefined);
     await engine.open();
@@ -174,13 +188,13 @@ export class Worker {
     return { ...engine.tally.counts, isDrained };
   }
 
-  #makeEngine(companion: CompanionFactory | undefined): Engine {
+  #makeEngine(companion: CompanionFactory | undefined, onDrain?: (reason: string) => void): Engine {
     const { settings, clock, hub } = {
       settings: this.#settings,
       clock: this.#clock,
       hub: this.#hub,
     };
-    return new Engine({ settings, clock, hub, companion });
+    return new Engine({ settings, clock, hub, companion, ...(onDrain && { onDrain }) });
   }
 }
 

@@ -30,6 +30,7 @@ describe('privileges', () => {
       'backoff_ms',
       'bucket_size',
       'clock',
+      'error_fingerprint',
       'is_bad_dedupe',
       'is_out_of_range',
       'is_weight_wrong',

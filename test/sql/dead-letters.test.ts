@@ -209,3 +209,89 @@ describe('filters', () => {
     }
   });
 });
+
+describe('fingerprints', () => {
+  const of = (db: Engine, name: string, message: string) =>
+    db.one<string>('select howdah.error_fingerprint($1)', [JSON.stringify({ name, message })]);
+
+  test('leave out what varies: numbers, ids, quoted text, white space', async ({ db }) => {
+    const same = [
+      'user 4711 not found in "crm" after 1.5 s',
+      'User 8 not found in "erp"  after 22 s',
+      "user 0 not found in 'x y' after 3 s",
+    ];
+    const prints = await Promise.all(same.map((message) => of(db, 'E', message)));
+    expect(new Set(prints).size).toBe(1);
+    expect(prints[0]).toMatch(/^[0-9a-f]{12}$/);
+    expect(await of(db, 'F', String(same[0]))).not.toBe(prints[0]);
+    expect(await of(db, 'E', 'user not found')).not.toBe(prints[0]);
+    expect(await of(db, 'E', 'order 550e8400-e29b-41d4-a716-446655440000')).toBe(
+      await of(db, 'E', 'order 7'),
+    );
+    expect(await of(db, 'E', 'added feedback')).not.toBe(await of(db, 'E', 'added defaced'));
+    expect(await db.one('select howdah.error_fingerprint(null)')).toBe(null);
+  });
+
+  test('group dead jobs of several queues, and redrive one group', async ({ db }) => {
+    await db.createQueue('shared-dlq');
+    const a = await dead(db, ['t1', 't2', 'other'], { dead_letter_queue: 'shared-dlq' });
+    const b = await dead(db, ['t3'], { dead_letter_queue: 'shared-dlq' });
+    const groups = (dlq: string | null) =>
+      db.rows('select * from howdah.dead_letter_groups($1, $2)', [null, dlq]);
+    expect(await groups('shared-dlq')).toMatchObject([
+      { jobs: '3', message: 'because t3', queues: [a.queue, b.queue], id: b.ids[0] },
+      { jobs: '1', message: 'because other', queues: [a.queue] },
+    ]);
+    const [largest] = await groups('shared-dlq');
+    const listed = await db.rows(
+      `select id, fingerprint from howdah.dead_letters where dead_letter_queue = 'shared-dlq'
+      and fingerprint = $1 order by id`,
+      [largest?.fingerprint],
+    );
+    expect(listed).toHaveLength(3);
+    const done = await redrive(db, {
+      fingerprint: largest?.fingerprint,
+      dead_letter_queue: 'shared-dlq',
+    });
+    expect(done.map(({ to_queue }) => to_queue)).toEqual([a.queue, a.queue, b.queue]);
+    expect(await groups('shared-dlq')).toMatchObject([{ jobs: '1' }]);
+    expect(await sqlError(groups('nowhere'))).toMatchObject({ code: 'HW001' });
+    await db.expectTruth();
+  });
+});
+
+describe('redrive at a rate', () => {
+  test('spreads jobs in time, keeps their history, and the first goes at once', async ({ db }) => {
+    const { queue, ids } = await dead(db, ['a', 'b', 'c']);
+    await db.rows('select * from howdah.redrive($1, 10, false, null, 2)', [
+      JSON.stringify({ queue }),
+    ]);
+    const [first, second, third] = await Promise.all(ids.map((id) => db.job(id)));
+    expect(first).toMatchObject({ state: 'ready', queue });
+    expect(second).toMatchObject({ state: 'scheduled', errors: [{ message: 'because b' }] });
+    const apart = Number(third?.run_at) - Number(second?.run_at);
+    expect(apart).toBeGreaterThanOrEqual(499);
+    expect(apart).toBeLessThanOrEqual(501);
+    await db.expectTruth();
+    await db.shiftClock(5_000);
+    await db.promote();
+    await db.shiftClock(0);
+    expect(await db.state(String(ids[2]))).toBe('ready');
+    await db.expectTruth();
+  });
+
+  test('refuses a rate out of bounds and the dead-letter queue itself', async ({ db }) => {
+    const { queue, ids } = await dead(db, ['a']);
+    for (const rate of [0, -1, 'nan', 100_001]) {
+      const call = db.rows('select * from howdah.redrive($1, 10, false, null, $2)', [
+        JSON.stringify({ queue }),
+        rate,
+      ]);
+      expect(await sqlError(call)).toMatchObject({ code: 'HW072' });
+    }
+    expect(await sqlError(redrive(db, { queue }, 1, false, 'dead-letters'))).toMatchObject({
+      code: 'HW072',
+    });
+    expect(await db.state(String(ids[0]))).toBe('dead');
+  });
+});

@@ -43,6 +43,7 @@ column dead_letters.queue text
 column dead_letters.dead_letter_queue text
 column dead_letters.reason text
 column dead_letters.last_error text
+column dead_letters.fingerprint text
 column dead_letters.errors_count integer
 column dead_letters.dead_at timestamp with time zone
 column dead_letters.enqueued_at timestamp with time zone
@@ -173,6 +174,8 @@ column leases.lease_ms integer not null
 column leases.opened_at timestamp with time zone not null
 column leases.expires_at timestamp with time zone not null
 column leases.attention boolean not null default false
+column leases.held integer
+column leases.drain_reason text
 column leases.info jsonb not null default '{}'::jsonb
 column limit_deltas.queue_id integer not null
 column limit_deltas.id bigint not null
@@ -193,6 +196,9 @@ column limits.mark bigint not null default 0
 column limits.next_mark bigint not null default 0
 column limits.marked_at timestamp with time zone not null default '-infinity'::timestamp with time zone
 column limits.folded_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column pills.job_id bigint not null
+column pills.mode text not null
+column pills.placed_at timestamp with time zone not null
 column queue_policies.queue text
 column queue_policies.max_attempts smallint
 column queue_policies.backoff text
@@ -299,6 +305,7 @@ column workers.expires_at timestamp with time zone
 column workers.lease_ms integer
 column workers.alive boolean
 column workers.leads boolean
+column workers.draining boolean
 column workers.info jsonb
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
@@ -314,6 +321,8 @@ constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
 constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
 constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id)
 constraint queues_ageing_ms_check on howdah.queues CHECK (((ageing_ms >= 1000) AND (ageing_ms <= '315360000000'::bigint)))
+constraint pills_mode_check on howdah.pills CHECK ((mode = ANY (ARRAY['one'::text, 'all'::text])))
+constraint pills_pkey on howdah.pills PRIMARY KEY (job_id)
 constraint queues_backoff_check on howdah.queues CHECK ((backoff = ANY (ARRAY['exponential'::text, 'fixed'::text])))
 constraint queues_backoff_jitter_check on howdah.queues CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
 constraint queues_backoff_max_ms_check on howdah.queues CHECK (((backoff_max_ms >= 0) AND (backoff_max_ms <= 2147483647)))
@@ -357,6 +366,7 @@ CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
 CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
+CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
@@ -398,14 +408,21 @@ function howdah.complete(bigint,bigint,integer,jsonb) returns text security defi
 function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
 function howdah.create_partitions() returns integer security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
+function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint text, jobs bigint, name text, message text, queues text[], first_dead_at timestamp with time zone, last_dead_at timestamp with time zone, id bigint) security definer
 function howdah.delete_queue(text,boolean) returns void security definer
 function howdah.describe_problem(text,jsonb,jsonb) returns record security definer
 function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
 function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
 function howdah.drop_partitions() returns integer security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean, details jsonb) security definer
+function howdah.drain_order(bigint) returns text security definer
+function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
+function howdah.drop_partitions() returns integer security definer
+function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text) security definer
+function howdah.error_fingerprint(jsonb) returns text
 function howdah.expire(integer) returns integer security definer
 function howdah.extend(bigint,integer) returns timestamp with time zone security definer
+function howdah.extend_job(bigint,bigint,integer,integer) returns TABLE(lease_id bigint, visible_at timestamp with time zone) security definer
 function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
@@ -438,6 +455,11 @@ function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void s
 function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
+function howdah.let_go(bigint,integer) returns void security definer
+function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.obey_stop(bigint,bigint,integer) returns text security definer
+function howdah.open_lease(text,integer,jsonb) returns bigint security definer
+function howdah.order_drain(bigint[],text) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
@@ -452,6 +474,9 @@ function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, fro
 function howdah.redrive_one(howdah.jobs,integer) returns howdah.groups security definer
 function howdah.redrive_one(howdah.jobs,integer) returns void security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
+function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone) security definer
+function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
+function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns void security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
@@ -469,10 +494,14 @@ function howdah.set_circuit(text,text,text,timestamp with time zone) returns voi
 function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
 function howdah.settle_one(howdah.jobs,jsonb) returns record security definer
 function howdah.settle_or_raise(bigint,jsonb) returns text security definer
+function howdah.settle_received(jsonb) returns TABLE(ordinal integer, id bigint, outcome text, run_at timestamp with time zone) security definer
+function howdah.settle_single(bigint,jsonb) returns text security definer
 function howdah.sleep(bigint,text[]) returns void security definer
 function howdah.smoothed_rate(double precision,double precision,timestamp with time zone,timestamp with time zone) returns double precision
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
+function howdah.stop_consumers(text,text) returns bigint security definer
+function howdah.stop_ringing(bigint,text[]) returns void security definer
 function howdah.sweep(integer) returns integer security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer

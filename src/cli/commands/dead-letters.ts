@@ -2,6 +2,7 @@ import type { Argv } from 'yargs';
 import type { Client } from '../../client/client.js';
 import type { DeadLetter, DeadLetterFilter } from '../../client/dead-letters.js';
 import type { Json } from '../../core/json.js';
+import type { DeadLetterGroup } from '../../db/calls/dead-letters.js';
 import { command } from '../command.js';
 import {
   type GlobalOptions,
@@ -23,7 +24,19 @@ const COLUMNS: readonly Column<DeadLetter>[] = [
   { key: 'reason' },
   { key: 'deadAt', title: 'DIED' },
   { key: 'enqueuedAt', isHidden: true },
+  { key: 'fingerprint' },
   { key: 'lastError', title: 'LAST ERROR' },
+];
+
+const GROUP_COLUMNS: readonly Column<DeadLetterGroup>[] = [
+  { key: 'fingerprint' },
+  { key: 'jobs' },
+  { key: 'queues' },
+  { key: 'firstDeadAt', title: 'FIRST DIED' },
+  { key: 'lastDeadAt', title: 'LAST DIED' },
+  { key: 'id', title: 'FOR INSTANCE' },
+  { key: 'name' },
+  { key: 'message' },
 ];
 
 interface ListArguments extends GlobalOptions {
@@ -43,6 +56,8 @@ interface FilterArguments extends Omit<ListArguments, 'after'> {
   readonly preview: boolean;
   readonly yes: boolean;
   readonly to?: string | undefined;
+  readonly rate?: number | undefined;
+  readonly fingerprint: string | undefined;
 }
 
 const list = command<ListArguments>({
@@ -68,18 +83,42 @@ const list = command<ListArguments>({
   },
 });
 
+const groups = command<Omit<ListArguments, 'reason' | 'after'>>({
+  command: 'groups',
+  describe: 'Group dead jobs by the fingerprint of their last error, the largest groups first',
+  builder: (yargs) =>
+    yargs
+      .option('queue', { type: 'string', describe: 'The queue they came from' })
+      .option('dead-letter-queue', { type: 'string', describe: 'The queue they lie in' })
+      .option('limit', { type: 'number', default: 100, describe: 'How many, 1 to 1000' })
+      .example('$0 dead-letters groups --queue emails', ''),
+  handler: async (options) => {
+    const { queue, deadLetterQueue, limit } = options;
+    const found = await withClient(options, (client) =>
+      client.deadLetterGroups({ queue, deadLetterQueue, limit }),
+    );
+    outputOf(options).list(found, GROUP_COLUMNS);
+  },
+});
+
 const redrive = command<FilterArguments>({
   command: 'redrive [ids..]',
   describe: 'Send dead jobs back to their queue, with fresh attempts',
   builder: (yargs) =>
     filterOptions(yargs)
       .option('to', { type: 'string', describe: 'Another queue than the one they came from' })
+      .option('rate', { type: 'number', describe: 'So many jobs a second, not all at once' })
       .example('$0 dead-letters redrive 4711', '')
       .example('$0 dead-letters redrive --queue emails --error timeout --preview', 'only look')
       .example('$0 dead-letters redrive --yes', 'all of them'),
   handler: (options) =>
     change(options, 'redriven', (client, filter) =>
-      client.redrive(filter, { limit: options.limit, preview: options.preview, to: options.to }),
+      client.redrive(filter, {
+        limit: options.limit,
+        preview: options.preview,
+        to: options.to,
+        rate: options.rate,
+      }),
     ),
 });
 
@@ -99,13 +138,14 @@ const discard = command<FilterArguments>({
 
 export const deadLettersCommand = command({
   command: 'dead-letters',
-  describe: 'List, redrive and discard dead jobs',
+  describe: 'List, group, redrive and discard dead jobs',
   builder: (yargs) =>
     yargs
       .command(list)
+      .command(groups)
       .command(redrive)
       .command(discard)
-      .demandCommand(1, 'Name an action: list, redrive or discard.'),
+      .demandCommand(1, 'Name an action: list, groups, redrive or discard.'),
   handler: () => undefined,
 });
 
@@ -121,6 +161,7 @@ function filterOptions(yargs: Argv<GlobalOptions>) {
     .option('dead-letter-queue', { type: 'string', describe: 'The queue they lie in' })
     .option('reason', { type: 'string', describe: 'Why they are dead' })
     .option('error', { type: 'string', describe: 'Part of the message of their last error' })
+    .option('fingerprint', { type: 'string', describe: 'Fingerprint of their last error' })
     .option('since', { type: 'string', describe: 'Dead since this time, or later' })
     .option('until', { type: 'string', describe: 'Dead before this time' })
     .option('payload', { type: 'string', describe: 'JSON that the payload contains' })
@@ -162,7 +203,7 @@ async function change(
 }
 
 async function filterOf(options: FilterArguments): Promise<DeadLetterFilter> {
-  const { queue, deadLetterQueue, reason, error, since, until, payload } = options;
+  const { queue, deadLetterQueue, reason, error, fingerprint, since, until, payload } = options;
   const ids = await readIds(options.ids);
   const isIdsGiven = options.ids.length > 0;
   const filter: DeadLetterFilter = {
@@ -171,6 +212,7 @@ async function filterOf(options: FilterArguments): Promise<DeadLetterFilter> {
     deadLetterQueue,
     reason,
     error,
+    fingerprint,
     since: since === undefined ? undefined : parseTime(since, 'since'),
     until: until === undefined ? undefined : parseTime(until, 'until'),
     payload: payload === undefined ? undefined : (parseJson(payload, '--payload') as Json),

@@ -6,6 +6,7 @@ import { type GlobalOptions, outputOf, usageError, withClient } from '../context
 import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
 import { readIds } from '../read-ids.js';
+import { completeCommand, extendCommand, failCommand, releaseCommand } from './settle.js';
 
 const COLUMNS: readonly Column<JobSummary>[] = [
   { key: 'id' },
@@ -110,14 +111,21 @@ const cancel = command<IdArguments>({
 
 export const jobsCommand = command({
   command: 'jobs',
-  describe: 'List, show, retry and cancel jobs',
+  describe: 'List, show, retry and cancel jobs; settle received ones',
   builder: (yargs) =>
     yargs
       .command(list)
       .command(show)
       .command(retry)
       .command(cancel)
-      .demandCommand(1, 'Name an action: list, show, retry or cancel.'),
+      .command(completeCommand)
+      .command(failCommand)
+      .command(releaseCommand)
+      .command(extendCommand)
+      .demandCommand(
+        1,
+        'Name an action: list, show, retry, cancel, complete, fail, release or extend.',
+      ),
   handler: () => undefined,
 });
 

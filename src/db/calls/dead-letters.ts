@@ -23,6 +23,22 @@ export interface DiscardedRow {
   readonly error: string | null;
 }
 
+/** Dead jobs whose last errors are alike. */
+export interface DeadLetterGroup {
+  /** Null: they have no error. */
+  readonly fingerprint: string | null;
+  readonly jobs: number;
+  /** Of the error of the one that died last. */
+  readonly name: string | null;
+  readonly message: string | null;
+  /** Where they came from. */
+  readonly queues: readonly string[];
+  readonly firstDeadAt: Date;
+  readonly lastDeadAt: Date;
+  /** The one that died last. */
+  readonly id: string;
+}
+
 /** What to do with dead jobs; filters are JSON objects as the SQL functions take them. */
 export interface DeadLetterCalls {
   redrive(
@@ -31,6 +47,7 @@ export interface DeadLetterCalls {
     limit: number,
     isPreview: boolean,
     to: string | null,
+    rate: number | null,
   ): Promise<RedrivenRow[]>;
   discard(
     executor: Executor,
@@ -38,6 +55,12 @@ export interface DeadLetterCalls {
     limit: number,
     isPreview: boolean,
   ): Promise<DiscardedRow[]>;
+  groups(
+    executor: Executor,
+    queue: string | null,
+    deadLetterQueue: string | null,
+    limit: number,
+  ): Promise<DeadLetterGroup[]>;
 }
 
 /** The calls of {@link DeadLetterCalls}; they are rare, so their statements are not prepared. */
@@ -45,7 +68,7 @@ export function deadLetterCalls(database: Database): DeadLetterCalls {
   const redrive = {
     text: database.sql(
       `select id, from_queue as "from", to_queue as "to", reason, error
-      from {{schema}}.redrive($1::text::jsonb, $2, $3, $4)`,
+      from {{schema}}.redrive($1::text::jsonb, $2, $3, $4, $5)`,
     ),
   };
   const discard = {
@@ -53,9 +76,18 @@ export function deadLetterCalls(database: Database): DeadLetterCalls {
       'select id, queue, reason, error from {{schema}}.discard($1::text::jsonb, $2, $3)',
     ),
   };
+  const groups = {
+    text: database.sql(
+      `select fingerprint, jobs::integer, name, message, coalesce(queues, '{}') as queues,
+        first_dead_at as "firstDeadAt", last_dead_at as "lastDeadAt", id
+      from {{schema}}.dead_letter_groups($1, $2, $3)`,
+    ),
+  };
   return {
-    redrive: (executor, filter, limit, isPreview, to) =>
-      executor.query(redrive, [filter, limit, isPreview, to]),
+    redrive: (executor, filter, limit, isPreview, to, rate) =>
+      executor.query(redrive, [filter, limit, isPreview, to, rate]),
+    groups: (executor, queue, deadLetterQueue, limit) =>
+      executor.query(groups, [queue, deadLetterQueue, limit]),
     discard: (executor, filter, limit, isPreview) =>
       executor.query(discard, [filter, limit, isPreview]),
   };

@@ -2,10 +2,10 @@ import { backoffMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import type { ConnectOptions } from '../db/connect.js';
-import type { Database } from '../db/database.js';
-import type { Executor, Session, Statement } from '../db/executor.js';
-import { toHowdahError } from '../db/pg-error.js';
+import type { ConnectOptions } from './connect.js';
+import type { Database } from './database.js';
+import type { Executor, Session, Statement } from './executor.js';
+import { toHowdahError } from './pg-error.js';
 
 /** What a line is made of. */
 export interface LineParts {

@@ -2,12 +2,13 @@ import { Alarm } from '../core/alarm.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
-import { channelOf, type LeaseCalls } from '../db/calls/leases.js';
-import type { Executor, Session } from '../db/executor.js';
-import { toHowdahError } from '../db/pg-error.js';
-import { DEAF_POLL_MAX_MS } from './doorbell.js';
+import { channelOf, type LeaseCalls } from './calls/leases.js';
+import type { Executor, Session } from './executor.js';
 import type { Line } from './line.js';
+import { toHowdahError } from './pg-error.js';
 
+/** Longest poll interval while rings do not arrive, whatever was set in trust of them. */
+export const DEAF_POLL_MAX_MS = 2_000;
 /** How often the listener makes sure that it hears. */
 const TEST_EVERY_MS = 8_000;
 /** How long it waits to hear itself. */
@@ -109,9 +110,11 @@ export class Listener {
     this.#channel = channel;
   }
 
-  #sessionSoon(): Promise<Session | undefined> {
+  async #sessionSoon(): Promise<Session | undefined> {
     const { line, clock } = this.#parts;
-    return Promise.race([line.session(), clock.sleep(HEAR_MS).then(() => undefined)]);
+    const done = new AbortController();
+    const late = clock.sleep(HEAR_MS, done.signal).then(() => undefined);
+    return Promise.race([line.session(), late]).finally(() => done.abort());
   }
 
   #onNotify(payload: string): void {

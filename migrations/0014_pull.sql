@@ -1,0 +1,218 @@
+-- Pull: any program is a consumer with two calls, receive() and a settle. Visibility is the lease:
+-- receive() opens one for what it claims, and whoever wants to keep one job of several for longer moves it to
+-- a lease of its own (extend_job). Settles stay fenced by (id, lease, attempt). A lease that holds
+-- nothing any more goes at once; what its consumer leaves is given back by the reaper when it ends.
+-- Lock order: leases by id, then jobs by id.
+
+-- Up Migration
+
+-- Takes up to p_max ready jobs for p_visibility_ms. Nothing is written when nothing is ready. p_lanes and
+-- p_after: cursors, as for claim_many(). Jobs beyond their waiting TTL are recorded as expired.
+create function {{schema}}.receive(
+  p_queue text, p_max integer default 1, p_visibility_ms integer default 30000,
+  p_lanes smallint[] default '{}', p_after bigint[] default '{}', p_consumer text default 'pull'
+) returns table (
+  lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb,
+  enqueued_at timestamptz, max_attempts smallint, errors jsonb, lane smallint, seq bigint,
+  visible_at timestamptz
+)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_queue queues;
+  v_lane smallint;
+  v_last bigint;
+  v_is_any boolean := false;
+  v_lease_id bigint;
+  v_visible_at timestamptz;
+  v_claim record;
+  v_job jobs;
+  v_held integer := 0;
+  v_lanes smallint[];
+begin
+  if p_max is null or p_max not between 1 and 1000 then
+    raise exception 'max % is out of bounds', coalesce(p_max::text, 'null') using errcode = 'HW070',
+      hint = 'receive 1 to 1000 jobs at once';
+  end if;
+  if p_visibility_ms is null or p_visibility_ms not between 100 and 43200000 then
+    raise exception 'visibility of % ms is out of bounds', coalesce(p_visibility_ms::text, 'null')
+      using errcode = 'HW023', hint = 'use 100 ms to 12 hours, in milliseconds';
+  end if;
+  select * into v_queue from queues where name = p_queue and deleted_at is null;
+  if not found then
+    perform queue_id_of(p_queue);  -- raises
+  end if;
+  if v_queue.paused_at is not null then
+    return;
+  end if;
+  select last_value into v_last from job_seq;
+  foreach v_lane in array v_queue.lanes loop
+    -- a cursor ahead of the sequence is ignored, as in claim_many()
+    select exists (select from jobs j where j.queue_id = v_queue.id and j.lane = v_lane
+      and j.seq is not null and j.lease_id is null and j.seq > case
+        when c.after > v_last then 0 else c.after end)
+    into v_is_any
+    from (select coalesce(p_after[array_position(p_lanes, v_lane)], 0) as after) c;
+    exit when v_is_any;
+  end loop;
+  if not v_is_any then
+    return;
+  end if;
+
+  v_lease_id := open_lease(p_consumer, p_visibility_ms);
+  for v_claim in
+    select c.lane, c.max_attempts, string_to_array(c.ids, ',')::bigint[] as ids
+    from claim_many(p_queue, v_lease_id, p_max, p_lanes, p_after) c
+  loop
+    v_lanes := v_lanes || v_claim.lane;
+    -- what a claim marks spans more than it took: here it is known exactly, so that the reaper reads
+    -- no more than these
+    update lease_marks m set low_seq = r.low, high_seq = r.high
+    from (select min(j.seq) as low, max(j.seq) as high from jobs j where j.id = any (v_claim.ids)) r
+    where m.lease_id = v_lease_id and m.queue_id = v_queue.id and m.lane = v_claim.lane;
+    for v_job in select * from jobs j where j.id = any (v_claim.ids) order by j.seq loop
+      if v_job.expires_at < v_job.claimed_at then
+        perform settle_one(v_job, '{"outcome": "expire"}');
+        continue;
+      end if;
+      v_held := v_held + 1;
+      v_visible_at := v_job.claimed_at + p_visibility_ms * interval '1 millisecond';
+      return query select v_lease_id, v_job.id, v_job.attempt, v_job.uncounted, v_job.payload,
+        v_job.headers, v_job.enqueued_at, coalesce(v_job.max_attempts, v_claim.max_attempts),
+        v_job.errors, v_job.lane, v_job.seq, v_visible_at;
+    end loop;
+  end loop;
+  if v_held = 0 then
+    delete from lease_marks m where m.lease_id = v_lease_id;
+    delete from leases l where l.id = v_lease_id;
+    return;
+  end if;
+  delete from lease_marks m where m.lease_id = v_lease_id and not m.lane = any (v_lanes);
+  update leases l set held = v_held, expires_at = v_visible_at where l.id = v_lease_id;
+end $$;
+
+-- Jobs have left a lease that receive() opened. With the last one it goes. The caller holds its row.
+create function {{schema}}.let_go(p_lease_id bigint, p_count integer) returns void
+language plpgsql security definer {{settings}} as $$
+begin
+  update leases set held = held - p_count where id = p_lease_id and held > p_count;
+  if not found then
+    delete from leases where id = p_lease_id and held is not null;
+    if found then
+      delete from lease_marks where lease_id = p_lease_id;
+    end if;
+  end if;
+end $$;
+
+-- Settles jobs of any leases: [{"lease", "id", "attempt", "outcome", ...}], each as settle() takes it. A
+-- row for each, by id, with its place in the array; 'stale' where the job is no longer held by that lease and attempt.
+create function {{schema}}.settle_received(p_jobs jsonb)
+returns table (ordinal integer, id bigint, outcome text, run_at timestamptz)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_ask record;
+  v_job jobs;
+  v_leases bigint[];
+begin
+  if jsonb_typeof(p_jobs) = 'object' then
+    p_jobs := jsonb_build_array(p_jobs);
+  end if;
+  if jsonb_typeof(p_jobs) is distinct from 'array' or exists (
+    select from jsonb_array_elements(p_jobs) e
+    where (e ->> 'id' ~ '^\d{1,18}$' and e ->> 'lease' ~ '^\d{1,19}$'
+      and (e ->> 'lease')::numeric < 9223372036854775808
+      and coalesce(e ->> 'attempt', '0') ~ '^-?\d{1,9}$') is not true
+  ) then
+    raise exception 'what to settle must be an array of objects with lease, id and attempt of a job'
+      using errcode = 'HW022',
+      hint = 'for example [{"lease": 1, "id": 1, "attempt": 1, "outcome": "complete"}]';
+  end if;
+  perform 1 from leases l
+  where l.id in (select (e ->> 'lease')::bigint from jsonb_array_elements(p_jobs) e)
+  order by l.id for no key update;
+  for v_ask in
+    select n, (e ->> 'lease')::bigint as lease, (e ->> 'id')::bigint as id,
+      (e ->> 'attempt')::integer as attempt, e
+    from jsonb_array_elements(p_jobs) with ordinality j (e, n) order by 3, 1
+  loop
+    ordinal := v_ask.n;
+    id := v_ask.id;
+    select * into v_job from jobs j
+    where j.id = v_ask.id and j.lease_id = v_ask.lease and j.attempt = v_ask.attempt
+    for update;
+    if found then
+      select s.outcome, s.run_at into outcome, run_at from settle_one(v_job, v_ask.e) s;
+      v_leases := v_leases || v_ask.lease;
+    else
+      outcome := 'stale';
+      run_at := null;
+    end if;
+    return next;
+  end loop;
+  perform let_go(u.lease, u.n) from (
+    select lease, count(*)::integer as n from unnest(v_leases) lease group by lease order by lease
+  ) u;
+end $$;
+
+-- One job's visibility now ends p_visibility_ms from now. Returns the lease that holds it from now on: of
+-- several jobs under one lease it moves to a lease of its own. Raises when its lease has ended.
+create function {{schema}}.extend_job(
+  p_lease_id bigint, p_id bigint, p_attempt integer, p_visibility_ms integer
+) returns table (lease_id bigint, visible_at timestamptz)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_lease leases;
+  v_job jobs;
+begin
+  if p_visibility_ms is null or p_visibility_ms not between 100 and 43200000 then
+    raise exception 'visibility of % ms is out of bounds', coalesce(p_visibility_ms::text, 'null')
+      using errcode = 'HW023', hint = 'use 100 ms to 12 hours; to give a job back, release it';
+  end if;
+  select * into v_lease from leases l where l.id = p_lease_id for update;
+  if not found or v_lease.expires_at <= clock() then
+    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
+      hint = 'its jobs run elsewhere or will; drop the work';
+  end if;
+  select * into v_job from jobs j
+  where j.id = p_id and j.lease_id = p_lease_id and j.attempt = p_attempt for update;
+  if not found then
+    raise exception 'job % is no longer held by this lease and attempt', p_id using errcode = 'HW021',
+      hint = 'it is settled, or extended under another lease; drop the work';
+  end if;
+  if v_lease.held is null then
+    raise exception 'lease % belongs to a worker, which renews it', p_lease_id
+      using errcode = 'HW023', hint = 'extend jobs that receive() gave out';
+  end if;
+  visible_at := clock() + p_visibility_ms * interval '1 millisecond';
+  if v_lease.held = 1 then
+    lease_id := p_lease_id;
+    update leases l set expires_at = visible_at where l.id = p_lease_id;
+  else
+    lease_id := open_lease(v_lease.worker, p_visibility_ms, v_lease.info);
+    update leases l set held = 1, expires_at = visible_at where l.id = lease_id;
+    insert into lease_marks (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
+    values (lease_id, v_job.queue_id, v_job.lane, v_job.seq, 0, v_job.seq, clock());
+    update jobs j set lease_id = extend_job.lease_id where j.id = p_id;
+    perform let_go(p_lease_id, 1);
+  end if;
+  return next;
+end $$;
+
+-- No more notifications for these queues; a lease asks for them with sleep().
+create function {{schema}}.stop_ringing(p_lease_id bigint, p_queues text[]) returns void
+language sql security definer {{settings}} as $$
+  delete from sleepers where lease_id = p_lease_id
+    and queue_id in (select id from queues where name = any (p_queues))
+$$;
+
+revoke execute on all functions in schema {{schema}} from public;
+
+-- Down Migration
+
+drop function {{schema}}.stop_ringing(bigint, text[]);
+drop function {{schema}}.extend_job(bigint, bigint, integer, integer);
+drop function {{schema}}.settle_received(jsonb);
+drop function {{schema}}.let_go(bigint, integer);
+drop function {{schema}}.receive(text, integer, integer, smallint[], bigint[], text);

@@ -1,0 +1,165 @@
+import { Alarm } from '../core/alarm.js';
+import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import { EventHub } from '../core/events.js';
+import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
+import type { PullCalls } from '../db/calls/pull.js';
+import type { Database } from '../db/database.js';
+import { Line } from '../db/line.js';
+import { Listener } from '../db/listener.js';
+
+const LEASE_MS = 60_000;
+const HEARTBEAT_MS = 20_000;
+/** How often a queue is looked at without a ring, while rings arrive and while they do not. */
+export const POLL_MS = 5_000;
+export const DEAF_POLL_MS = 1_000;
+
+/** What a station is made of. */
+export interface PullStationParts {
+  readonly database: Database;
+  readonly calls: PullCalls;
+  readonly consumer: string;
+  readonly clock: Clock;
+  /** Some queue has work, or may have. */
+  readonly onRing: () => void;
+}
+
+/**
+ * Where this process is woken for everybody in it who waits for jobs: one lease, which holds no jobs,
+ * and one connection that listens on its channel. Queues are registered under the lease; a ring
+ * does not say which queue it is for.
+ *
+ *   new → open (lease, line, listener) → closed
+ */
+export class PullStation {
+  readonly #parts: PullStationParts;
+  readonly #leases: LeaseCalls;
+  readonly #line: Line;
+  readonly #listener: Listener;
+  readonly #queues = new Set<string>();
+  readonly #beat: Alarm;
+  #leaseId: string | undefined;
+  #opening: Promise<string> | undefined;
+  #running: Promise<unknown> | undefined;
+  #isHearing = false;
+  #isClosed = false;
+
+  constructor(parts: PullStationParts) {
+    const { database, clock, onRing } = parts;
+    const hub = new EventHub();
+    this.#parts = parts;
+    this.#leases = leaseCalls(database);
+    this.#beat = new Alarm(clock);
+    this.#line = new Line({
+      database,
+      purpose: 'listen',
+      options: { asyncCommit: true },
+      hub,
+      clock,
+      onRestored: () => this.#listener.reconnected(),
+    });
+    this.#listener = new Listener({
+      calls: this.#leases,
+      line: this.#line,
+      other: database,
+      clock,
+      hub,
+      pollMs: DEAF_POLL_MS,
+      onRing: () => onRing(),
+      onHearing: (isHearing) => {
+        this.#isHearing = isHearing;
+        onRing();
+      },
+    });
+  }
+
+  /** Whether a ring for this queue would be heard here. */
+  isHearing(queue: string): boolean {
+    return this.#isHearing && this.#leaseId !== undefined && this.#queues.has(queue);
+  }
+
+  isRegistered(queue: string): boolean {
+    return this.#leaseId !== undefined && this.#queues.has(queue);
+  }
+
+  get isIdle(): boolean {
+    return this.#queues.size === 0;
+  }
+
+  /** From now on producers of this queue ring here. @throws HowdahError */
+  async register(queue: string): Promise<void> {
+    const leaseId = this.#leaseId ?? (await this.#open());
+    this.#queues.add(queue);
+    try {
+      await this.#leases.sleep(this.#parts.database, leaseId, [queue]);
+    } catch (error) {
+      this.#queues.delete(queue);
+      if (error instanceof HowdahError && error.code === 'HOWDAH_LEASE_LOST') this.#lose(leaseId);
+      throw error;
+    }
+  }
+
+  /** Nobody waits for this queue any more. */
+  async unregister(queue: string): Promise<void> {
+    if (!this.#queues.delete(queue) || this.#leaseId === undefined) return;
+    const { calls, database } = this.#parts;
+    await calls.stopRinging(database, this.#leaseId, [queue]);
+  }
+
+  /** Another sleeper may have room for what came. A hint: whether it gets through does not matter. */
+  passOn(queue: string): void {
+    const { database } = this.#parts;
+    void this.#leases.ring(database, queue, this.#leaseId ?? '0').catch(() => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#beat.ring();
+    this.#listener.close();
+    await this.#opening?.catch(() => undefined);
+    await this.#line.close();
+    await this.#running;
+    const leaseId = this.#leaseId;
+    this.#leaseId = undefined;
+    // the reaper finds it otherwise
+    if (leaseId) await this.#leases.close(this.#parts.database, leaseId).catch(() => undefined);
+  }
+
+  #open(): Promise<string> {
+    this.#opening ??= this.#openLease().finally(() => {
+      this.#opening = undefined;
+    });
+    return this.#opening;
+  }
+
+  async #openLease(): Promise<string> {
+    const { database, consumer } = this.#parts;
+    const info = { pid: process.pid, pull: true };
+    const leaseId = await this.#leases.open(database, consumer, LEASE_MS, info);
+    this.#leaseId = leaseId;
+    this.#listener.follow(leaseId);
+    this.#running ??= Promise.all([this.#listener.run(), this.#keep()]);
+    return leaseId;
+  }
+
+  /** Renews the lease. */
+  async #keep(): Promise<void> {
+    while (!this.#isClosed) {
+      await this.#beat.wait(HEARTBEAT_MS);
+      const leaseId = this.#leaseId;
+      if (this.#isClosed || leaseId === undefined) continue;
+      const answer = await this.#leases
+        .heartbeat(this.#parts.database, leaseId)
+        .catch(() => undefined);
+      if (answer?.isAlive === false) this.#lose(leaseId);
+    }
+  }
+
+  /** The lease is gone and with it every registration: those who wait register anew. */
+  #lose(leaseId: string): void {
+    if (this.#leaseId !== leaseId) return;
+    this.#leaseId = undefined;
+    this.#queues.clear();
+    this.#parts.onRing();
+  }
+}

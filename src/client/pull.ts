@@ -1,0 +1,188 @@
+import { hostname } from 'node:os';
+import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
+import { type AnyQueue, nameOf } from '../core/queue.js';
+import { type PullCalls, pullCalls, type ReceivedRow } from '../db/calls/pull.js';
+import { stopCalls } from '../db/calls/stop.js';
+import type { Database } from '../db/database.js';
+import type { Declarations } from '../db/declarations.js';
+import { PullQueue, type Waiter } from './pull-queue.js';
+import { PullSettler } from './pull-settler.js';
+import { PullStation } from './pull-station.js';
+import { parseReceipt } from './receipt.js';
+import { type ReceiveOptions, resolveReceiveOptions } from './receive-options.js';
+import {
+  HeldJob,
+  HeldReceipt,
+  holdOf,
+  type Receipt,
+  type ReceiptParts,
+  type ReceivedJob,
+} from './received-job.js';
+
+/** The listening connection is closed when nobody has waited for this long. */
+const IDLE_MS = 5_000;
+/** Most waiters of one client. */
+const WAITERS_MAX = 100_000;
+
+/** The consumer's side of a client: receive jobs, settle them. */
+export class Pull {
+  readonly #database: Database;
+  readonly #declarations: Declarations;
+  readonly #clock: Clock;
+  readonly #calls: PullCalls;
+  readonly #settler: PullSettler;
+  readonly #consumer = `${hostname()}:${process.pid}`.slice(0, 200);
+  readonly #queues = new Map<string, PullQueue>();
+  #station: PullStation | undefined;
+  #idle: NodeJS.Timeout | undefined;
+  #waiters = 0;
+  #isClosed = false;
+
+  constructor(database: Database, declarations: Declarations, clock: Clock) {
+    this.#database = database;
+    this.#declarations = declarations;
+    this.#clock = clock;
+    this.#calls = pullCalls(database);
+    this.#settler = new PullSettler(this.#calls);
+  }
+
+  async receive(target: AnyQueue | string, options: ReceiveOptions): Promise<ReceivedJob[]> {
+    const { max, waitMs, visibilityMs, signal } = resolveReceiveOptions(options);
+    await this.#declarations.ensure(typeof target === 'string' ? undefined : target);
+    if (this.#isClosed) throw closed();
+    if (signal?.aborted) return [];
+    if (this.#waiters >= WAITERS_MAX) throw tooMany(this.#waiters);
+    const name = nameOf(target);
+    const parts = this.#parts;
+    const queue = this.#queue(name);
+    this.#waiters += 1;
+    clearTimeout(this.#idle);
+    try {
+      const rows = await waitIn(
+        queue,
+        { max, visibilityMs, isImpatient: waitMs === 0 },
+        waitMs,
+        signal,
+      );
+      return rows.map((row) => new HeldJob(row, name, parts));
+    } finally {
+      this.#waiters -= 1;
+      if (this.#waiters === 0 && !this.#isClosed) this.#closeLater();
+    }
+  }
+
+  receipt(receipt: string): Receipt {
+    return new HeldReceipt(parseReceipt(receipt), this.#parts);
+  }
+
+  /** Ends every wait, gives back what came too late, and waits for settlements under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#idle);
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close(closed())));
+    await this.#settler.idle();
+    await this.#station?.close();
+  }
+
+  get #parts(): ReceiptParts {
+    const { obey } = stopCalls(this.#database);
+    return {
+      calls: this.#calls,
+      settler: this.#settler,
+      obey: ({ leaseId, id, claims }) => obey(this.#database, leaseId, id, claims),
+    };
+  }
+
+  #queue(name: string): PullQueue {
+    const known = this.#queues.get(name);
+    if (known) return known;
+    const queue = new PullQueue({
+      queue: name,
+      calls: this.#calls,
+      consumer: this.#consumer,
+      clock: this.#clock,
+      station: () => this.#openStation(),
+      giveBack: (rows) => this.#giveBack(rows),
+    });
+    this.#queues.set(name, queue);
+    return queue;
+  }
+
+  /** It connects when the first queue is registered. */
+  #openStation(): PullStation {
+    this.#station ??= new PullStation({
+      database: this.#database,
+      calls: this.#calls,
+      consumer: this.#consumer,
+      clock: this.#clock,
+      onRing: () => {
+        for (const queue of this.#queues.values()) queue.rung();
+      },
+    });
+    return this.#station;
+  }
+
+  #closeLater(): void {
+    clearTimeout(this.#idle);
+    this.#idle = setTimeout(() => {
+      if (this.#waiters > 0) return;
+      const station = this.#station;
+      this.#station = undefined;
+      this.#queues.clear();
+      void station?.close().catch(() => undefined);
+    }, IDLE_MS);
+    this.#idle.unref();
+  }
+
+  /** Where that fails, their visibility ends it. */
+  async #giveBack(rows: readonly ReceivedRow[]): Promise<void> {
+    await Promise.allSettled(
+      rows.map((row) => this.#settler.settle(holdOf(row), '"outcome":"release"')),
+    );
+  }
+}
+
+/** Waits for jobs until there are some, the time is up or the signal says so. */
+function waitIn(
+  queue: PullQueue,
+  wish: Pick<Waiter, 'max' | 'visibilityMs' | 'isImpatient'>,
+  waitMs: number,
+  signal: AbortSignal | undefined,
+): Promise<readonly ReceivedRow[]> {
+  return new Promise((resolve, reject) => {
+    const leave = (): void => {
+      queue.remove(waiter);
+      waiter.end([]);
+    };
+    const timer = wish.isImpatient ? undefined : setTimeout(leave, waitMs);
+    const done = (): void => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', leave);
+    };
+    const waiter: Waiter = {
+      ...wish,
+      end: (rows) => {
+        done();
+        resolve(rows);
+      },
+      fail: (error) => {
+        done();
+        reject(error);
+      },
+    };
+    signal?.addEventListener('abort', leave);
+    queue.add(waiter);
+  });
+}
+
+function closed(): HowdahError {
+  return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
+}
+
+function tooMany(waiters: number): HowdahError {
+  return new HowdahError('HOWDAH_BUFFER_FULL', `${waiters} calls wait to receive jobs.`, {
+    details: { waiters },
+    remedy: 'Receive more at once in fewer calls.',
+  });
+}
