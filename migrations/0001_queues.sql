@@ -105,7 +105,7 @@ begin
   where q.id = p_queue_id and o.id = p_queue_id
     -- an unchanged declaration, as every start of every process makes it, writes nothing
     and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
-  if p_policy ?| '{max_depth,max_bytes}' then
+  if found and p_policy ?| '{max_depth,max_bytes}' then
     perform begin_counting(p_queue_id);
   end if;
 exception
