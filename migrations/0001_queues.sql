@@ -149,6 +149,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_key text;
   v_dead_letter_queue_id integer;
+  v_is_changed boolean;
 begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
@@ -192,10 +193,11 @@ begin
   where q.id = p_queue_id and o.id = p_queue_id
     -- an unchanged declaration, as every start of every process makes it, writes nothing
     and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
-  if found and p_policy ? 'group_concurrency' then
+  v_is_changed := found;
+  if v_is_changed and p_policy ? 'group_concurrency' then
     perform open_groups(p_queue_id);
   end if;
-  if p_policy ?| '{max_depth,max_bytes}' then
+  if v_is_changed and p_policy ?| '{max_depth,max_bytes}' then
     perform begin_counting(p_queue_id);
   end if;
   insert into limits (queue_id) select q.id from queues q where q.id = p_queue_id and q.is_limited

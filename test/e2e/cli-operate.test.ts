@@ -56,6 +56,41 @@ test('groups: enqueued in order, blocked jobs and groups listed with the reason'
 });
 
 describe('queues', () => {
+  test('bounds, close, open; dedupe keys of enqueue', async ({ url }) => {
+    const bounded = [
+      'queues',
+      'set',
+      'narrow',
+      '--max-depth',
+      '1',
+      '--max-bytes',
+      'none',
+      '--json',
+    ];
+    expect((await runCli(bounded, { url })).json[0]).toMatchObject({ maxDepth: 1, maxBytes: null });
+    expect((await runCli(['queues', 'set', 'narrow', '--max-depth', '-1'], { url })).code).toBe(2);
+    const put = (...more: string[]) =>
+      runCli(['enqueue', 'narrow', '1', '--json', ...more], { url });
+    const first = await put('--dedupe-key', 'k', '--dedupe-window', '1d');
+    expect(first.json[0]).toMatchObject({ created: true });
+    const again = await put('--dedupe-key', 'k', '--dedupe-mode', 'throttle');
+    expect(again.json[0]).toMatchObject({ id: first.json[0]?.id, created: false, same: true });
+    expect((await put('--dedupe-mode', 'skip')).code).toBe(2);
+    const full = await put('--on-full', 'wait', '--wait-max', '50ms');
+    expect(full.code).toBe(1);
+    expect(full.stderr).toContain('HOWDAH_QUEUE_FULL');
+    const closed = await runCli(['queues', 'close', 'narrow', '--reason', 'moved', '--json'], {
+      url,
+    });
+    expect(closed.json[0]).toMatchObject({ closed: true, closedReason: 'moved' });
+    expect((await put()).stderr).toContain('HOWDAH_QUEUE_CLOSED');
+    const status = await runCli(['status', '--json'], { url });
+    expect(JSON.stringify(status.json)).toContain('"closedReason":"moved"');
+    const opened = await runCli(['queues', 'open', 'narrow', '--json'], { url });
+    expect(opened.json[0]).toMatchObject({ closed: false });
+    await runCli(['queues', 'delete', 'narrow', '--force'], { url });
+  });
+
   test('set, list, pause, resume, delete', async ({ url }) => {
     const set = await runCli(
       [

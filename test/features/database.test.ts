@@ -95,7 +95,7 @@ describe('the version gate', () => {
     const insert = `insert into howdah.migration (name, run_on) values ('9999_later', now())`;
     await database.query({ text: insert });
     await expect(database.assertVersion()).rejects.toMatchObject({ code: 'HOWDAH_SCHEMA_NEWER' });
-    await database.query({ text: `delete from howdah.migration where name >= '0011'` });
+    await database.query({ text: `delete from howdah.migration where name >= '0010'` });
     await expect(database.assertVersion()).rejects.toMatchObject({ code: 'HOWDAH_SCHEMA_OLDER' });
   });
 });

@@ -130,7 +130,7 @@ describe('max_depth', () => {
     await db.rows('select * from howdah.roll_up()');
     await db.enqueue('paced', 40);
     const rows = await db.enqueueRows([{ queue: 'paced', payload: 1 }], 'report');
-    const { retry_after_ms: ms } = (rows[0]?.details ?? {}) as { retry_after_ms: number };
+    const ms = (rows[0]?.details as { retry_after_ms: number } | undefined)?.retry_after_ms;
     expect(ms).toBeGreaterThan(50);
     expect(ms).toBeLessThan(2000);
     await db.shiftClock(3_600_000);

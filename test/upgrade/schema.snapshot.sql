@@ -320,9 +320,9 @@ constraint leases_pkey on howdah.leases PRIMARY KEY (id)
 constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
 constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
 constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id)
-constraint queues_ageing_ms_check on howdah.queues CHECK (((ageing_ms >= 1000) AND (ageing_ms <= '315360000000'::bigint)))
 constraint pills_mode_check on howdah.pills CHECK ((mode = ANY (ARRAY['one'::text, 'all'::text])))
 constraint pills_pkey on howdah.pills PRIMARY KEY (job_id)
+constraint queues_ageing_ms_check on howdah.queues CHECK (((ageing_ms >= 1000) AND (ageing_ms <= '315360000000'::bigint)))
 constraint queues_backoff_check on howdah.queues CHECK ((backoff = ANY (ARRAY['exponential'::text, 'fixed'::text])))
 constraint queues_backoff_jitter_check on howdah.queues CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
 constraint queues_backoff_max_ms_check on howdah.queues CHECK (((backoff_max_ms >= 0) AND (backoff_max_ms <= 2147483647)))
@@ -397,7 +397,6 @@ function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security d
 function howdah.change_groups(howdah.groups[],boolean) returns void security definer
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
-function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
@@ -412,13 +411,11 @@ function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint 
 function howdah.delete_queue(text,boolean) returns void security definer
 function howdah.describe_problem(text,jsonb,jsonb) returns record security definer
 function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
+function howdah.drain_order(bigint) returns text security definer
+function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
 function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
 function howdah.drop_partitions() returns integer security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean, details jsonb) security definer
-function howdah.drain_order(bigint) returns text security definer
-function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
-function howdah.drop_partitions() returns integer security definer
-function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text) security definer
 function howdah.error_fingerprint(jsonb) returns text
 function howdah.expire(integer) returns integer security definer
 function howdah.extend(bigint,integer) returns timestamp with time zone security definer
@@ -433,32 +430,23 @@ function howdah.give_back(howdah.leases,boolean,integer) returns record security
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_bad_dedupe(jsonb) returns boolean
-function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security definer
-function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
-function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
-function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lead(bigint,integer) returns bigint security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
+function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
-function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_until(timestamp with time zone) returns bigint
 function howdah.note_completions(bigint,bigint[],integer[]) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
-function howdah.lock_jobs(bigint[]) returns void security definer
-function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.obey_stop(bigint,bigint,integer) returns text security definer
 function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
-function howdah.let_go(bigint,integer) returns void security definer
-function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
-function howdah.obey_stop(bigint,bigint,integer) returns text security definer
-function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.order_drain(bigint[],text) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
@@ -470,13 +458,10 @@ function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) r
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
-function howdah.redrive(jsonb,integer,boolean,text) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
-function howdah.redrive_one(howdah.jobs,integer) returns howdah.groups security definer
-function howdah.redrive_one(howdah.jobs,integer) returns void security definer
-function howdah.refill_ms(howdah.queues,double precision) returns bigint
 function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
-function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns void security definer
+function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns howdah.groups security definer
+function howdah.refill_ms(howdah.queues,double precision) returns bigint
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
@@ -499,12 +484,11 @@ function howdah.settle_single(bigint,jsonb) returns text security definer
 function howdah.sleep(bigint,text[]) returns void security definer
 function howdah.smoothed_rate(double precision,double precision,timestamp with time zone,timestamp with time zone) returns double precision
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
-function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.stop_consumers(text,text) returns bigint security definer
 function howdah.stop_ringing(bigint,text[]) returns void security definer
+function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.sweep(integer) returns integer security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer
-function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.wake(bigint) returns void security definer
