@@ -52,13 +52,14 @@ create function {{schema}}.note_completions(
 language plpgsql security definer {{settings}} as $$
 declare
   v_done record;
+  v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
 begin
   for v_done in
     select q as queue, d.permits from (
       select j.queue_id, sum(j.permit) as permits from (
         select queue_id, permit from jobs
         where id = any (p_ids) and lease_id = p_lease_id
-          and (id, attempt) in (select * from unnest(p_ids, p_attempts))
+          and (attempt = v_attempt or (id, attempt) in (select * from unnest(p_ids, p_attempts)))
         order by id for update
       ) j group by j.queue_id
     ) d join queues q on q.id = d.queue_id and q.is_watched
@@ -257,34 +258,48 @@ begin
   return v_room;
 end $$;
 
--- As the read in claim_many(), for as many jobs as fit. A heavy job counts for no more than a limit has.
+-- As the read in claim_many(), for as many jobs as fit. p_limit is within the room already, so only jobs
+-- heavier than 1 can be too many: then again with as many as fit. A heavy job counts for no more than a
+-- limit has.
 create function {{schema}}.pick_within(
   p_queue {{schema}}.queues, p_room {{schema}}.room, p_lane smallint, p_after bigint, p_limit integer
 ) returns {{schema}}.picked
 language plpgsql security definer {{settings}} as $$
 declare
   v picked;
+  v_limit integer := p_limit;
+  v_weight bigint;
+  v_bucket double precision := bucket_size(p_queue);
 begin
-  select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
-    string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
-    string_agg(c.payload::text, ','),
-    jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
-      coalesce(c.expires_at < p_room.at, false), c.max_attempts, c.headers, c.errors))
-      filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < p_room.at
-        or c.max_attempts is not null or c.headers is not null)
-  into v.ctids, v.last_seq, v.ids, v.enqueued, v.payloads, v.rest
-  from (
-    select w.*,
-      sum(least(coalesce(w.weight, 1), p_queue.concurrency_max)) over (order by w.seq) as permits,
-      sum(least(coalesce(w.weight, 1), bucket_size(p_queue))) over (order by w.seq) as tokens
+  loop
+    select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
+      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
+      string_agg(c.payload::text, ','),
+      jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
+        coalesce(c.expires_at < p_room.at, false), c.max_attempts, c.headers, c.errors))
+        filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < p_room.at
+          or c.max_attempts is not null or c.headers is not null),
+      sum(c.weight)
+    into v.ctids, v.last_seq, v.ids, v.enqueued, v.payloads, v.rest, v_weight
     from (
       select j.ctid, j.* from jobs j
       where j.queue_id = p_queue.id and j.lane = p_lane and j.seq is not null
         and j.seq > p_after and j.lease_id is null
-      order by j.seq limit p_limit for update skip locked
-    ) w
-  ) c
-  where coalesce(c.permits <= p_room.permits, true) and coalesce(c.tokens <= p_room.tokens, true);
+      order by j.seq limit v_limit for update skip locked
+    ) c;
+    exit when v_weight is null;
+    select count(*) into v_limit from (
+      select sum(least(w.weight, p_queue.concurrency_max)) over (order by w.seq) as permits,
+        sum(least(w.weight, v_bucket)) over (order by w.seq) as tokens
+      from (select seq, coalesce(weight, 1) as weight from jobs where ctid = any (v.ctids)) w
+    ) c
+    where coalesce(c.permits <= p_room.permits, true) and coalesce(c.tokens <= p_room.tokens, true);
+    exit when v_limit = cardinality(v.ctids);
+    if v_limit = 0 then
+      v := null;
+      exit;
+    end if;
+  end loop;
   v.is_cut := coalesce(cardinality(v.ctids), 0) < p_limit and exists (
     select from jobs j
     where j.queue_id = p_queue.id and j.lane = p_lane and j.seq is not null
