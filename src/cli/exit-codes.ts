@@ -26,6 +26,7 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_HEADERS_INVALID',
   'HOWDAH_ATTEMPTS_INVALID',
   'HOWDAH_TTL_INVALID',
+  'HOWDAH_GROUP_INVALID',
   'HOWDAH_FILTER_INVALID',
 ]);
 
