@@ -90,6 +90,7 @@ export class Engine {
       hub,
       clock,
       onRoom: () => this.claimer.poke(),
+      onAdmitted: () => this.claimer.lookAround(),
     });
     this.keeper = this.#makeKeeper(leases);
     this.claimer = new Claimer({

@@ -32,6 +32,8 @@ export interface SettlerParts {
   readonly clock: Clock;
   /** Called when unsettled attempts fall below the bound again. */
   readonly onRoom: () => void;
+  /** Called when members of groups have been settled: others may be ready now. */
+  readonly onAdmitted: () => void;
 }
 
 /**
@@ -120,7 +122,10 @@ export class Settler {
       : await this.#settle(batch, first.leaseId);
     this.#sent.delete(batch);
     if (!isSettled) await this.#isolate(batch);
-    else this.#confirm(batch.length);
+    else {
+      this.#confirm(batch.length);
+      if (batch.some(({ isMember }) => isMember)) this.#parts.onAdmitted();
+    }
   }
 
   async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {

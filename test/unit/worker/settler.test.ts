@@ -52,7 +52,16 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
   const hub = new EventHub();
   hub.add((event) => events.push(event));
   const tally = new Tally(hub);
-  const settler = new Settler({ calls, line, pool, tally, hub, clock, onRoom: () => {} });
+  const settler = new Settler({
+    calls,
+    line,
+    pool,
+    tally,
+    hub,
+    clock,
+    onRoom: () => {},
+    onAdmitted: () => {},
+  });
   return { settler, sent, events, counts: tally.counts };
 }
 
