@@ -20,7 +20,8 @@ $$;
 -- The hot path: one row a lane that had jobs, and in it every job at its place in comma-separated lists,
 -- because a row and its columns cost more than the job. `enqueued` is in epoch milliseconds; `payloads`
 -- lacks the brackets of a JSON array; `rest` is for jobs out of the ordinary, by id: [seq (else seq is
--- the id), attempt (else 1), uncounted, expired, max_attempts (null: as the queue says), headers, errors].
+-- the id), attempt (else 1), uncounted, expired, max_attempts (null: as the queue says), headers, errors,
+-- group key].
 -- p_lanes and p_after are the caller's cursors: the highest seq it has claimed in each lane. Without
 -- them the claim is right but walks everything finished since the last vacuum. A cursor ahead of the
 -- sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
@@ -96,7 +97,8 @@ begin
       string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
       string_agg(c.payload::text, ','),
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
-        coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors))
+        coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors,
+        c.group_key))
         filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < v_now
           or c.max_attempts is not null or c.headers is not null),
       sum(c.bytes)

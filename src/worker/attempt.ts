@@ -14,6 +14,8 @@ export class Attempt {
   readonly claims: number;
   readonly number: number;
   readonly queue: string;
+  /** Its end may give another job of its group its turn. */
+  readonly isMember: boolean;
   /** What was claimed; dropped when the attempt has ended, for it may be large. */
   row: ClaimedRow | undefined;
   /** How long the handler ran, in milliseconds. */
@@ -32,6 +34,7 @@ export class Attempt {
     this.claims = rest === null ? 1 : rest[1];
     this.number = rest === null ? 1 : rest[1] - rest[2];
     this.queue = queue;
+    this.isMember = rest !== null && rest[7] !== null;
     this.row = row;
     this.leaseId = leaseId;
   }

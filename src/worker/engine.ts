@@ -95,7 +95,11 @@ export class Engine {
       hub,
       clock,
       onRoom: () => this.claimer.poke(),
-      onSettled: (attempts) => this.claimer.settled(attempts),
+      onSettled: (attempts) => {
+        this.claimer.settled(attempts);
+        // members of groups: the next of theirs may be ready now
+        if (attempts.some(({ isMember }) => isMember)) this.claimer.lookAround();
+      },
     });
     this.keeper = this.#makeKeeper(leases);
     this.claimer = new Claimer({

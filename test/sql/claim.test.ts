@@ -70,7 +70,7 @@ describe('claim', () => {
         ids: high,
         enqueued: expect.stringMatching(/^\d{13}$/),
         payloads: '1',
-        rest: { [String(high)]: [expect.any(Number), 2, 1, false, null, null, null] },
+        rest: { [String(high)]: [expect.any(Number), 2, 1, false, null, null, null, null] },
         max_attempts: 7,
       },
       {
@@ -78,7 +78,7 @@ describe('claim', () => {
         ids: [...plain, odd].join(),
         enqueued: expect.stringMatching(/^\d{13}(,\d{13}){2}$/),
         payloads: '1,2,1',
-        rest: { [String(odd)]: [Number(odd), 1, 0, false, 3, { a: '1,2' }, null] },
+        rest: { [String(odd)]: [Number(odd), 1, 0, false, 3, { a: '1,2' }, null, null] },
         max_attempts: 7,
       },
     ]);

@@ -30,6 +30,8 @@ export type ClaimedRest = readonly [
   maxAttempts: number | null,
   headers: Readonly<Record<string, Json>> | null,
   errors: readonly JobError[] | null,
+  /** Key of its group; a member is never ready by its id, so it always has this row. */
+  group: string | null,
 ];
 
 /** Jobs of one lane as the database gives them. */

@@ -127,7 +127,7 @@ describe('Runner', () => {
     const begun: string[] = [];
     const { runner, verbs } = runnerWith(({ id }) => void begun.push(id));
     runner.accept(
-      [['1', {}, 0, 10, 201, [1, 1, 0, true, null, null, null]], ...rows('2')],
+      [['1', {}, 0, 10, 201, [1, 1, 0, true, null, null, null, null]], ...rows('2')],
       '7',
       false,
     );
