@@ -18,7 +18,10 @@ describe('wrong usage', () => {
   test.for([
     { args: [], says: 'Name a command.' },
     { args: ['nonsense'], says: 'Unknown argument: nonsense' },
-    { args: ['jobs'], says: 'Name an action: list, show, retry or cancel.' },
+    {
+      args: ['jobs'],
+      says: 'Name an action: list, show, retry, cancel, complete, fail, release or extend.',
+    },
     { args: ['status', '--nonsense'], says: 'Unknown argument: nonsense' },
     { args: ['status', '--url', 'a', '--url', 'b'], says: 'given more than once' },
     { args: ['enqueue', 'q'], says: 'Give either a payload or --from.' },

@@ -247,10 +247,23 @@ describe('a long poll', () => {
     await new Promise((resolve) => setTimeout(resolve, 5_000));
     const perSecond = ((await calls()) - before) / ((performance.now() - since) / 1000);
     expect(perSecond).toBeLessThan(20);
+    // one job at a time reaches the first waiter soon
+    const tookMs: number[] = [];
+    const first: ReceivedJob[] = [];
+    for (let n = 0; n < 50; n++) {
+      const enqueuedAt = performance.now();
+      await enqueue(pool, queue, [n]);
+      first.push(...((await waiting[n]) ?? []));
+      tookMs.push(performance.now() - enqueuedAt);
+    }
+    expect(first.map(({ payload }) => payload)).toEqual(Array.from({ length: 50 }, (_, n) => n));
+    tookMs.sort((x, y) => x - y);
+    if (process.env.HOWDAH_FIGURES) console.log({ perSecond, p50: tookMs[25], max: tookMs[49] });
+    expect(tookMs[25]).toBeLessThan(100);
     await enqueue(
       pool,
       queue,
-      Array.from({ length: 5_000 }, (_, n) => n),
+      Array.from({ length: 4_950 }, (_, n) => n),
     );
     const jobs = (await Promise.all(waiting)).flat();
     expect(new Set(jobs.map(({ id }) => id)).size).toBe(5_000);
