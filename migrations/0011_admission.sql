@@ -85,6 +85,7 @@ declare
   v_lane smallint;
   v_after bigint;
   v_job jobs;
+  v_left groups[] := '{}';
 begin
   dropped := 0;
   bytes := 0;
@@ -99,11 +100,13 @@ begin
       order by j.seq limit 1 for update skip locked;
       exit when not found;
       perform finish(v_job, 'discarded', 'dropped: the queue was full');
+      v_left := v_left || left_group(v_job);
       v_after := v_job.seq;
       dropped := dropped + 1;
       bytes := bytes + coalesce(v_job.bytes, 0);
     end loop;
   end loop;
+  perform change_groups(v_left);
 end $$;
 
 -- Gives a waiting job the payload and headers of a newer one, and its time unless p_run_at is null. The

@@ -276,7 +276,8 @@ begin
       string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
       string_agg(c.payload::text, ','),
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
-        coalesce(c.expires_at < p_room.at, false), c.max_attempts, c.headers, c.errors))
+        coalesce(c.expires_at < p_room.at, false), c.max_attempts, c.headers, c.errors,
+        c.group_key))
         filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < p_room.at
           or c.max_attempts is not null or c.headers is not null),
       sum(c.weight)
