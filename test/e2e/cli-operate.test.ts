@@ -53,6 +53,7 @@ test('groups: enqueued in order, blocked jobs and groups listed with the reason'
   const refused = await runCli(['enqueue', 'fifo', '3', '--group', ''], { url });
   expect(refused.stderr).toContain('HOWDAH_GROUP_INVALID');
   expect(refused.code).toBe(2);
+  expect((await runCli(['queues', 'delete', 'fifo', '--force'], { url })).code).toBe(0);
 });
 
 describe('queues', () => {

@@ -162,14 +162,14 @@ describe('the installation', () => {
   });
 
   test('a role without any right', async ({ url, pool }) => {
-    await pool.query(`create role stranger login password 'secret'`);
+    await pool.query(`create role stranger_${process.pid} login password 'secret'`);
     const asStranger = new URL(url);
-    asStranger.username = 'stranger';
+    asStranger.username = `stranger_${process.pid}`;
     asStranger.password = 'secret';
     const client = createClient({ url: asStranger.href });
     onTestFinished(async () => {
       await client.close();
-      await pool.query('drop role stranger');
+      await pool.query(`drop role stranger_${process.pid}`);
     });
     expect(await codeOf(client.enqueue(queue('any'), 1))).toBe('HOWDAH_PERMISSION_DENIED');
   });
