@@ -3,6 +3,7 @@ import { describe, expect } from 'vitest';
 import { test } from '../support/database.js';
 import { waitFor } from '../support/wait-for.js';
 import {
+  countdown,
   createQueue,
   enqueue,
   heard,
@@ -55,11 +56,13 @@ describe('stopping a worker', () => {
   test('aborts what does not finish within the grace; no attempt counts', async ({ url, pool }) => {
     const name = await createQueue(pool);
     const reasons: unknown[] = [];
+    const begun = countdown(1);
     const made = await startWorker({
       url,
       grace: 50,
       queues: [
         work(name, (_job, { signal }) => {
+          begun.tick();
           return new Promise((_, reject) => {
             signal.addEventListener('abort', () => {
               reasons.push(signal.reason);
@@ -70,7 +73,7 @@ describe('stopping a worker', () => {
       ],
     });
     const [id] = await enqueue(pool, name);
-    await waitFor(async () => (await readJob(pool, id)).state === 'running');
+    await begun.done;
     expect(await made.worker.stop()).toEqual({ completed: 0, failed: 0, released: 1, aborted: 1 });
     expect(reasons).toMatchObject([{ code: 'HOWDAH_SHUTDOWN' }]);
     expect(await readJob(pool, id)).toMatchObject({ state: 'ready', attempt: 0, errors: null });
@@ -82,9 +85,15 @@ describe('stopping a worker', () => {
     pool,
   }) => {
     const name = await createQueue(pool);
-    const made = await startWorker({ url, queues: [work(name, () => new Promise(() => {}))] });
+    // the row says that the job runs before the worker has heard of it
+    const begun = countdown(1);
+    const handler = () => {
+      begun.tick();
+      return new Promise<void>(() => {});
+    };
+    const made = await startWorker({ url, queues: [work(name, handler)] });
     const [id] = await enqueue(pool, name);
-    await waitFor(async () => (await readJob(pool, id)).state === 'running');
+    await begun.done;
     expect(await made.worker.stop({ grace: 0 })).toMatchObject({ released: 1, aborted: 1 });
     expect(await heard(made, 'handler.leaked')).toMatchObject({ job: { id } });
     expect(await readJob(pool, id)).toMatchObject({ state: 'ready', attempt: 0 });
@@ -92,33 +101,37 @@ describe('stopping a worker', () => {
 
   test('a handler that finishes after it was told to stop has finished', async ({ url, pool }) => {
     const name = await createQueue(pool);
+    const begun = countdown(1);
     const { worker } = await startWorker({
       url,
       queues: [
         work(name, async () => {
+          begun.tick();
           await sleep(700);
           return 'finished';
         }),
       ],
     });
     const [id] = await enqueue(pool, name);
-    await waitFor(async () => (await readJob(pool, id)).state === 'running');
+    await begun.done;
     expect(await worker.stop({ grace: 0 })).toMatchObject({ completed: 1, aborted: 1 });
     expect(await readJob(pool, id)).toMatchObject({ state: 'completed', result: 'finished' });
   });
 
   test('stopping again hurries', async ({ url, pool }) => {
     const name = await createQueue(pool);
+    const begun = countdown(1);
     const { worker } = await startWorker({
       url,
       queues: [
         work(name, (_job, { signal }) => {
+          begun.tick();
           return new Promise((_, reject) => signal.addEventListener('abort', reject));
         }),
       ],
     });
-    const [id] = await enqueue(pool, name);
-    await waitFor(async () => (await readJob(pool, id)).state === 'running');
+    await enqueue(pool, name);
+    await begun.done;
     const startedAt = performance.now();
     const first = worker.stop({ grace: '1h' });
     const second = worker.stop();
