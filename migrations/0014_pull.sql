@@ -19,6 +19,7 @@ create function {{schema}}.receive(
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
+  v_left groups[] := '{}';
   v_queue queues;
   v_lane smallint;
   v_last bigint;
@@ -42,7 +43,7 @@ begin
   if not found then
     perform queue_id_of(p_queue);  -- raises
   end if;
-  if v_queue.paused_at is not null then
+  if v_queue.paused_at is not null and coalesce(v_queue.paused_until > clock(), true) then
     return;
   end if;
   select last_value into v_last from job_seq;
@@ -63,6 +64,7 @@ begin
   for v_claim in
     select c.lane, c.max_attempts, string_to_array(c.ids, ',')::bigint[] as ids
     from claim_many(p_queue, v_lease_id, p_max, p_lanes, p_after) c
+    where c.lane is not null  -- a queue with limits says more
   loop
     v_lanes := v_lanes || v_claim.lane;
     -- what a claim marks spans more than it took: here it is known exactly, so that the reaper reads
@@ -73,6 +75,7 @@ begin
     for v_job in select * from jobs j where j.id = any (v_claim.ids) order by j.seq loop
       if v_job.expires_at < v_job.claimed_at then
         perform settle_one(v_job, '{"outcome": "expire"}');
+        v_left := v_left || left_group(v_job);
         continue;
       end if;
       v_held := v_held + 1;
@@ -82,6 +85,7 @@ begin
         v_job.errors, v_job.lane, v_job.seq, v_visible_at;
     end loop;
   end loop;
+  perform change_groups(v_left);
   if v_held = 0 then
     delete from lease_marks m where m.lease_id = v_lease_id;
     delete from leases l where l.id = v_lease_id;
@@ -114,6 +118,7 @@ declare
   v_ask record;
   v_job jobs;
   v_leases bigint[];
+  v_left groups[] := '{}';
 begin
   if jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
@@ -144,12 +149,16 @@ begin
     if found then
       select s.outcome, s.run_at into outcome, run_at from settle_one(v_job, v_ask.e) s;
       v_leases := v_leases || v_ask.lease;
+      if v_job.group_key is not null and outcome not in ('ready', 'scheduled') then
+        v_left := v_left || left_group(v_job);
+      end if;
     else
       outcome := 'stale';
       run_at := null;
     end if;
     return next;
   end loop;
+  perform change_groups(v_left);
   perform let_go(u.lease, u.n) from (
     select lease, count(*)::integer as n from unnest(v_leases) lease group by lease order by lease
   ) u;

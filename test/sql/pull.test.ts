@@ -92,6 +92,51 @@ describe('receive', () => {
     expect(await traces(db)).toBe(0);
   });
 
+  test('a member of a group that is settled lets the next one in', async ({ db }) => {
+    const queue = await newQueue(db);
+    const ids = await db.enqueue(queue, 3, { group: 'a' });
+    const first = await receiveOne(db, queue);
+    expect(first.id).toBe(ids[0]);
+    expect(await receive(db, queue)).toEqual([]);
+    await db.rows('select * from howdah.settle_received($1::text::jsonb)', [
+      JSON.stringify([
+        { lease: first.lease_id, id: first.id, attempt: first.attempt, outcome: 'complete' },
+      ]),
+    ]);
+    await db.expectTruth();
+    const second = await receiveOne(db, queue);
+    expect(second.id).toBe(ids[1]);
+    await complete(db, second);
+    await db.expectTruth();
+    const third = await receiveOne(db, queue);
+    expect(third.id).toBe(ids[2]);
+    await complete(db, third);
+  });
+
+  test('a queue with limits is pulled within them; a pause that has ended is over', async ({
+    db,
+  }) => {
+    const queue = await newQueue(db, { concurrency_max: 2 });
+    await db.enqueue(queue, 3);
+    await db.rows(`select howdah.pause_queue($1, null, howdah.clock() + interval '1 hour')`, [
+      queue,
+    ]);
+    expect(await receive(db, queue, 10)).toEqual([]);
+    await db.rows(
+      `update howdah.queues set paused_until = howdah.clock() - interval '1 ms' where name = $1`,
+      [queue],
+    );
+    const held = await receive(db, queue, 10);
+    expect(held).toHaveLength(2);
+    expect(await receive(db, queue, 10)).toEqual([]);
+    await complete(db, held[0] as Received);
+    const more = await receive(db, queue, 10);
+    expect(more).toHaveLength(1);
+    await db.expectTruth();
+    for (const job of [...held.slice(1), ...more]) await complete(db, job);
+    await db.expectTruth();
+  });
+
   test('with cursors takes what is behind none of them', async ({ db }) => {
     const queue = await newQueue(db);
     const ids = await db.enqueue(queue, 2);
