@@ -126,9 +126,11 @@ language sql volatile as $$
   ) as e) x
 $$;
 
--- One job, locked by the caller and still under its lease, to its next state, which is returned.
+-- One job, locked by the caller and still under its lease, to its next state, which is returned. What
+-- it has left, if anything, is for the caller to add up and give to change_groups() once, at its end.
 create function {{schema}}.settle_one(
-  p_job {{schema}}.jobs, p_ask jsonb, out outcome text, out run_at timestamptz
+  p_job {{schema}}.jobs, p_ask jsonb, out outcome text, out run_at timestamptz,
+  out left_group {{schema}}.groups
 )
 language plpgsql security definer {{settings}} as $$
 declare
@@ -143,6 +145,7 @@ begin
     end if;
     perform finish(p_job, 'cancelled', 'cancelled while running');
     outcome := 'cancelled';
+    left_group := left_group(p_job);
     return;
   end if;
   select * into v_queue from queues where id = p_job.queue_id;
@@ -196,6 +199,9 @@ begin
         using errcode = 'HW022',
         hint = 'use complete, fail, snooze, release, rate_limited, dead_letter, cancel or expire';
   end case;
+  if outcome not in ('ready', 'scheduled') then
+    left_group := left_group(p_job);
+  end if;
 end $$;
 
 -- Any outcomes, any queues: [{"id", "attempt", "outcome", "error", "result", "delay_ms", "reason"}].
@@ -206,6 +212,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_ask record;
   v_job jobs;
+  v_settled record;
   v_left groups[] := '{}';
 begin
   if jsonb_typeof(p_jobs) = 'object' then
@@ -226,16 +233,17 @@ begin
     where j.id = v_ask.id and j.lease_id = p_lease_id and j.attempt = v_ask.attempt
     for update;
     if found then
-      select v_ask.id, s.outcome, s.run_at into id, outcome, run_at from settle_one(v_job, v_ask.e) s;
-      if v_job.group_key is not null and outcome not in ('ready', 'scheduled') then
-        v_left := v_left || left_group(v_job);
-      end if;
+      v_settled := settle_one(v_job, v_ask.e);
+      id := v_ask.id;
+      outcome := v_settled.outcome;
+      run_at := v_settled.run_at;
+      v_left := v_left || v_settled.left_group;
       return next;
     else
       return query select v_ask.id, 'stale', null::timestamptz;
     end if;
   end loop;
-  if v_left <> '{}' then
+  if array_remove(v_left, null) <> '{}' then
     perform change_groups(v_left);
   end if;
 end $$;

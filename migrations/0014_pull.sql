@@ -74,8 +74,7 @@ begin
     where m.lease_id = v_lease_id and m.queue_id = v_queue.id and m.lane = v_claim.lane;
     for v_job in select * from jobs j where j.id = any (v_claim.ids) order by j.seq loop
       if v_job.expires_at < v_job.claimed_at then
-        perform settle_one(v_job, '{"outcome": "expire"}');
-        v_left := v_left || left_group(v_job);
+        v_left := v_left || (settle_one(v_job, '{"outcome": "expire"}')).left_group;
         continue;
       end if;
       v_held := v_held + 1;
@@ -117,6 +116,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_ask record;
   v_job jobs;
+  v_settled record;
   v_leases bigint[];
   v_left groups[] := '{}';
 begin
@@ -147,11 +147,11 @@ begin
     where j.id = v_ask.id and j.lease_id = v_ask.lease and j.attempt = v_ask.attempt
     for update;
     if found then
-      select s.outcome, s.run_at into outcome, run_at from settle_one(v_job, v_ask.e) s;
+      v_settled := settle_one(v_job, v_ask.e);
+      outcome := v_settled.outcome;
+      run_at := v_settled.run_at;
       v_leases := v_leases || v_ask.lease;
-      if v_job.group_key is not null and outcome not in ('ready', 'scheduled') then
-        v_left := v_left || left_group(v_job);
-      end if;
+      v_left := v_left || v_settled.left_group;
     else
       outcome := 'stale';
       run_at := null;
