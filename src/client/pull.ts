@@ -1,4 +1,5 @@
 import { hostname } from 'node:os';
+import { whenAborted } from '../core/abort.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
@@ -158,7 +159,7 @@ function waitIn(
     const timer = wish.isImpatient ? undefined : setTimeout(leave, waitMs);
     const done = (): void => {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', leave);
+      forget();
     };
     const waiter: Waiter = {
       ...wish,
@@ -171,7 +172,7 @@ function waitIn(
         reject(error);
       },
     };
-    signal?.addEventListener('abort', leave);
+    const forget = whenAborted(signal, leave);
     queue.add(waiter);
   });
 }

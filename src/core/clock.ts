@@ -1,3 +1,5 @@
+import { whenAborted } from './abort.js';
+
 /** The only source of time and chance, so that tests can put another in its place. */
 export interface Clock {
   /** Milliseconds since 1970, for people. Never compared with a time of the database. */
@@ -23,10 +25,10 @@ export const systemClock: Clock = {
       }
       const done = (): void => {
         clearTimeout(timer);
-        signal?.removeEventListener('abort', done);
+        forget();
         resolve();
       };
       const timer = setTimeout(done, ms);
-      signal?.addEventListener('abort', done);
+      const forget = whenAborted(signal, done);
     }),
 };

@@ -1,3 +1,4 @@
+import { whenAborted } from '../core/abort.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
@@ -175,14 +176,14 @@ export class Worker {
     const until = new AbortController();
     const done = new AbortController();
     const end = (): void => until.abort();
-    this.#hurry.signal.addEventListener('abort', end);
+    const forget = whenAborted(this.#hurry.signal, end);
     void this.#clock.sleep(deadlineMs, done.signal).then(end);
     let isDrained = false;
     try {
       isDrained = await drain(engine, until.signal);
     } finally {
       done.abort();
-      this.#hurry.signal.removeEventListener('abort', end);
+      forget();
       await shutDown(engine, 0, this.#hurry.signal);
     }
     return { ...engine.tally.counts, isDrained };
