@@ -57,7 +57,7 @@ create table {{schema}}.queues (
   -- priority ageing: begin of the last pass, and the seq up to which it goes
   aged_at              timestamptz not null default '-infinity',
   aged_seq             bigint,
-  -- engine: enqueue() asks admit() about every job
+  -- engine: enqueue() asks pass_gate() about every job
   is_guarded           boolean not null generated always as
     (max_depth is not null or max_bytes is not null or closed_at is not null) stored,
   created_at           timestamptz not null default {{schema}}.clock(),

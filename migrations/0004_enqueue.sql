@@ -179,7 +179,7 @@ end $$;
 -- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
 -- NOTIFY); the caller rings after its commit. A row a job, in the order given.
 -- Jobs with a dedupe key, or of a queue that is bounded or closed, take a second round: the first only
--- draws their ids, so that order holds, and admit() decides which of them are inserted.
+-- draws their ids, so that order holds, and pass_gate() decides which of them are inserted.
 create function {{schema}}.enqueue(
   p_jobs jsonb, p_on_error text default 'raise', p_ring boolean default true
 ) returns table (
@@ -332,7 +332,7 @@ begin
 
     exit when v_is_gated or 'gate' = any (v_problems) is not true;
     v_is_gated := true;
-    v_admitted := admit(p_jobs, v_row_ids, v_problems, v_now, p_on_error, p_ring);
+    v_admitted := pass_gate(p_jobs, v_row_ids, v_problems, v_now, p_on_error, p_ring);
     exit when v_admitted.jobs = '[]';
     v_jobs := v_admitted.jobs;
     v_ids := v_admitted.ids;

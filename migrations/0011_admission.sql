@@ -151,7 +151,7 @@ end $$;
 -- Lock order: dedupe keys by (queue, key), then the waiting job of the key, so that two statements on the
 -- same keys wait for each other and never in a circle. A key locked before jobs is safe because neither a
 -- claim nor a settle asks for a key.
-create function {{schema}}.admit(
+create function {{schema}}.pass_gate(
   p_jobs jsonb, p_ids bigint[], p_problems text[], p_now timestamptz, p_on_error text,
   p_ring boolean, out jobs jsonb, out ids bigint[], out after_ids bigint[], out answer_ids bigint[],
   out created boolean[], out problems text[], out same boolean[], out details jsonb[]
@@ -348,7 +348,7 @@ revoke execute on all functions in schema {{schema}} from public;
 -- Down Migration
 
 drop function {{schema}}.full_details(integer, bigint, bigint, bigint, integer, bigint);
-drop function {{schema}}.admit(jsonb, bigint[], text[], timestamptz, text, boolean);
+drop function {{schema}}.pass_gate(jsonb, bigint[], text[], timestamptz, text, boolean);
 drop function {{schema}}.supersede({{schema}}.jobs, jsonb, timestamptz, timestamptz, boolean);
 drop function {{schema}}.drop_oldest(integer, bigint, bigint);
 drop function {{schema}}.retry_after_ms(integer, double precision);

@@ -384,7 +384,6 @@ options sleepers (autovacuum_vacuum_threshold=100)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
 function howdah.admit(bigint[],boolean) returns void security definer
-function howdah.admit(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.age_queue(howdah.queues,integer) returns record security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
@@ -449,6 +448,7 @@ function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
 function howdah.order_drain(bigint[],text) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
+function howdah.pass_gate(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
