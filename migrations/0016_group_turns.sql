@@ -157,6 +157,47 @@ language sql stable security definer {{settings}} as $$
       and coalesce(j.follow_seq, 0) < p_job.follow_seq)
 $$;
 
+-- As complete_many(), for one member behind which its lease holds a follower that begins when this has
+-- returned: one statement, and the commit does not wait for the disk, for the turn's last settle does.
+-- The order outlives the death of a worker by that; should the server itself crash, members of this turn
+-- may run again, in order. False: stale.
+create function {{schema}}.complete_led(
+  p_lease_id bigint, p_id bigint, p_attempt integer, p_result jsonb default null
+) returns boolean
+language plpgsql security definer {{settings}} as $$
+declare
+  v_left record;
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  with done as (
+    delete from jobs j where j.id = p_id and j.lease_id = p_lease_id and j.attempt = p_attempt
+    returning j.*
+  ), kept as (
+    insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
+      worker, payload, headers, errors, result, group_key)
+    select d.id, clock(), d.enqueued_at, d.claimed_at, d.queue_id, d.attempt - d.uncounted, d.lane,
+      'completed', (select l.worker from leases l where l.id = p_lease_id), d.payload, d.headers,
+      d.errors, p_result, d.group_key
+    from done d join queues q on q.id = d.queue_id where q.retention_ms > 0
+  ), counted as (
+    insert into counter_deltas (queue_id, running, completed) select d.queue_id, -1, 1 from done d
+  ), booked as (
+    update groups g set admitted = g.admitted - 1 from done d
+    where g.queue_id = d.queue_id and g.key = d.group_key
+    returning g.admitted, g.waiting
+  )
+  select d.queue_id, d.group_key, b.admitted, b.waiting, q.group_concurrency as max into v_left
+  from done d join queues q on q.id = d.queue_id left join booked b on true;
+  if not found then
+    return false;
+  end if;
+  if v_left.admitted < (case when v_left.waiting > 0 then v_left.max else 1 end) then
+    perform change_groups(array[
+      (v_left.queue_id, v_left.group_key, 0, 0, null, null, null)::groups]);
+  end if;
+  return true;
+end $$;
+
 -- A follower waits again at the place it had. The caller holds its row and gives what is returned to
 -- change_groups().
 create function {{schema}}.return_follower(p_job {{schema}}.jobs) returns {{schema}}.groups
@@ -184,6 +225,7 @@ drop function {{schema}}.prune_group_rates(integer);
 drop function {{schema}}.pace_members(integer, text, bigint[]);
 drop table {{schema}}.group_rates;
 drop function {{schema}}.new_head({{schema}}.jobs);
+drop function {{schema}}.complete_led(bigint, bigint, integer, jsonb);
 drop function {{schema}}.return_follower({{schema}}.jobs);
 drop function {{schema}}.is_behind({{schema}}.jobs);
 drop function {{schema}}.take_followers(
