@@ -231,7 +231,7 @@ select q.name as queue, g.key as group_key, g.waiting, g.admitted, q.group_concu
     when h.lease_id is not null then 'running'
     when h.seq is not null then 'ready'
     else 'scheduled' end as head_state,
-  case when h.id is null then 'more are admitted than group_concurrency now allows'
+  case when h.id is null then 'head has ended, but not the others that had a turn with it'
     when h.lease_id is not null and coalesce(l.expires_at < {{schema}}.clock(), true)
       then 'head runs, but the lease of its worker has ended: it is to be reaped'
     when h.lease_id is not null then 'head runs'
