@@ -21,7 +21,21 @@ test('limits, pause with an end, drain and circuit from the command line', async
   });
   const changed = await cli('set', 'api', '--concurrency-max', 'none', '--rate', '10/5m');
   expect(changed.json[0]).toMatchObject({ concurrencyMax: null, rateMax: 10, rateMs: 300_000 });
+  const paced = await cli('set', 'api', '--group-rate', '10/5m', '--group-rate-burst', '2');
+  expect(paced.json[0]).toMatchObject({
+    groupRateMax: 10,
+    groupRateMs: 300_000,
+    groupRateBurst: 2,
+    rateMax: 10,
+  });
+  expect((await cli('set', 'api', '--group-rate', 'none')).json[0]).toMatchObject({
+    groupRateMax: null,
+  });
   for (const bad of [
+    ['--group-rate', '0/s'],
+    ['--group-rate', '-1/s'],
+    ['--group-rate-burst', '5'],
+    ['--group-rate', '1/s', '--group-rate-burst', '0'],
     ['--rate', '0/s'],
     ['--rate', 'fast'],
     ['--concurrency-max', '-1'],
