@@ -21,21 +21,7 @@ test('limits, pause with an end, drain and circuit from the command line', async
   });
   const changed = await cli('set', 'api', '--concurrency-max', 'none', '--rate', '10/5m');
   expect(changed.json[0]).toMatchObject({ concurrencyMax: null, rateMax: 10, rateMs: 300_000 });
-  const paced = await cli('set', 'api', '--group-rate', '10/5m', '--group-rate-burst', '2');
-  expect(paced.json[0]).toMatchObject({
-    groupRateMax: 10,
-    groupRateMs: 300_000,
-    groupRateBurst: 2,
-    rateMax: 10,
-  });
-  expect((await cli('set', 'api', '--group-rate', 'none')).json[0]).toMatchObject({
-    groupRateMax: null,
-  });
   for (const bad of [
-    ['--group-rate', '0/s'],
-    ['--group-rate', '-1/s'],
-    ['--group-rate-burst', '5'],
-    ['--group-rate', '1/s', '--group-rate-burst', '0'],
     ['--rate', '0/s'],
     ['--rate', 'fast'],
     ['--concurrency-max', '-1'],
@@ -61,4 +47,23 @@ test('limits, pause with an end, drain and circuit from the command line', async
   expect([late.code, late.stderr.includes('HOWDAH_TIMEOUT')]).toEqual([1, true]);
   const heavy = await runCli(['enqueue', 'api', '{}', '--weight', '11'], { url });
   expect([heavy.code, heavy.stderr.includes('HOWDAH_WEIGHT_INVALID')]).toEqual([2, true]);
+});
+
+test('a rate per key from the command line', async ({ url }) => {
+  const set = (...args: string[]) => runCli(['queues', 'set', 'keys', ...args, '--json'], { url });
+  const rate = ['--group-rate', '10/5m', '--group-rate-burst', '2'];
+  expect((await set(...rate)).json[0]).toMatchObject({
+    groupRateMax: 10,
+    groupRateMs: 300_000,
+    groupRateBurst: 2,
+    rateMax: null,
+  });
+  expect((await set('--group-rate', 'none')).json[0]).toMatchObject({ groupRateMax: null });
+  for (const bad of [
+    ['--group-rate', '0/s'],
+    ['--group-rate-burst', '5'],
+    ['--group-rate', '1/s', '--group-rate-burst', '0'],
+  ]) {
+    expect((await set(...bad)).code, bad.join(' ')).toBe(2);
+  }
 });

@@ -129,10 +129,9 @@ describe('a worker takes several members of a group of short jobs at once', () =
     });
     await waitFor(() => ran.includes(40), { what: 'the fortieth to run' });
     await client.cancel([ids[41] ?? '', ids[50] ?? '']);
-    await waitFor(
-      async () => (await client.job(ids[41] ?? ''))?.state === 'cancelled',
-      { what: 'the next to be cancelled' },
-    );
+    await waitFor(async () => (await client.job(ids[41] ?? ''))?.state === 'cancelled', {
+      what: 'the next to be cancelled',
+    });
     free();
     await untilCompleted(pool, 'cancelled', 58);
     expect(ran).toEqual(numbers(60).filter((n) => n !== 41 && n !== 50));

@@ -427,7 +427,10 @@ function limitsOf(options: SetArguments): Record<string, unknown> {
     throw usageError('Option rate-burst needs --rate.', 'For example --rate 1000/s.');
   }
   if (groupRateBurst !== undefined && !groupRate?.includes('/')) {
-    throw usageError('Option group-rate-burst needs --group-rate.', 'For example --group-rate 10/s.');
+    throw usageError(
+      'Option group-rate-burst needs --group-rate.',
+      'For example --group-rate 10/s.',
+    );
   }
   if (breakerCooldown !== undefined && !breaker?.includes('/')) {
     throw usageError('Option breaker-cooldown needs --breaker.', 'For example --breaker 5/1m.');
