@@ -26,6 +26,10 @@ create table {{schema}}.queues (
   max_crashes          smallint not null default 10,
   -- jobs of one group key that may run at once; 1 is strict order
   group_concurrency    integer not null default 1,
+  -- turns of one group key in a time (see 0016_group_turns.sql)
+  group_rate_max       integer,
+  group_rate_ms        integer not null default 1000,
+  group_rate_burst     integer not null default 1,
   concurrency_max      integer,
   rate_max             integer,
   rate_ms              integer not null default 1000,
@@ -78,6 +82,9 @@ create table {{schema}}.queues (
   constraint queues_max_depth_check check (max_depth between 1 and 2147483647),
   constraint queues_max_bytes_check check (max_bytes between 1 and 1125899906842624),
   constraint queues_group_concurrency_check check (group_concurrency between 1 and 10000),
+  constraint queues_group_rate_max_check check (group_rate_max between 1 and 1000000),
+  constraint queues_group_rate_ms_check check (group_rate_ms between 1 and 86400000),
+  constraint queues_group_rate_burst_check check (group_rate_burst between 1 and 1000000),
   constraint queues_concurrency_max_check check (concurrency_max between 1 and 1000000),
   constraint queues_rate_max_check check (rate_max between 1 and 1000000),
   constraint queues_rate_ms_check check (rate_ms between 1 and 86400000),
@@ -154,7 +161,7 @@ begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
     'timeout_ms', 'ttl_ms', 'delay_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
-    'group_concurrency', 'dead_letter_queue', 'max_depth', 'max_bytes',
+    'group_concurrency', 'group_rate_max', 'group_rate_ms', 'group_rate_burst', 'dead_letter_queue', 'max_depth', 'max_bytes',
     'concurrency_max', 'rate_max', 'rate_ms', 'rate_burst', 'breaker_failures',
     'breaker_window_ms', 'breaker_cooldown_ms', 'ageing_ms')
   limit 1;
@@ -182,6 +189,8 @@ begin
     timeout_ms = n.timeout_ms, ttl_ms = n.ttl_ms, delay_ms = n.delay_ms,
     payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
     max_crashes = n.max_crashes, group_concurrency = n.group_concurrency,
+    group_rate_max = n.group_rate_max, group_rate_ms = n.group_rate_ms,
+    group_rate_burst = n.group_rate_burst,
     max_depth = n.max_depth, max_bytes = n.max_bytes,
     concurrency_max = n.concurrency_max, rate_max = n.rate_max, rate_ms = n.rate_ms,
     rate_burst = n.rate_burst, breaker_failures = n.breaker_failures,

@@ -49,7 +49,7 @@ begin
     run_at = coalesce(p_run_at, least(run_at, clock())),
     -- the waiting TTL is over once a job has begun; interrupted or hurried ones keep it
     expires_at = case when not p_failed and p_run_at is null then expires_at end,
-    seq = case when p_run_at is null then nextval('job_seq') end,
+    seq = case when p_run_at is null then nextval('job_seq') end, follow_seq = null,
     uncounted = p_job.uncounted, crashes = p_job.crashes, errors = p_job.errors
   where id = p_job.id;
   insert into counter_deltas (queue_id, running, ready, scheduled, failed, bytes)
@@ -88,7 +88,7 @@ begin
     permit = null, run_at = null, expires_at = null, cancel_requested = false,
     dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
-    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null
+    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null, follow_seq = null
   where id = p_job.id;
   insert into counter_deltas (queue_id, running, ready, scheduled, blocked, failed, buried, dead,
     bytes)
@@ -176,8 +176,12 @@ begin
       outcome := 'scheduled';
     when 'release' then
       p_job.uncounted := p_job.uncounted + 1;
-      perform put_back(p_job, null, true);
       outcome := 'ready';
+      if p_job.follow_seq is not null then
+        left_group := return_follower(p_job);
+        return;
+      end if;
+      perform put_back(p_job, null, true);
     when 'rate_limited' then
       p_job.uncounted := p_job.uncounted + 1;
       perform hold_queue(p_job.queue_id, coalesce(v_delay_ms, 1000), p_ask ->> 'reason');
@@ -201,6 +205,8 @@ begin
   end case;
   if outcome not in ('ready', 'scheduled') then
     left_group := left_group(p_job);
+  elsif p_job.follow_seq is not null then
+    left_group := new_head(p_job);
   end if;
 end $$;
 

@@ -77,12 +77,22 @@ begin
       select * from jobs j
       where j.queue_id = v_mark.queue_id and j.lane = v_mark.lane and j.seq is not null
         and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease.id
-      order by j.seq limit greatest(p_limit - requeued - dead, 0) for update skip locked
+      -- followers of one head have its seq: the last of them first, so that each finds what is before it
+      order by j.seq, j.follow_seq desc nulls last
+      limit greatest(p_limit - requeued - dead, 0) for update skip locked
     loop
       select * into v_queue from queues where id = v_job.queue_id;
       -- it may leave its group, of which a producer may hold the row: then the next call takes it
-      continue when v_job.group_key is not null and (p_crashed or v_job.cancel_requested)
+      continue when v_job.group_key is not null
+        and (p_crashed or v_job.cancel_requested or v_job.follow_seq is not null)
         and not try_group(v_job);
+      if v_job.follow_seq is not null and not v_job.cancel_requested
+        and (not p_crashed or is_behind(v_job)) then
+        v_job.uncounted := v_job.uncounted + 1;
+        left_groups := left_groups || return_follower(v_job);
+        requeued := requeued + 1;
+        continue;
+      end if;
       if p_crashed and p_lease.held is not null then
         -- a pulled job whose visibility has ended: slow or gone, nobody knows
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'VisibilityEnded', 'message',
@@ -108,6 +118,9 @@ begin
         dead := dead + 1;
       else
         perform put_back(v_job, null, true);
+        if v_job.follow_seq is not null then
+          left_groups := left_groups || new_head(v_job);
+        end if;
         requeued := requeued + 1;
       end if;
     end loop;
@@ -201,6 +214,7 @@ begin
     end if;
   end loop;
   perform prune_dedupes(10 * least(greatest(p_limit, 0), 2000));
+  perform prune_group_rates(10 * least(greatest(p_limit, 0), 2000));
   return v_total;
 end $$;
 

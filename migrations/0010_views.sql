@@ -111,7 +111,7 @@ where l.held is null and not l.info ? 'pull';
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
   q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
-  q.group_concurrency, q.max_depth, q.max_bytes,
+  q.group_concurrency, q.group_rate_max, q.group_rate_ms, q.group_rate_burst, q.max_depth, q.max_bytes,
   q.concurrency_max, q.rate_max, q.rate_ms, q.rate_burst, q.breaker_failures, q.breaker_window_ms,
   q.breaker_cooldown_ms, q.ageing_ms,
   d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,

@@ -134,6 +134,9 @@ export interface QueuePoliciesView {
   retention_ms: string;
   max_crashes: number;
   group_concurrency: number;
+  group_rate_max: number | null;
+  group_rate_ms: number;
+  group_rate_burst: number;
   concurrency_max: number | null;
   rate_max: number | null;
   rate_ms: number;

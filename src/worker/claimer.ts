@@ -204,12 +204,13 @@ export class Claimer {
     const sentAt = clock.monotonic();
     const start = cursors.start(sentAt);
     try {
-      const { rows, payloadChars, hold } = await claims.claim(
+      const { rows, followers, payloadChars, hold } = await claims.claim(
         line,
         runner.name,
         leaseId,
         limit,
         start,
+        runner.turn,
       );
       const now = clock.monotonic();
       let pill: ClaimedRow | undefined;
@@ -218,7 +219,7 @@ export class Claimer {
         if (row[5]?.[5] && STOP_HEADER in row[5][5]) pill ??= row;
       }
       lane.size.claimed(rows.length, payloadChars);
-      lane.hasMore = rows.length >= limit && typeof hold?.againMs !== 'number';
+      lane.hasMore = rows.length - followers >= limit && typeof hold?.againMs !== 'number';
       cursors.finish(start, !lane.hasMore, now - sentAt);
       doorbell.looked(now, rows.length, lane.hasMore, clock.random());
       this.#found(lane);

@@ -10,6 +10,7 @@ import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { Line } from '../db/line.js';
 import { Listener } from '../db/listener.js';
+import type { Attempt } from './attempt.js';
 import { Claimer } from './claimer.js';
 import type { Companion, CompanionFactory } from './companion.js';
 import { completeIn } from './complete-in.js';
@@ -97,8 +98,7 @@ export class Engine {
       onRoom: () => this.claimer.poke(),
       onSettled: (attempts) => {
         this.claimer.settled(attempts);
-        // members of groups: the next of theirs may be ready now
-        if (attempts.some(({ isMember }) => isMember)) this.claimer.lookAround();
+        if (this.#advance(attempts)) this.claimer.lookAround();
       },
     });
     this.keeper = this.#makeKeeper(leases);
@@ -255,6 +255,17 @@ export class Engine {
         if (isHearing) void this.#askOrder();
       },
     });
+  }
+
+  /** Lets those begin that waited for these. @returns whether others of their groups may be ready now */
+  #advance(attempts: readonly Attempt[]): boolean {
+    let mayBeReady = false;
+    for (const attempt of attempts) {
+      if (attempt.group === null) continue;
+      const runner = this.runners.find(({ name }) => name === attempt.queue);
+      if (!runner?.settled(attempt)) mayBeReady = true;
+    }
+    return mayBeReady;
   }
 
   /** Whether an operator wants it to drain. One that fails is asked again with the policies. */

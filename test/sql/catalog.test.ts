@@ -37,6 +37,7 @@ describe('privileges', () => {
       'job_problem',
       'left_group',
       'ms_until',
+      'new_head',
       'refill_ms',
       'run_at_of',
       'smoothed_rate',

@@ -43,6 +43,9 @@ interface QueueRow {
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
   readonly groupConcurrency: number;
+  readonly groupRateMax: number | null;
+  readonly groupRateMs: number;
+  readonly groupRateBurst: number;
   readonly concurrencyMax: number | null;
   readonly rateMax: number | null;
   readonly rateMs: number;
@@ -81,6 +84,9 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
   { key: 'groupConcurrency', isHidden: true },
+  { key: 'groupRateMax', isHidden: true },
+  { key: 'groupRateMs', isHidden: true },
+  { key: 'groupRateBurst', isHidden: true },
   { key: 'concurrencyMax', isHidden: true },
   { key: 'rateMax', isHidden: true },
   { key: 'rateMs', isHidden: true },
@@ -112,6 +118,8 @@ interface SetArguments extends NameArguments {
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
   readonly groupConcurrency: number | undefined;
+  readonly groupRate: string | undefined;
+  readonly groupRateBurst: number | undefined;
   readonly concurrencyMax: string | undefined;
   readonly rate: string | undefined;
   readonly rateBurst: number | undefined;
@@ -372,6 +380,8 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
     .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
     .option('group-concurrency', { type: 'number', describe: 'Jobs of a group at once (1)' })
+    .option('group-rate', time('Jobs of a group in a time, as 10/s or 1/5m, or none (none)'))
+    .option('group-rate-burst', { type: 'number', describe: 'Most jobs of a group at once (1)' })
     .option('concurrency-max', time('Jobs that run at once in the whole fleet, or none (none)'))
     .option('rate', time('Jobs in a time, as 1000/s or 10/5m, or none (none)'))
     .option('rate-burst', { type: 'number', describe: 'Most jobs at once (what 250 ms bring)' })
@@ -412,8 +422,15 @@ function policyOf(options: SetArguments): QueuePolicy {
 /** Limits as the command line writes them. */
 function limitsOf(options: SetArguments): Record<string, unknown> {
   const { concurrencyMax, rate, rateBurst, breaker, breakerCooldown, ageing } = options;
+  const { groupRate, groupRateBurst } = options;
   if (rateBurst !== undefined && !rate?.includes('/')) {
     throw usageError('Option rate-burst needs --rate.', 'For example --rate 1000/s.');
+  }
+  if (groupRateBurst !== undefined && !groupRate?.includes('/')) {
+    throw usageError(
+      'Option group-rate-burst needs --group-rate.',
+      'For example --group-rate 10/s.',
+    );
   }
   if (breakerCooldown !== undefined && !breaker?.includes('/')) {
     throw usageError('Option breaker-cooldown needs --breaker.', 'For example --breaker 5/1m.');
@@ -421,6 +438,7 @@ function limitsOf(options: SetArguments): Record<string, unknown> {
   return {
     concurrencyMax: concurrencyMax === 'none' ? null : numberOf(concurrencyMax),
     rate: ratioOf(rate, 'max', 'per', { burst: rateBurst }),
+    groupRate: ratioOf(groupRate, 'max', 'per', { burst: groupRateBurst }),
     breaker: ratioOf(breaker, 'failures', 'window', { cooldown: durationOf(breakerCooldown) }),
     ageing: ageing === 'none' ? null : durationOf(ageing),
   };
@@ -502,6 +520,9 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,
     groupConcurrency: policy.group_concurrency,
+    groupRateMax: policy.group_rate_max,
+    groupRateMs: policy.group_rate_ms,
+    groupRateBurst: policy.group_rate_burst,
     concurrencyMax: policy.concurrency_max,
     rateMax: policy.rate_max,
     rateMs: policy.rate_ms,
