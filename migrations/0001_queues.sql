@@ -22,8 +22,8 @@ create table {{schema}}.queues (
   delay_ms             bigint not null default 0,
   payload_bytes_max    integer not null default 1048576,
   retention_ms         bigint not null default 86400000,
-  -- not low: a killed worker's other jobs are counted too, guilty or not
-  max_crashes          smallint not null default 10,
+  -- can be low: nobody is buried for what its neighbours did (see 0017_suspects.sql)
+  max_crashes          smallint not null default 3,
   -- jobs of one group key that may run at once; 1 is strict order
   group_concurrency    integer not null default 1,
   concurrency_max      integer,

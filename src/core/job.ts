@@ -48,6 +48,11 @@ export const TRANSITIONS: Readonly<Record<JobState, Readonly<Partial<Record<JobS
     discarded: {},
   };
 
+/** Priority of a job's lane, -100 to 100: see `migrations/0002_jobs.sql` and `0017_suspects.sql`. */
+export function priorityOf(lane: number): number {
+  return 100 - (((lane + 2_000) % 1_000) >> 1);
+}
+
 /** What is kept of one failed attempt. */
 export interface JobError {
   readonly name?: string;

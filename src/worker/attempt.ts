@@ -1,5 +1,5 @@
 import type { JobRef } from '../core/events.js';
-import type { Job, JobError } from '../core/job.js';
+import { type Job, type JobError, priorityOf } from '../core/job.js';
 import type { Json } from '../core/json.js';
 import type { Settlement } from '../core/outcome.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
@@ -54,8 +54,7 @@ export function toJob(row: ClaimedRow, queue: string, payload: unknown): Job {
     headers: rest?.[5] ?? NO_HEADERS,
     attempt: rest === null ? 1 : rest[1] - rest[2],
     maxAttempts: row[3],
-    // two lanes a priority: see migrations/0002_jobs.sql
-    priority: 100 - (row[4] >> 1),
+    priority: priorityOf(row[4]),
     enqueuedAt: new Date(row[2]),
     errors: rest?.[6] ?? NO_ERRORS,
   };

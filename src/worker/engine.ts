@@ -18,6 +18,7 @@ import { Deadlines } from './deadlines.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
 import type { WorkerSettings } from './options.js';
+import { Quarantine } from './quarantine.js';
 import { Runner } from './runner.js';
 import { Settler } from './settler.js';
 import { Tally } from './tally.js';
@@ -115,6 +116,10 @@ export class Engine {
       onClaimed: (sentAt) => this.control.claimed(sentAt),
       askStop: (leaseId, id, claims) => this.#stops.obey(this.claimLine, leaseId, id, claims),
       onStop: (reason) => this.parts.onDrain?.(reason),
+      quarantine: new Quarantine({
+        ...{ leases, clock, hub, runners: this.runners, settler: this.settler },
+        ...{ line: this.claimLine, keeper: this.keeper },
+      }),
     });
     const { keeper, runners } = this;
     this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });

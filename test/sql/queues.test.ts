@@ -23,7 +23,7 @@ describe('create_queue', () => {
       delay_ms: '0',
       payload_bytes_max: 1048576,
       retention_ms: '86400000',
-      max_crashes: 10,
+      max_crashes: 3,
       dead_letter_queue: 'dead-letters',
     });
   });
