@@ -25,6 +25,8 @@ export class Attempt {
   isCancelRequested = false;
   /** The handler has completed the job in its own transaction; whether that commits is not known. */
   isCompletedIn = false;
+  /** It was completed in a transaction of which we know that it was committed: nothing is to settle. */
+  isCommitted = false;
   /** Sent once without an answer: a stale reply may mean that the first try got through. */
   isUncertain = false;
 

@@ -72,9 +72,11 @@ export const hostileHandlers = {
     const hoard = [];
     for (;;) hoard.push(new Array(1_000_000).fill(hoard.length));
   },
-  /** Never lets the event loop turn again. */
+  /** Never lets the event loop turn again, until whoever watches the process loses patience. */
   spins() {
-    for (;;);
+    const begunAt = performance.now();
+    while (performance.now() - begunAt < 5_000);
+    process.kill(process.pid, 'SIGKILL');
   },
   throwsInTimer() {
     setTimeout(() => {
