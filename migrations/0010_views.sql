@@ -114,7 +114,7 @@ select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_m
   q.group_concurrency, q.max_depth, q.max_bytes,
   q.concurrency_max, q.rate_max, q.rate_ms, q.rate_burst, q.breaker_failures, q.breaker_window_ms,
   q.breaker_cooldown_ms, q.ageing_ms,
-  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,
+  q.visibility_ms, d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,
   q.closed_at, q.closed_reason
 from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
 where q.deleted_at is null;

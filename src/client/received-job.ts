@@ -143,6 +143,7 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
   readonly maxAttempts: number;
   readonly priority: number;
   readonly enqueuedAt: Date;
+  readonly group: string | null;
   readonly errors: ReceivedJob['errors'];
   visibleAt: Date;
   readonly isStop: boolean;
@@ -157,6 +158,7 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
     this.maxAttempts = row.max_attempts;
     this.priority = priorityOf(row.lane);
     this.enqueuedAt = row.enqueued_at;
+    this.group = row.group_key;
     this.errors = row.errors ?? [];
     this.visibleAt = row.visible_at;
     this.isStop = STOP_HEADER in this.headers;

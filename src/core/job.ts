@@ -79,6 +79,8 @@ export interface Job<Payload = unknown> {
   /** -100 to 100; higher runs first. */
   readonly priority: number;
   readonly enqueuedAt: Date;
+  /** Key of its group; null: it is in none. */
+  readonly group: string | null;
   /** Errors of earlier attempts, oldest first; the last 100. */
   readonly errors: readonly JobError[];
 }

@@ -58,6 +58,7 @@ export function toJob(row: ClaimedRow, queue: string, payload: unknown): Job {
     maxAttempts: row[3],
     priority: priorityOf(row[4]),
     enqueuedAt: new Date(row[2]),
+    group: rest?.[7] ?? null,
     errors: rest?.[6] ?? NO_ERRORS,
   };
 }

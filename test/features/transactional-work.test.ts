@@ -1,4 +1,4 @@
-import { createWorker, HowdahError, queue, silentLogger, snooze, work } from 'howdah';
+import { createWorker, HowdahError, type JobTransaction, queue, silentLogger, snooze, work } from 'howdah';
 import pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
@@ -230,24 +230,23 @@ describe('work(queue, handler, { transactional: true })', () => {
     pool,
   }) => {
     const name = await createQueue(pool);
-    let onLate: (error: unknown) => void = () => undefined;
-    const late = new Promise((resolve) => {
-      onLate = resolve;
-    });
+    const kept: JobTransaction[] = [];
     await startWorker({
       url,
       queues: [
         work(
           name,
           (_job, { tx }) => {
-            setTimeout(() => tx.query('select 1').catch(onLate), 50);
+            kept.push(tx);
           },
           { transactional: true },
         ),
       ],
     });
     await waitForState(pool, (await enqueue(pool, name))[0], 'completed');
-    expect(await late).toMatchObject({ code: 'HOWDAH_TRANSACTION_INVALID' });
+    await expect(kept[0]?.query('select 1')).rejects.toMatchObject({
+      code: 'HOWDAH_TRANSACTION_INVALID',
+    });
   });
 
   test('the reply to COMMIT is lost: the database is asked, and nothing is done twice', async ({

@@ -39,6 +39,7 @@ interface QueueRow {
   readonly timeoutMs: number | null;
   readonly ttlMs: number | null;
   readonly delayMs: number;
+  readonly visibilityMs: number;
   readonly retentionMs: number;
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
@@ -77,6 +78,7 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'timeoutMs', title: 'TIMEOUT', as: 'ms' },
   { key: 'ttlMs', title: 'TTL', as: 'ms' },
   { key: 'delayMs', isHidden: true },
+  { key: 'visibilityMs', isHidden: true },
   { key: 'retentionMs', title: 'RETENTION', as: 'ms' },
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
@@ -108,6 +110,7 @@ interface SetArguments extends NameArguments {
   readonly timeout: string | undefined;
   readonly ttl: string | undefined;
   readonly delay: string | undefined;
+  readonly visibility: string | undefined;
   readonly retention: string | undefined;
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
@@ -368,9 +371,10 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('timeout', time('How long an attempt may run, or none (5m)'))
     .option('ttl', time('How long a job may wait, or none (none)'))
     .option('delay', time('Delay of jobs that name none (0)'))
+    .option('visibility', time('How long jobs that are received are held (30s)'))
     .option('retention', time('How long finished jobs are kept (1d)'))
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
-    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
+    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause (3)' })
     .option('group-concurrency', { type: 'number', describe: 'Jobs of a group at once (1)' })
     .option('concurrency-max', time('Jobs that run at once in the whole fleet, or none (none)'))
     .option('rate', time('Jobs in a time, as 1000/s or 10/5m, or none (none)'))
@@ -397,6 +401,7 @@ function policyOf(options: SetArguments): QueuePolicy {
     timeout: options.timeout === 'none' ? null : durationOf(options.timeout),
     ttl: options.ttl === 'none' ? null : durationOf(options.ttl),
     delay: durationOf(delay),
+    visibility: durationOf(options.visibility),
     retention: durationOf(retention),
     payloadBytesMax,
     maxCrashes,
@@ -498,6 +503,7 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     timeoutMs: policy.timeout_ms,
     ttlMs: policy.ttl_ms === null ? null : Number(policy.ttl_ms),
     delayMs: Number(policy.delay_ms),
+    visibilityMs: policy.visibility_ms,
     retentionMs: Number(policy.retention_ms),
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,
