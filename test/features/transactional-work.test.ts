@@ -1,4 +1,12 @@
-import { createWorker, HowdahError, type JobTransaction, queue, silentLogger, snooze, work } from 'howdah';
+import {
+  createWorker,
+  HowdahError,
+  type JobTransaction,
+  queue,
+  silentLogger,
+  snooze,
+  work,
+} from 'howdah';
 import pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';

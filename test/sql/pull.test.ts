@@ -162,6 +162,7 @@ describe('visibility', () => {
     const now = await db.one<Date>('select howdah.clock()');
     expect(Number(job?.visible_at) - Number(now)).toBeGreaterThan(290_000);
     expect(job?.group_key).toBe('g');
+    await db.closeLease(String(job?.lease_id));
   });
 
   test('a job that is not settled in time runs again: its attempt counts, no crash does', async ({
