@@ -40,7 +40,17 @@ export const receiveCommand = command<ReceiveArguments>({
       for (const job of jobs) {
         const { id, queue, receipt, attempt, maxAttempts, priority, payload, headers } = job;
         const { enqueuedAt, visibleAt, errors, group } = job;
-        const facts = { id, queue, receipt, attempt, maxAttempts, priority, enqueuedAt, visibleAt, group };
+        const facts = {
+          id,
+          queue,
+          receipt,
+          attempt,
+          maxAttempts,
+          priority,
+          enqueuedAt,
+          visibleAt,
+          group,
+        };
         output.json({ ...facts, payload, headers, errors });
       }
     });
