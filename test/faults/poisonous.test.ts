@@ -47,12 +47,12 @@ async function waitForDead(pool: pg.Pool, ids: readonly string[]): Promise<void>
       ]);
       return rows.length === ids.length;
     },
-    { timeoutMs: 150_000, what: 'all poison to be dead' },
+    { timeoutMs: 220_000, what: 'all poison to be dead' },
   );
 }
 
 test('1 % of the jobs kill their worker: each is dead within three crashes, nobody else is harmed', {
-  timeout: 180_000,
+  timeout: 240_000,
 }, async ({ url, pool }) => {
   const HOW = ['exits', 'aborts', 'exhausts', 'exits', 'spins'];
   await createCounts(pool);
