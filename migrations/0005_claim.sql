@@ -26,6 +26,8 @@ $$;
 -- them the claim is right but walks everything finished since the last vacuum. A cursor ahead of the
 -- sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
 -- kills its worker runs out of them.
+-- Suspects (see 0017_suspects.sql) come first, in a lane below 0, a few at most and nothing beside them: who
+-- claims them should run nothing else meanwhile.
 -- A queue with limits, or paused until a time, brings one row more, without a lane: `rest` is then
 -- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for.
 -- p_turn: with the head of a group come up to p_turn - 1 of its next members, beyond p_limit and at the
@@ -45,6 +47,7 @@ declare
   v_after bigint;
   v_last bigint;
   v_left integer := least(greatest(p_limit, 0), 10000);
+  v_limit integer;  -- of v_left in this lane
   v_ctids tid[];
   v_max bigint;
   v_mark lease_marks;
@@ -84,8 +87,9 @@ begin
     if v_after > v_last then
       v_after := 0;
     end if;
+    v_limit := case when v_lane < 0 then claim_limit(v_lane, v_left) else v_left end;
     if v_queue.is_limited then
-      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_left);
+      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit);
       v_ctids := v_taken.ctids;
       v_max := v_taken.last_seq;
       ids := v_taken.ids;
@@ -110,7 +114,7 @@ begin
       select j.ctid, j.* from jobs j
       where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
         and j.seq > v_after and j.lease_id is null
-      order by j.seq limit v_left for update skip locked
+      order by j.seq limit v_limit for update skip locked
     ) c;
     end if;
 
@@ -150,6 +154,7 @@ begin
       end if;
       lane := v_lane;
       return next;
+      exit when v_lane < 0;  -- suspects do not run beside others
     end if;
     exit when v_taken.is_cut;  -- a heavy job waits for room: nothing overtakes it
   end loop;

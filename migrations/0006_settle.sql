@@ -38,9 +38,10 @@ create function {{schema}}.put_back(
 ) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  -- a parked job keeps its lane, else even is the head and odd the ordinary lane of a priority
-  v_lane smallint := case when p_job.lane = 32767 then 32767
-    else p_job.lane - p_job.lane % 2 + (not p_at_head)::integer end;
+  -- a parked job keeps its lane, as a suspect does that has not run in order; else even is the head and
+  -- odd the ordinary lane of a priority
+  v_lane smallint := case when p_job.lane = 32767 or p_job.lane < 0 and p_at_head then p_job.lane
+    else plain_lane(p_job.lane) / 2 * 2 + (not p_at_head)::integer end;
 begin
   if not exists (select from queues where id = p_job.queue_id and v_lane = any (lanes)) then
     perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
@@ -77,7 +78,7 @@ declare
     and d.id = case when p_job.dead_at is null then q.dead_letter_queue_id else q.id end
     where q.id = p_job.queue_id), 1);
   v_is_parked boolean := p_job.dead_at is not null or v_target = p_job.queue_id;
-  v_lane smallint := p_job.lane | 1;
+  v_lane smallint := plain_lane(p_job.lane) | 1::smallint;
 begin
   if v_is_parked then
     v_lane := 32767;

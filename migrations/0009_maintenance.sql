@@ -50,7 +50,8 @@ begin
 end $$;
 
 -- Gives back what a lease holds, at most p_limit jobs. p_crashed: its worker is dead, so attempts
--- count and a job that keeps killing its workers is buried. done: nothing is left and the lease is gone.
+-- count and a job that keeps killing its workers is buried (see 0017_suspects.sql). done: nothing is left
+-- and the lease is gone.
 -- The caller holds the lease's row for update, and gives left_groups to change_groups().
 create function {{schema}}.give_back(
   p_lease {{schema}}.leases, p_crashed boolean, p_limit integer,
@@ -61,6 +62,9 @@ declare
   v_mark lease_marks;
   v_job jobs;
   v_queue queues;
+  v_max_attempts integer;
+  v_is_crash boolean;  -- it may have killed its worker
+  v_is_last boolean;   -- of its attempts
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     -- an older snapshot does not show what the lease claimed last, and deleting it would orphan that
@@ -93,30 +97,40 @@ begin
         requeued := requeued + 1;
         continue;
       end if;
+      v_is_crash := p_crashed and p_lease.held is null
+        and (v_job.id = any (p_lease.aside)) is not true;
       if p_crashed and p_lease.held is not null then
         -- a pulled job whose visibility has ended: slow or gone, nobody knows
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'VisibilityEnded', 'message',
           format('consumer %s did not settle it in time', p_lease.worker)));
-      elsif p_crashed then
+      elsif v_is_crash then
         v_job.crashes := v_job.crashes + 1;
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
-          format('worker %s stopped renewing its lease', p_lease.worker)));
+          format('worker %s stopped renewing its lease', p_lease.worker)
+          || case when is_alone(v_job.lane) then ' while it ran this job alone' else '' end));
       else
-        v_job.uncounted := v_job.uncounted + 1;
+        v_job.uncounted := v_job.uncounted + 1;  -- given back, or set aside: not begun
       end if;
+      v_max_attempts := coalesce(v_job.max_attempts, v_queue.max_attempts);
+      v_is_last := p_crashed and v_job.attempt - v_job.uncounted >= v_max_attempts;
       if v_job.cancel_requested then
         perform finish(v_job, 'cancelled', 'cancelled while its worker was lost');
         left_groups := left_groups || left_group(v_job);
-      elsif v_job.crashes >= v_queue.max_crashes then
+      elsif v_is_crash and is_alone(v_job.lane) and v_job.crashes >= v_queue.max_crashes then
         perform bury(v_job, 'crashed its worker');
         left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
-      elsif p_crashed and v_job.attempt - v_job.uncounted
-          >= coalesce(v_job.max_attempts, v_queue.max_attempts) then
+      elsif v_is_last and (v_max_attempts = 1 or is_alone(v_job.lane) or not v_is_crash) then
         perform bury(v_job, 'attempts exhausted');
         left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
       else
+        if v_is_crash then
+          v_job.lane := suspect_lane(v_job.lane, v_job.crashes,
+            v_is_last or v_job.crashes + 1 >= v_queue.max_crashes);
+          -- a neighbour may have cost it its last attempt: once more, alone
+          v_job.uncounted := v_job.uncounted + v_is_last::integer;
+        end if;
         perform put_back(v_job, null, true);
         if v_job.follow_seq is not null then
           left_groups := left_groups || new_head(v_job);

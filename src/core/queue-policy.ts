@@ -10,6 +10,8 @@ export const PAYLOAD_BYTES_MAX = 67_108_864;
 const INTEGER_MAX = 2_147_483_647;
 /** The largest concurrency, rate and burst. */
 const LIMIT_MAX = 1_000_000;
+/** The longest visibility, 12 hours. */
+const VISIBILITY_MS_MAX = 43_200_000;
 const DAY_MS = 86_400_000;
 
 /** How the delay before the next attempt grows. */
@@ -61,11 +63,16 @@ export interface QueuePolicy {
   readonly ttl?: Duration | null;
   /** Delay of every job that names none, 0 to 10 years. Default 0. */
   readonly delay?: Duration;
+  /** How long jobs are a consumer's that `receive` gave them to, 100 ms to 12 h. Default 30 s. */
+  readonly visibility?: Duration;
   /** How long finished jobs stay in the history, 0 (keep none) to 10 years. Default 1 day. */
   readonly retention?: Duration;
   /** Largest payload in bytes of JSON, 1 to 64 MiB. Default 1 MiB. */
   readonly payloadBytesMax?: number;
-  /** Attempts that may end with the death of their worker, 1 to 1000. Default 10. */
+  /**
+   * Attempts that may end with the death of their worker, 1 to 1000. Default 3. A job dies of it only
+   * when it ran alone in its worker at the last one.
+   */
   readonly maxCrashes?: number;
   /**
    * Jobs of one group that may run at once, 1 to 10,000. Default 1: strictly in order. Groups are
@@ -108,6 +115,7 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
   timeout: duration('timeout', 'timeout_ms', 1, INTEGER_MAX, 'nullable'),
   ttl: duration('ttl', 'ttl_ms', 1, WAIT_MS_MAX, 'nullable'),
   delay: duration('delay', 'delay_ms', 0, WAIT_MS_MAX),
+  visibility: duration('visibility', 'visibility_ms', 100, VISIBILITY_MS_MAX),
   retention: duration('retention', 'retention_ms', 0, WAIT_MS_MAX),
   payloadBytesMax: integer('payloadBytesMax', 'payload_bytes_max', 1, PAYLOAD_BYTES_MAX),
   maxCrashes: integer('maxCrashes', 'max_crashes', 1, 1000),

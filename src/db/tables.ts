@@ -133,6 +133,7 @@ export interface QueuePoliciesView {
   payload_bytes_max: number;
   retention_ms: string;
   max_crashes: number;
+  visibility_ms: number;
   group_concurrency: number;
   group_rate_max: number | null;
   group_rate_ms: number;

@@ -1,5 +1,5 @@
 import type { JobRef } from '../core/events.js';
-import type { Job, JobError } from '../core/job.js';
+import { type Job, type JobError, priorityOf } from '../core/job.js';
 import type { Json } from '../core/json.js';
 import type { Settlement } from '../core/outcome.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
@@ -30,6 +30,8 @@ export class Attempt {
   isCancelRequested = false;
   /** The handler has completed the job in its own transaction; whether that commits is not known. */
   isCompletedIn = false;
+  /** It was completed in a transaction of which we know that it was committed: nothing is to settle. */
+  isCommitted = false;
   /** Sent once without an answer: a stale reply may mean that the first try got through. */
   isUncertain = false;
 
@@ -66,9 +68,9 @@ export function toJob(row: ClaimedRow, queue: string, payload: unknown): Job {
     headers: rest?.[5] ?? NO_HEADERS,
     attempt: rest === null ? 1 : rest[1] - rest[2],
     maxAttempts: row[3],
-    // two lanes a priority: see migrations/0002_jobs.sql
-    priority: 100 - (row[4] >> 1),
+    priority: priorityOf(row[4]),
     enqueuedAt: new Date(row[2]),
+    group: rest?.[7] ?? null,
     errors: rest?.[6] ?? NO_ERRORS,
   };
 }

@@ -13,18 +13,22 @@ import { Listener } from '../db/listener.js';
 import type { Attempt } from './attempt.js';
 import { Claimer } from './claimer.js';
 import type { Companion, CompanionFactory } from './companion.js';
-import { completeIn } from './complete-in.js';
+import { completeEncodedIn, completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
-import type { WorkerSettings } from './options.js';
+import { transactionsMax, type WorkerSettings } from './options.js';
+import { Quarantine } from './quarantine.js';
 import { Runner } from './runner.js';
 import { Settler } from './settler.js';
 import { Tally } from './tally.js';
 
 /** How often run time-outs are read again, in case an operator changed them. */
 const POLICY_MS = 10_000;
+
+/** How long connections of handlers are waited for at the end. */
+const CLOSE_MS = 1_000;
 
 /** What an engine is made of. */
 export interface EngineParts {
@@ -44,6 +48,8 @@ export interface EngineParts {
 export class Engine {
   readonly parts: EngineParts;
   readonly database: Database;
+  /** For the transactions of handlers; the same where the application gave its pool. */
+  readonly handlerDatabase: Database;
   readonly tally: Tally;
   readonly claimLine: Line;
   readonly settleLine: Line;
@@ -67,6 +73,11 @@ export class Engine {
     const { settings, clock, hub } = parts;
     this.parts = parts;
     this.database = new Database(settings.database);
+    const wanted = transactionsMax(settings.bindings);
+    this.handlerDatabase =
+      settings.database.pool || wanted === 0
+        ? this.database
+        : new Database({ ...settings.database, connectionsMax: wanted });
     this.tally = new Tally(hub);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
@@ -115,6 +126,10 @@ export class Engine {
       onClaimed: (sentAt) => this.control.claimed(sentAt),
       askStop: (leaseId, id, claims) => this.#stops.obey(this.claimLine, leaseId, id, claims),
       onStop: (reason) => this.parts.onDrain?.(reason),
+      quarantine: new Quarantine({
+        ...{ leases, clock, hub, runners: this.runners, settler: this.settler },
+        ...{ line: this.claimLine, keeper: this.keeper },
+      }),
     });
     const { keeper, runners } = this;
     this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });
@@ -164,6 +179,12 @@ export class Engine {
     await this.keeper.stop();
     const lines = [this.claimLine, this.settleLine, this.listenLine];
     await Promise.allSettled(lines.map((line) => line.close()));
+    // a handler that does not return keeps its connection
+    if (this.handlerDatabase !== this.database) {
+      const done = new AbortController();
+      const closed = this.handlerDatabase.close().finally(() => done.abort());
+      await Promise.race([closed, this.parts.clock.sleep(CLOSE_MS, done.signal)]);
+    }
     await this.database.close();
   }
 
@@ -193,7 +214,7 @@ export class Engine {
 
   #makeRunners(completeInText: string): Runner[] {
     const { settings, clock, hub } = this.parts;
-    const { schema } = this.database;
+    const calls = { schema: this.database.schema, completeInText };
     return settings.bindings.map(
       (binding) =>
         new Runner(binding, {
@@ -205,7 +226,11 @@ export class Engine {
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),
           onRoom: (runner) => this.claimer.onRoom(runner),
-          completeIn: (run, tx, result) => completeIn(run, tx, result, { schema, completeInText }),
+          completeIn: (run, tx, result) => completeIn(run, tx, result, calls),
+          transactions: {
+            lend: (run) => this.handlerDatabase.lend(run),
+            complete: (run, tx, result) => completeEncodedIn(run, tx, result, calls),
+          },
         }),
     );
   }

@@ -17,6 +17,7 @@ import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
 import { Run, type RunHost } from './run.js';
+import { TransactionalCall, type Transactions } from './transactional-call.js';
 
 /** How long jobs may be held ahead without any having begun; then they are given back. */
 const STALL_MS = 1_000;
@@ -43,6 +44,8 @@ export interface RunnerParts {
   readonly onEnd: (deadline: number) => void;
   /** Jobs may be claimed again. */
   readonly onRoom: (runner: Runner) => void;
+  /** Of handlers that are called in a transaction. */
+  readonly transactions: Transactions;
   readonly completeIn: (run: Run, tx: TxHandle, result: Json | undefined) => Promise<void>;
 }
 
@@ -74,7 +77,7 @@ export class Runner implements RunHost {
     this.#size = binding.batch?.size ?? 1;
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
-    this.#call = binding.batch ? new BatchCall(binding, this.#endAttempt) : new SingleCall(binding);
+    this.#call = this.#makeCall(parts.transactions);
     const { clock, hub, onDeadline, onBegin, onEnd } = parts;
     this.runs = new OpenRuns({
       queue: this.name,
@@ -244,6 +247,14 @@ export class Runner implements RunHost {
   forsake(reason: HowdahError): void {
     this.#giveBackAll();
     this.runs.forsake(reason);
+  }
+
+  #makeCall(transactions: Transactions): Call {
+    const { binding } = this;
+    if (binding.batch) return new BatchCall(binding, this.#endAttempt);
+    return binding.isTransactional
+      ? new TransactionalCall(binding, transactions)
+      : new SingleCall(binding);
   }
 
   #begin(now: number): void {

@@ -67,6 +67,11 @@ export class Settler {
 
   /** Takes over an attempt whose settlement is decided. */
   add(attempt: Attempt): void {
+    if (attempt.isCommitted) {
+      this.#parts.tally.settled(attempt, 'completed', null);
+      this.#parts.onSettled([attempt]);
+      return;
+    }
     this.#unsettled++;
     if (attempt.isCompletedIn) {
       void this.#send([attempt]);

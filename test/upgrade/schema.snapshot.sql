@@ -181,6 +181,7 @@ column leases.attention boolean not null default false
 column leases.held integer
 column leases.drain_reason text
 column leases.info jsonb not null default '{}'::jsonb
+column leases.aside bigint[]
 column limit_deltas.queue_id integer not null
 column limit_deltas.id bigint not null
 column limit_deltas.permits integer not null default 0
@@ -229,6 +230,7 @@ column queue_policies.breaker_failures smallint
 column queue_policies.breaker_window_ms integer
 column queue_policies.breaker_cooldown_ms integer
 column queue_policies.ageing_ms bigint
+column queue_policies.visibility_ms integer
 column queue_policies.dead_letter_queue text
 column queue_policies.paused_at timestamp with time zone
 column queue_policies.paused_reason text
@@ -273,9 +275,10 @@ column queues.backoff_jitter real not null default 0.2
 column queues.timeout_ms integer default 300000
 column queues.ttl_ms bigint
 column queues.delay_ms bigint not null default 0
+column queues.visibility_ms integer not null default 30000
 column queues.payload_bytes_max integer not null default 1048576
 column queues.retention_ms bigint not null default 86400000
-column queues.max_crashes smallint not null default 10
+column queues.max_crashes smallint not null default 3
 column queues.group_concurrency integer not null default 1
 column queues.group_rate_max integer
 column queues.group_rate_ms integer not null default 1000
@@ -361,6 +364,7 @@ constraint queues_rate_ms_check on howdah.queues CHECK (((rate_ms >= 1) AND (rat
 constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0) AND (retention_ms <= '315360000000'::bigint)))
 constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
 constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
+constraint queues_visibility_ms_check on howdah.queues CHECK (((visibility_ms >= 100) AND (visibility_ms <= 43200000)))
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
 CREATE INDEX counter_deltas_bounded_idx ON howdah.counter_deltas USING btree (queue_id) WHERE (bytes IS NOT NULL)
 CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id)
@@ -414,6 +418,7 @@ function howdah.change_groups(howdah.groups[],boolean) returns void security def
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
+function howdah.claim_limit(smallint,integer) returns integer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_lease(bigint) returns integer security definer
@@ -446,11 +451,13 @@ function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) return
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
+function howdah.is_alone(smallint) returns boolean
 function howdah.is_bad_dedupe(jsonb) returns boolean
 function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.lane_priority(smallint) returns integer
 function howdah.lead(bigint,integer) returns bigint security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
@@ -472,6 +479,7 @@ function howdah.parse_time(text) returns timestamp with time zone security defin
 function howdah.pass_gate(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
+function howdah.plain_lane(smallint) returns smallint
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
 function howdah.prune_dedupes(integer) returns integer security definer
@@ -480,7 +488,7 @@ function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) r
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
-function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone) security definer
+function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone, group_key text) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
 function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns howdah.groups security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
@@ -498,6 +506,7 @@ function howdah.room_of(howdah.queues,integer) returns howdah.room security defi
 function howdah.run_at_of(jsonb,bigint,timestamp with time zone) returns timestamp with time zone
 function howdah.run_now(bigint[]) returns TABLE(id bigint, outcome text) security definer
 function howdah.schema_version() returns integer security definer
+function howdah.set_aside(bigint,bigint[]) returns boolean security definer
 function howdah.set_circuit(text,text,text,timestamp with time zone) returns void security definer
 function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
 function howdah.settle_one(howdah.jobs,jsonb) returns record security definer
@@ -510,6 +519,7 @@ function howdah.snooze(bigint,bigint,integer,bigint) returns text security defin
 function howdah.stop_consumers(text,text) returns bigint security definer
 function howdah.stop_ringing(bigint,text[]) returns void security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
+function howdah.suspect_lane(smallint,integer,boolean) returns smallint
 function howdah.sweep(integer) returns integer security definer
 function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer

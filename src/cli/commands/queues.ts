@@ -39,6 +39,7 @@ interface QueueRow {
   readonly timeoutMs: number | null;
   readonly ttlMs: number | null;
   readonly delayMs: number;
+  readonly visibilityMs: number;
   readonly retentionMs: number;
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
@@ -80,6 +81,7 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'timeoutMs', title: 'TIMEOUT', as: 'ms' },
   { key: 'ttlMs', title: 'TTL', as: 'ms' },
   { key: 'delayMs', isHidden: true },
+  { key: 'visibilityMs', isHidden: true },
   { key: 'retentionMs', title: 'RETENTION', as: 'ms' },
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
@@ -114,6 +116,7 @@ interface SetArguments extends NameArguments {
   readonly timeout: string | undefined;
   readonly ttl: string | undefined;
   readonly delay: string | undefined;
+  readonly visibility: string | undefined;
   readonly retention: string | undefined;
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
@@ -376,9 +379,10 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('timeout', time('How long an attempt may run, or none (5m)'))
     .option('ttl', time('How long a job may wait, or none (none)'))
     .option('delay', time('Delay of jobs that name none (0)'))
+    .option('visibility', time('How long jobs that are received are held (30s)'))
     .option('retention', time('How long finished jobs are kept (1d)'))
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
-    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
+    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause (3)' })
     .option('group-concurrency', { type: 'number', describe: 'Jobs of a group at once (1)' })
     .option('group-rate', time('Jobs of a group in a time, as 10/s or 1/5m, or none (none)'))
     .option('group-rate-burst', { type: 'number', describe: 'Most jobs of a group at once (1)' })
@@ -407,6 +411,7 @@ function policyOf(options: SetArguments): QueuePolicy {
     timeout: options.timeout === 'none' ? null : durationOf(options.timeout),
     ttl: options.ttl === 'none' ? null : durationOf(options.ttl),
     delay: durationOf(delay),
+    visibility: durationOf(options.visibility),
     retention: durationOf(retention),
     payloadBytesMax,
     maxCrashes,
@@ -516,6 +521,7 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     timeoutMs: policy.timeout_ms,
     ttlMs: policy.ttl_ms === null ? null : Number(policy.ttl_ms),
     delayMs: Number(policy.delay_ms),
+    visibilityMs: policy.visibility_ms,
     retentionMs: Number(policy.retention_ms),
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,

@@ -34,6 +34,7 @@ function runnerWith(handler: Handler, options: WorkOptions = {}) {
     onEnd: () => {},
     onRoom: () => {},
     completeIn: async () => {},
+    transactions: { lend: () => Promise.reject(new Error('none')), complete: async () => {} },
   });
   const verbs = () => settled.map(({ id, settlement }) => `${id} ${settlement?.verb}`);
   return { runner, time, events, verbs, settled };
