@@ -3,9 +3,11 @@ import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import type { Job } from '../core/job.js';
 import type { Json } from '../core/json.js';
+import { checkMiddleware } from '../core/layers.js';
 import type { Outcome } from '../core/outcome.js';
 import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { assertQueueName } from '../core/queue-name.js';
+import type { AttemptMiddleware } from './attempt-middleware.js';
 import type { JobContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
@@ -47,8 +49,8 @@ export interface BatchOptions {
   readonly wait?: Duration;
 }
 
-/** How one queue is worked. */
-export interface WorkOptions {
+/** How one queue is worked. `Input` is what the handler gets: a job, or the jobs of a batch. */
+export interface WorkOptions<Input = never> {
   /** Handler calls that run at once, 1 to 10,000. Default 10. */
   readonly concurrency?: number;
   /**
@@ -56,6 +58,8 @@ export interface WorkOptions {
    * 25 ms, at most 1000; so fast handlers get large claims and slow ones hoard nothing.
    */
   readonly prefetch?: number;
+  /** Around the handler, the first one outermost; inside the middleware of the worker. */
+  readonly middleware?: readonly AttemptMiddleware<Input>[];
 }
 
 /** A queue with its handler, for {@link createWorker}; made by {@link work}. */
@@ -68,9 +72,10 @@ export interface Binding {
   readonly prefetch: number | undefined;
   /** Undefined: one job a call. */
   readonly batch: { readonly size: number; readonly waitMs: number } | undefined;
+  readonly middleware: readonly AttemptMiddleware<never>[];
 }
 
-const OPTIONS = ['concurrency', 'prefetch', 'batch'];
+const OPTIONS = ['concurrency', 'prefetch', 'batch', 'middleware'];
 
 /**
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
@@ -79,22 +84,22 @@ const OPTIONS = ['concurrency', 'prefetch', 'batch'];
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: Handler<Payload>,
-  options?: WorkOptions & { readonly batch?: undefined },
+  options?: WorkOptions<Job<Payload>> & { readonly batch?: undefined },
 ): Binding;
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: BatchHandler<Payload>,
-  options: WorkOptions & { readonly batch: BatchOptions },
+  options: WorkOptions<readonly Job<Payload>[]> & { readonly batch: BatchOptions },
 ): Binding;
 export function work(
   queue: string,
   handler: Handler,
-  options?: WorkOptions & { readonly batch?: undefined },
+  options?: WorkOptions<Job> & { readonly batch?: undefined },
 ): Binding;
 export function work(
   queue: string,
   handler: BatchHandler,
-  options: WorkOptions & { readonly batch: BatchOptions },
+  options: WorkOptions<readonly Job[]> & { readonly batch: BatchOptions },
 ): Binding;
 export function work(
   queue: AnyQueue | string,
@@ -112,7 +117,7 @@ export function work(
   for (const key of Object.keys(options)) {
     if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
   }
-  const { concurrency = 10, prefetch, batch } = options;
+  const { concurrency = 10, prefetch, batch, middleware } = options;
   return Object.freeze({
     queue,
     name,
@@ -123,6 +128,7 @@ export function work(
       size: integer('batch.size', batch.size, 1),
       waitMs: parseDuration(batch.wait ?? 0, 'batch.wait', { max: 3_600_000 }),
     },
+    middleware: checkMiddleware(middleware),
   });
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import { type Codecs, codecsOf } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
@@ -57,6 +58,7 @@ export class Engine {
   readonly companion: Companion | undefined;
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
+  readonly #codecs: Codecs | undefined;
   readonly #claims: ClaimCalls;
   readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
@@ -66,6 +68,7 @@ export class Engine {
     const { settings, clock, hub } = parts;
     this.parts = parts;
     this.database = new Database(settings.database);
+    this.#codecs = codecsOf(settings.codec, this.database.schema);
     this.tally = new Tally(hub);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
@@ -89,6 +92,7 @@ export class Engine {
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
       calls,
+      codecs: this.#codecs,
       line: this.settleLine,
       pool: this.database,
       tally: this.tally,
@@ -194,18 +198,22 @@ export class Engine {
   #makeRunners(completeInText: string): Runner[] {
     const { settings, clock, hub } = this.parts;
     const { schema } = this.database;
+    const codecs = this.#codecs;
+    const parts = { schema, completeInText, codecs };
     return settings.bindings.map(
       (binding) =>
         new Runner(binding, {
           clock,
           hub,
           logger: settings.logger,
+          codecs,
+          middleware: settings.middleware,
           settle: (attempt) => this.settler.add(attempt),
           onDeadline: (deadline) => this.deadlines.note(deadline),
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),
           onRoom: (runner) => this.claimer.onRoom(runner),
-          completeIn: (run, tx, result) => completeIn(run, tx, result, { schema, completeInText }),
+          completeIn: (run, tx, result) => completeIn(run, tx, result, parts),
         }),
     );
   }

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import type { Json } from '../core/json.js';
@@ -9,6 +10,7 @@ import type { Logger } from '../telemetry/logger.js';
 import { Attempt } from './attempt.js';
 import { BatchCall } from './batch-call.js';
 import type { Binding } from './binding.js';
+import { type AttemptMiddleware, surround } from './attempt-middleware.js';
 import { JobBuffer } from './buffer.js';
 import { type Call, SingleCall } from './call.js';
 import type { Decision } from './decide.js';
@@ -33,6 +35,9 @@ export interface RunnerParts {
   readonly clock: Clock;
   readonly hub: EventHub;
   readonly logger: Logger;
+  readonly codecs?: Codecs | undefined;
+  /** Middleware of the worker, outside that of the binding. */
+  readonly middleware?: readonly AttemptMiddleware[];
   /** Takes over an attempt that has ended. */
   readonly settle: (attempt: Attempt) => void;
   /** Something is due at this time. */
@@ -65,15 +70,18 @@ export class Runner implements RunHost {
   #isPumping = false;
   #isStopped = false;
 
-  constructor(binding: Binding, parts: RunnerParts) {
+  constructor(bound: Binding, parts: RunnerParts) {
+    const binding = surround(bound, parts.middleware ?? []);
     this.binding = binding;
     this.name = binding.name;
     this.#parts = parts;
     this.#size = binding.batch?.size ?? 1;
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
-    this.#call = binding.batch ? new BatchCall(binding, this.#endAttempt) : new SingleCall(binding);
-    const { clock, hub, onDeadline, onBegin, onEnd } = parts;
+    const { clock, hub, onDeadline, onBegin, onEnd, codecs } = parts;
+    this.#call = binding.batch
+      ? new BatchCall(binding, this.#endAttempt, codecs)
+      : new SingleCall(binding, codecs);
     this.runs = new OpenRuns({
       queue: this.name,
       clock,
@@ -125,6 +133,7 @@ export class Runner implements RunHost {
       return;
     }
     this.#leaseId = leaseId;
+    if (this.#parts.hub.isHeard) this.#reportClaimed(rows, leaseId);
     this.#buffer.add(rows, this.#parts.clock.monotonic());
     process.nextTick(() => this.pump());
   }
@@ -229,7 +238,16 @@ export class Runner implements RunHost {
     const run = new Run(this, attempts, now, deadline);
     this.slots.take();
     this.runs.begin(run);
+    const { hub } = this.#parts;
+    if (hub.isHeard) for (const { ref } of attempts) hub.emit('job.started', { job: ref });
     run.start();
+  }
+
+  #reportClaimed(rows: readonly ClaimedRow[], leaseId: string): void {
+    for (const row of rows) {
+      const { ref } = new Attempt(row, this.name, leaseId);
+      this.#parts.hub.emit('job.claimed', { job: ref });
+    }
   }
 
   #takeAttempts(now: number): Attempt[] {

@@ -1,5 +1,6 @@
 import { backoffMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import type { Settlement } from '../core/outcome.js';
@@ -23,6 +24,7 @@ const PLACEHOLDER: Settlement = {
 /** What a settler is made of. */
 export interface SettlerParts {
   readonly calls: SettleCalls;
+  readonly codecs?: Codecs | undefined;
   /** The connection for outcomes; its commits are durable. */
   readonly line: Executor;
   /** For outcomes that may have to wait for a handler's own transaction. */
@@ -129,10 +131,12 @@ export class Settler {
   }
 
   async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
-    const { calls, line, tally } = this.#parts;
+    const { calls, line, tally, codecs, hub } = this.#parts;
     const ids = batch.map(({ id }) => id);
     const claims = batch.map((attempt) => attempt.claims);
-    const results = encodeResults(batch);
+    const results = encodeResults(batch, codecs, ({ ref }, problem) =>
+      hub.emit('job.result-replaced', { job: ref, problem }),
+    );
     const stale = await this.#insist(batch, () =>
       calls.complete(line, leaseId, ids, claims, results),
     );
@@ -145,10 +149,10 @@ export class Settler {
   }
 
   async #settle(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
-    const { calls, line, pool, tally } = this.#parts;
+    const { calls, line, pool, tally, codecs } = this.#parts;
     // may wait for the lock of a transaction that a handler has left open: not on the line then
     const executor = batch[0]?.isCompletedIn ? pool : line;
-    const asks = encodeAsks(batch);
+    const asks = encodeAsks(batch, codecs);
     const rows = await this.#insist(batch, () => calls.settle(executor, leaseId, asks));
     if (!rows) return false;
     const byId = new Map<string, SettledRow>(rows.map((row) => [row[0], row]));
