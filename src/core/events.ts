@@ -124,11 +124,10 @@ export class EventHub<Events extends object = WorkerEvents> {
   }
 
   /** Hears the events of one type. @returns a function that takes the listener away */
-  on<T extends keyof Events>(
-    type: T,
-    listener: (event: EventOf<Events, T>) => void,
-  ): () => void {
-    return this.add((event) => (event.type === type ? listener(event as EventOf<Events, T>) : undefined));
+  on<T extends keyof Events>(type: T, listener: (event: EventOf<Events, T>) => void): () => void {
+    return this.add((event) =>
+      event.type === type ? listener(event as EventOf<Events, T>) : undefined,
+    );
   }
 
   emit<T extends keyof Events & string>(type: T, facts: Events[T]): void {

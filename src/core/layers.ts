@@ -68,8 +68,12 @@ export function checkMiddleware<M>(option: readonly M[] | undefined): readonly M
   if (Array.isArray(option) && option.every((each) => typeof each === 'function')) {
     return Object.freeze([...option]);
   }
-  throw new HowdahError('HOWDAH_OPTION_INVALID', 'Option middleware is not an array of functions.', {
-    details: { option: 'middleware' },
-    remedy: 'Give [first, second]: the first is the outermost.',
-  });
+  throw new HowdahError(
+    'HOWDAH_OPTION_INVALID',
+    'Option middleware is not an array of functions.',
+    {
+      details: { option: 'middleware' },
+      remedy: 'Give [first, second]: the first is the outermost.',
+    },
+  );
 }
