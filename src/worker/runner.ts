@@ -8,7 +8,7 @@ import type { ClaimedRow } from '../db/calls/claim.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import type { Logger } from '../telemetry/logger.js';
 import { Attempt } from './attempt.js';
-import { type AttemptMiddleware, surround } from './attempt-middleware.js';
+import type { AttemptMiddleware } from './attempt-middleware.js';
 import { BatchCall } from './batch-call.js';
 import type { Binding } from './binding.js';
 import { JobBuffer } from './buffer.js';
@@ -18,6 +18,7 @@ import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
 import { Run, type RunHost } from './run.js';
+import { surround } from './surround.js';
 
 /** How long jobs may be held ahead without any having begun; then they are given back. */
 const STALL_MS = 1_000;
