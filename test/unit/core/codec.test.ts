@@ -53,7 +53,15 @@ describe('values', () => {
   test('are decoded for the queue they were encoded for, wherever they lie', () => {
     const contexts: CodecContext[] = [];
     const watching = new Codecs(
-      [{ ...reversing, decode: (_, context) => (contexts.push(context), '1') }],
+      [
+        {
+          ...reversing,
+          decode: (_, context) => {
+            contexts.push(context);
+            return '1';
+          },
+        },
+      ],
       's',
     );
     const stored = JSON.parse(watching.encode('result', '1', { queue: 'orders', jobId: '7' }));
