@@ -23,6 +23,9 @@ interface Kit {
   readonly isDeterministic: boolean;
 }
 
+/** Leaves nothing of the tests before. */
+const clear = (pool: pg.Pool) => pool.query('truncate howdah.jobs, howdah.history, howdah.dedupes');
+
 const KITS: readonly Kit[] = [
   { name: 'no codec', codec: undefined, isDeterministic: true },
   { name: 'a scrambling codec', codec: scrambling, isDeterministic: true },
@@ -64,10 +67,10 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     const open = rows.filter(({ text }) => text.includes(SECRET));
     if (codec) expect(open).toEqual([]);
     else expect(open.length).toBeGreaterThan(0);
-    await pool.query('truncate howdah.jobs, howdah.history, howdah.dedupes');
   };
 
   test('payload and headers reach the handler, its result the producer', async ({ url, pool }) => {
+    await clear(pool);
     const mail = newQueue();
     const client = clientOf(url);
     const headers = { trace: SECRET };
@@ -103,6 +106,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
   });
 
   test('errors are retried, shown, grouped and redriven', async ({ url, pool }) => {
+    await clear(pool);
     const mail = newQueue({ attempts: 2 });
     const elsewhere = newQueue();
     const client = clientOf(url);
@@ -151,6 +155,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     url,
     pool,
   }) => {
+    await clear(pool);
     const parked = newQueue();
     const mail = newQueue({ deadLetterQueue: parked });
     const client = clientOf(url);
@@ -173,6 +178,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
   });
 
   test('batches and completeIn', async ({ url, pool }) => {
+    await clear(pool);
     const mail = newQueue();
     const client = clientOf(url);
     const { ids } = await client.enqueueMany(mail, [letter(), letter(2)]);
@@ -197,6 +203,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
   });
 
   test('pull: received, failed, completed, from another process too', async ({ url, pool }) => {
+    await clear(pool);
     const mail = newQueue();
     const client = clientOf(url);
     const other = clientOf(url);
@@ -224,6 +231,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     url,
     pool,
   }) => {
+    await clear(pool);
     const mail = newQueue();
     const client = clientOf(url);
     const dedupe = { key: codec === sealing ? 'its keys are stored as they are' : SECRET };
@@ -239,6 +247,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
   });
 
   test('what is not encoded passes: of other languages, or from before', async ({ url, pool }) => {
+    await clear(pool);
     const mail = newQueue();
     const client = clientOf(url);
     await client.createQueue(mail);
