@@ -50,7 +50,7 @@ export interface BatchOptions {
 }
 
 /** How one queue is worked. `Input` is what the handler gets: a job, or the jobs of a batch. */
-export interface WorkOptions<Input = never> {
+export interface WorkOptions<Input = Job | readonly Job[]> {
   /** Handler calls that run at once, 1 to 10,000. Default 10. */
   readonly concurrency?: number;
   /**
@@ -104,7 +104,7 @@ export function work(
 export function work(
   queue: AnyQueue | string,
   handler: (input: never, context: JobContext) => unknown,
-  options: WorkOptions & { readonly batch?: BatchOptions | undefined } = {},
+  options: WorkOptions<never> & { readonly batch?: BatchOptions | undefined } = {},
 ): Binding {
   const name = nameOf(queue);
   assertQueueName(name);

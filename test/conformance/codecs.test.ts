@@ -35,10 +35,7 @@ const KITS: readonly Kit[] = [
 /** In everything that is handed over; must not be found in the database where there is a codec. */
 const SECRET = 'xyzzy';
 
-interface Letter {
-  readonly to: string;
-  readonly n: number;
-}
+type Letter = { readonly to: string; readonly n: number };
 
 let made = 0;
 
