@@ -12,13 +12,17 @@ export function openReceived(
   queue: string,
   codecs: Codecs | undefined,
 ): ReceivedRow {
-  const stored = row.errors;
-  const errors = stored && decodeErrors(codecs, stored, { jobId: row.id, foundIn: queue });
-  if (!isEnvelope(row.payload) && !isEnvelope(row.headers) && errors === stored) return row;
+  const { payload, errors } = row;
   const headers = decodeField(codecs, 'headers', row.headers, { foundIn: queue }) as Readonly<
     Record<string, Json>
   > | null;
   const place = { foundIn: queue, headers: headers ?? undefined };
-  const payload = decodeField(codecs, 'payload', row.payload, place) as Json;
-  return { ...row, payload, headers, errors };
+  const opened = errors && decodeErrors(codecs, errors, { ...place, jobId: row.id });
+  if (headers === row.headers && opened === errors && !isEnvelope(payload)) return row;
+  return {
+    ...row,
+    headers,
+    errors: opened,
+    payload: decodeField(codecs, 'payload', payload, place) as Json,
+  };
 }

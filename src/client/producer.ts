@@ -36,7 +36,7 @@ export class Producer {
     const { enqueuer, layers, hub } = this.#parts;
     if (layers.length > 0) return this.#surrounded(target, payload, options ?? {});
     const answer = enqueuer.enqueue(target, payload, options);
-    return hub.isHeard ? this.#reported(target, options?.tx === undefined, answer) : answer;
+    return isHeard(hub) ? this.#reported(target, options?.tx === undefined, answer) : answer;
   }
 
   async enqueueMany(
@@ -67,7 +67,7 @@ export class Producer {
     return surroundEnqueue(layers, target, call, (changed) => {
       this.#assertOpen();
       const answer = enqueuer.enqueue(target, changed.payload, changed.options as EnqueueOptions);
-      if (!hub.isHeard) return answer;
+      if (!isHeard(hub)) return answer;
       return this.#reported(target, changed.options.tx === undefined, answer);
     });
   }
@@ -89,7 +89,7 @@ export class Producer {
   ): Promise<EnqueueManyArrayResult> {
     this.#assertOpen();
     const { enqueuer, hub } = this.#parts;
-    if (!hub.isHeard) return enqueuer.enqueueMany(target, payloads, options);
+    if (!isHeard(hub)) return enqueuer.enqueueMany(target, payloads, options);
     const queue = nameOf(target);
     const { onBatch, tx } = options;
     return enqueuer.enqueueMany(target, payloads, {
@@ -110,4 +110,8 @@ export class Producer {
     if (!this.#isClosed) return;
     throw new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
   }
+}
+
+function isHeard(hub: EventHub<ClientEvents>): boolean {
+  return hub.hears('job.enqueued') || hub.hears('job.deduplicated');
 }

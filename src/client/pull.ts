@@ -109,7 +109,7 @@ export class Pull {
       try {
         jobs.push(new HeldJob(openReceived(row, queue, this.#codecs), queue, parts));
         const attempt = row.attempt - row.uncounted;
-        if (this.#hub.isHeard)
+        if (this.#hub.hears('job.received'))
           this.#hub.emit('job.received', { job: { id: row.id, queue, attempt } });
       } catch (thrown) {
         const held = new HeldReceipt({ ...holdOf(row), queue }, parts);
@@ -142,7 +142,8 @@ export class Pull {
       settler: this.#settler,
       codecs: this.#codecs,
       onSettled: ({ id, queue }, outcome) => {
-        if (this.#hub.isHeard) this.#hub.emit('job.settled', { job: { id, queue }, outcome });
+        if (this.#hub.hears('job.settled'))
+          this.#hub.emit('job.settled', { job: { id, queue }, outcome });
       },
       obey: ({ leaseId, id, claims }) => obey(this.#database, leaseId, id, claims),
     };

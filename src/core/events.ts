@@ -102,7 +102,8 @@ const QUIET: ReadonlySet<string> = new Set(['job.claimed', 'job.started', 'job.c
 
 /** Hands events to listeners. A listener that throws disturbs nobody. */
 export class EventHub<Events extends object = WorkerEvents> {
-  readonly #listeners = new Set<EventListener<Events>>();
+  readonly #all = new Set<EventListener<Events>>();
+  readonly #byType = new Map<keyof Events, Set<EventListener<Events>>>();
   readonly #log: EventListener<Events & ThrewEvents>;
 
   /** @param log receives every event but those of {@link QUIET}, whether anybody listens or not */
@@ -111,29 +112,31 @@ export class EventHub<Events extends object = WorkerEvents> {
   }
 
   /** Whether anybody listens: lets the hot path skip making events. */
-  get isHeard(): boolean {
-    return this.#listeners.size > 0;
+  hears(type: keyof Events): boolean {
+    return this.#all.size > 0 || (this.#byType.get(type)?.size ?? 0) > 0;
   }
 
   /** @returns a function that takes the listener away */
   add(listener: EventListener<Events>): () => void {
     // a wrapper of its own, so that the same function added twice is removed once
     const own: EventListener<Events> = (event) => listener(event);
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    this.#all.add(own);
+    return () => void this.#all.delete(own);
   }
 
   /** Hears the events of one type. @returns a function that takes the listener away */
   on<T extends keyof Events>(type: T, listener: (event: EventOf<Events, T>) => void): () => void {
-    return this.add((event) =>
-      event.type === type ? listener(event as EventOf<Events, T>) : undefined,
-    );
+    const own: EventListener<Events> = (event) => listener(event as EventOf<Events, T>);
+    const those = this.#byType.get(type) ?? new Set();
+    this.#byType.set(type, those.add(own));
+    return () => void those.delete(own);
   }
 
   emit<T extends keyof Events & string>(type: T, facts: Events[T]): void {
     const event = { type, ...facts } as unknown as EventOf<Events>;
     if (!QUIET.has(type)) this.#tell(this.#log as EventListener<Events>, event);
-    for (const listener of this.#listeners) this.#tell(listener, event);
+    for (const listener of this.#all) this.#tell(listener, event);
+    for (const listener of this.#byType.get(type) ?? []) this.#tell(listener, event);
   }
 
   #tell(listener: EventListener<Events>, event: EventOf<Events>): void {

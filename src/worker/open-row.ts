@@ -23,8 +23,9 @@ function openRest(
   codecs: Codecs | undefined,
 ): ClaimedRest {
   const headers = decodeField(codecs, 'headers', rest[5], { foundIn: queue });
-  const errors = rest[6] && decodeErrors(codecs, rest[6], { jobId: id, foundIn: queue });
-  if (headers === rest[5] && errors === rest[6]) return rest;
   const opened = headers as Readonly<Record<string, Json>> | null;
+  const place = { jobId: id, foundIn: queue, headers: opened ?? undefined };
+  const errors = rest[6] && decodeErrors(codecs, rest[6], place);
+  if (headers === rest[5] && errors === rest[6]) return rest;
   return [rest[0], rest[1], rest[2], rest[3], rest[4], opened, errors, rest[7]];
 }

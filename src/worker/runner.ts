@@ -134,7 +134,7 @@ export class Runner implements RunHost {
       return;
     }
     this.#leaseId = leaseId;
-    if (this.#parts.hub.isHeard) this.#reportClaimed(rows, leaseId);
+    if (this.#parts.hub.hears('job.claimed')) this.#reportClaimed(rows, leaseId);
     this.#buffer.add(rows, this.#parts.clock.monotonic());
     process.nextTick(() => this.pump());
   }
@@ -240,7 +240,9 @@ export class Runner implements RunHost {
     this.slots.take();
     this.runs.begin(run);
     const { hub } = this.#parts;
-    if (hub.isHeard) for (const { ref } of attempts) hub.emit('job.started', { job: ref });
+    if (hub.hears('job.started')) {
+      for (const { ref } of attempts) hub.emit('job.started', { job: ref });
+    }
     run.start();
   }
 
