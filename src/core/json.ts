@@ -40,6 +40,7 @@ type EncodeErrorCode = Extract<
   | 'HOWDAH_HEADERS_INVALID'
   | 'HOWDAH_GROUP_INVALID'
   | 'HOWDAH_DEDUPE_INVALID'
+  | 'HOWDAH_CODEC_FAILED'
 >;
 
 /**

@@ -1,3 +1,5 @@
+import type { JobError } from '../core/job.js';
+
 /** Row types of the views that may be read. `bigint` is text, `timestamptz` is Date. */
 
 export interface JobStatesView {
@@ -19,7 +21,7 @@ export interface JobStatesView {
   last_error: string | null;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
   cancel_requested: boolean;
   group_key: string | null;
 }
@@ -38,7 +40,7 @@ export interface HistoryView {
   last_error: string | null;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
   result: unknown;
   group_key: string | null;
 }
@@ -58,7 +60,7 @@ export interface JobsAllView {
   last_error: string | null;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
   result: unknown;
   group_key: string | null;
 }
@@ -105,7 +107,7 @@ export interface DeadLettersView {
   enqueued_at: Date;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
 }
 
 export interface WorkersView {

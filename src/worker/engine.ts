@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import { type Codecs, codecsOf } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
@@ -64,6 +65,7 @@ export class Engine {
   readonly companion: Companion | undefined;
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
+  readonly #codecs: Codecs | undefined;
   readonly #claims: ClaimCalls;
   readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
@@ -78,6 +80,7 @@ export class Engine {
       settings.database.pool || wanted === 0
         ? this.database
         : new Database({ ...settings.database, connectionsMax: wanted });
+    this.#codecs = codecsOf(settings.codec, this.database.schema);
     this.tally = new Tally(hub);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
@@ -101,6 +104,7 @@ export class Engine {
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
       calls,
+      codecs: this.#codecs,
       line: this.settleLine,
       pool: this.database,
       tally: this.tally,
@@ -214,22 +218,25 @@ export class Engine {
 
   #makeRunners(completeInText: string): Runner[] {
     const { settings, clock, hub } = this.parts;
-    const calls = { schema: this.database.schema, completeInText };
+    const codecs = this.#codecs;
+    const parts = { schema: this.database.schema, completeInText, codecs };
     return settings.bindings.map(
       (binding) =>
         new Runner(binding, {
           clock,
           hub,
           logger: settings.logger,
+          codecs,
+          middleware: settings.middleware,
           settle: (attempt) => this.settler.add(attempt),
           onDeadline: (deadline) => this.deadlines.note(deadline),
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),
           onRoom: (runner) => this.claimer.onRoom(runner),
-          completeIn: (run, tx, result) => completeIn(run, tx, result, calls),
+          completeIn: (run, tx, result) => completeIn(run, tx, result, parts),
           transactions: {
             lend: (run) => this.handlerDatabase.lend(run),
-            complete: (run, tx, result) => completeEncodedIn(run, tx, result, calls),
+            complete: (run, tx, result) => completeEncodedIn(run, tx, result, parts),
           },
         }),
     );

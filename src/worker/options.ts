@@ -1,9 +1,12 @@
 import { hostname } from 'node:os';
+import { type CodecOption, checkCodecs } from '../core/codec.js';
 import { describeValue } from '../core/describe-value.js';
 import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
+import { checkMiddleware } from '../core/layers.js';
 import type { DatabaseOptions } from '../db/options.js';
 import { jsonLogger, type Logger } from '../telemetry/logger.js';
+import type { AttemptMiddleware } from './attempt-middleware.js';
 import type { Binding } from './binding.js';
 
 /**
@@ -32,6 +35,10 @@ export interface WorkerOptions extends DatabaseOptions {
   readonly name?: string;
   /** Whether this worker may be elected to promote, reap and prune. Default true. */
   readonly maintain?: boolean;
+  /** Around every handler, the first one outermost; outside the middleware of a binding. */
+  readonly middleware?: readonly AttemptMiddleware[];
+  /** How payloads, headers, results and errors are stored. Default: as they are. */
+  readonly codec?: CodecOption;
   /** Default: JSON lines to standard error, from `warn` upwards. */
   readonly logger?: Logger;
 }
@@ -45,6 +52,8 @@ export interface WorkerSettings {
   readonly graceMs: number;
   readonly name: string;
   readonly isMaintaining: boolean;
+  readonly middleware: readonly AttemptMiddleware[];
+  readonly codec: CodecOption;
   readonly logger: Logger;
   readonly database: DatabaseOptions;
 }
@@ -68,6 +77,8 @@ const OWN_OPTIONS = [
   'grace',
   'name',
   'maintain',
+  'middleware',
+  'codec',
   'logger',
 ] as const satisfies readonly (keyof WorkerOptions)[];
 
@@ -90,6 +101,8 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     graceMs: parseDuration(options.grace ?? '30s', 'grace', { max: DAY_MS }),
     name: resolveName(options.name),
     isMaintaining: resolveBoolean('maintain', options.maintain),
+    middleware: checkMiddleware(options.middleware),
+    codec: checkCodecs(options.codec),
     logger: resolveLogger(options.logger),
     database: pickDatabaseOptions(options),
   };
