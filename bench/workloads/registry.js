@@ -12,6 +12,7 @@ import heldSnapshot from './held-snapshot.js';
 import idleLatency from './idle-latency.js';
 import memoryStream from './memory-stream.js';
 import memoryWorker from './memory-worker.js';
+import schedules from './schedules.js';
 import steady from './steady.js';
 
 export const WORKLOADS = [
@@ -25,6 +26,7 @@ export const WORKLOADS = [
   enqueueBulk,
   delayed,
   claimCost,
+  schedules,
   memoryWorker,
   memoryStream,
 ];
