@@ -56,13 +56,19 @@ language sql security definer {{settings}} as $$
   select pg_notify('howdah_' || lease_id, 's') from leader where expires_at > clock()
 $$;
 
--- The job of one nominal time: it says of which.
+-- The job of one nominal time: it says of which. Like ms_to_time() it is inlined: thousands are made at once.
 create function {{schema}}.schedule_job(p_name text, p_job jsonb, p_nominal_at timestamptz)
 returns jsonb
-language sql immutable security definer {{settings}} as $$
+language sql stable as $$
   select p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
     || jsonb_build_object('howdah-schedule', jsonb_build_object('name', p_name, 'at',
       to_char(p_nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))))
+$$;
+
+-- Milliseconds since 1970 in JSON, or null.
+create function {{schema}}.ms_to_time(p_ms jsonb) returns timestamptz
+language sql immutable as $$
+  select to_timestamp(nullif(p_ms, 'null')::float8 / 1000)
 $$;
 
 -- Refuses what cannot be a schedule. Of cron only the form: the numbers are looked at by whoever works out
@@ -261,20 +267,24 @@ end $$;
 -- Fires no more until it is resumed. Pausing it twice is fine, and the newer reason holds.
 create function {{schema}}.pause_schedule(p_name text, p_reason text default null) returns void
 language plpgsql security definer {{settings}} as $$
+declare
+  v_id bigint := schedule_id_of(p_name);
 begin
   update schedules set paused_at = coalesce(paused_at, clock()), paused_reason = left(p_reason, 500),
     due_at = null, revision = revision + 1
-  where id = schedule_id_of(p_name);
+  where id = v_id;
 end $$;
 
 -- Goes on with the next nominal time; what came while it was paused is not made up for.
 create function {{schema}}.resume_schedule(p_name text) returns void
 language plpgsql security definer {{settings}} as $$
+declare
+  v_id bigint := schedule_id_of(p_name);
 begin
   update schedules set paused_at = null, paused_reason = null, next_at = null,
     after_at = greatest(after_at, clock()), due_at = case when error is null then clock() end,
     revision = revision + 1
-  where id = schedule_id_of(p_name) and paused_at is not null;
+  where id = v_id and paused_at is not null;
   if found then
     perform ring_scheduler();
   end if;
@@ -307,7 +317,7 @@ begin
 end $$;
 
 -- What the scheduler is to work out, longest due first: due is an array of [id, revision, cron, zone, after_ms,
--- missed, missed_max, bytes], null when nothing is. next_ms: until the next one is, null when none will be.
+-- missed, missed_max, bytes, next_ms], null when nothing is. next_ms: until the next one is, null when none will be.
 create function {{schema}}.due_schedules(
   p_limit integer default 1000, out due jsonb, out now_ms double precision, out next_ms bigint
 )
@@ -317,7 +327,8 @@ declare
 begin
   now_ms := extract(epoch from v_now) * 1000;
   select jsonb_agg(jsonb_build_array(s.id::text, s.revision, s.cron, s.zone,
-    floor(extract(epoch from s.after_at) * 1000), s.missed, s.missed_max, s.bytes) order by s.due_at)
+    floor(extract(epoch from s.after_at) * 1000), s.missed, s.missed_max, s.bytes,
+    extract(epoch from s.next_at) * 1000) order by s.due_at)
   into due
   from (
     select * from schedules where due_at <= v_now
@@ -422,12 +433,6 @@ begin
   return next;
 end $$;
 
--- Milliseconds since 1970 in JSON, or null.
-create function {{schema}}.ms_to_time(p_ms jsonb) returns timestamptz
-language sql immutable security definer {{settings}} as $$
-  select to_timestamp((nullif(p_ms, 'null')::numeric / 1000)::float8)
-$$;
-
 -- Enqueues a job each. Where one of them makes the statement fail, they are tried one by one, so that it fails alone.
 create function {{schema}}.enqueue_runs(
   p_ids bigint[], p_nominals timestamptz[], p_jobs jsonb, p_now timestamptz
@@ -499,7 +504,6 @@ drop view {{schema}}.schedule_runs_view;
 drop view {{schema}}.schedules_view;
 drop function {{schema}}.prune_schedule_runs(integer);
 drop function {{schema}}.enqueue_runs(bigint[], timestamptz[], jsonb, timestamptz);
-drop function {{schema}}.ms_to_time(jsonb);
 drop function {{schema}}.fire_schedules(jsonb);
 drop function {{schema}}.due_schedules(integer);
 drop function {{schema}}.run_schedule(text);
@@ -510,6 +514,7 @@ drop function {{schema}}.schedule_id_of(text);
 drop function {{schema}}.sync_schedules(text, jsonb);
 drop function {{schema}}.put_schedule(text, jsonb, text);
 drop function {{schema}}.check_schedule(text, jsonb);
+drop function {{schema}}.ms_to_time(jsonb);
 drop function {{schema}}.schedule_job(text, jsonb, timestamptz);
 drop function {{schema}}.ring_scheduler();
 drop table {{schema}}.schedule_runs;

@@ -16,6 +16,8 @@ export type MissedPolicy = 'skip' | 'once' | 'all';
 export interface Standing {
   /** Everything up to here is decided. */
   readonly afterMs: number;
+  /** The first time after it, where it has been worked out before. */
+  readonly nextMs: number | null;
   readonly nowMs: number;
   readonly missed: MissedPolicy;
   /** Of those missed, at most so many of the latest get a job under `all`. */
@@ -38,8 +40,8 @@ export interface Decision {
 
 /** Decides which nominal times up to now get a job. */
 export function decideTimes(times: CronTimes, standing: Standing): Decision {
-  const { afterMs, nowMs, runsMax } = standing;
-  const first = times.next(afterMs);
+  const { afterMs, nextMs, nowMs, runsMax } = standing;
+  const first = nextMs ?? times.next(afterMs);
   if (first === undefined || first > nowMs) {
     return { runs: [], skipped: null, after: afterMs, next: first ?? null };
   }

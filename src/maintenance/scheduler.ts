@@ -57,7 +57,7 @@ function planSchedules(
 }
 
 function planOne(
-  { id, revision, cron, zone, afterMs, missed, missedMax }: DueSchedule,
+  { id, revision, cron, zone, afterMs, nextMs, missed, missedMax }: DueSchedule,
   nowMs: number,
   runsMax: number,
   cache: Map<string, CronTimes | string>,
@@ -66,7 +66,7 @@ function planOne(
   if (typeof times === 'string') {
     return { id, revision, runs: [], skipped: null, after: afterMs, next: null, error: times };
   }
-  const decision = decideTimes(times, { afterMs, nowMs, missed, missedMax, runsMax });
+  const decision = decideTimes(times, { afterMs, nextMs, nowMs, missed, missedMax, runsMax });
   const error = decision.next === null ? `Cron expression ${cron} matches no more.` : null;
   return { id, revision, ...decision, error };
 }

@@ -36,9 +36,11 @@ describe('privileges', () => {
       'is_weight_wrong',
       'job_problem',
       'left_group',
+      'ms_to_time',
       'ms_until',
       'refill_ms',
       'run_at_of',
+      'schedule_job',
       'smoothed_rate',
     ]);
   });

@@ -14,6 +14,8 @@ export interface DueSchedule {
   readonly missedMax: number;
   /** Size of its job. */
   readonly bytes: number;
+  /** The first time after `afterMs`, where it is known. */
+  readonly nextMs: number | null;
 }
 
 /** What is due. */
@@ -70,6 +72,7 @@ type DueEntry = readonly [
   missed: MissedPolicy,
   missedMax: number,
   bytes: number,
+  nextMs: number | null,
 ];
 
 /** Prepares the statements of {@link SchedulingCalls}. */
@@ -96,6 +99,6 @@ export function schedulingCalls(database: Database): SchedulingCalls {
 }
 
 function readDue(entry: DueEntry): DueSchedule {
-  const [id, revision, cron, zone, afterMs, missed, missedMax, bytes] = entry;
-  return { id, revision, cron, zone, afterMs, missed, missedMax, bytes };
+  const [id, revision, cron, zone, afterMs, missed, missedMax, bytes, nextMs] = entry;
+  return { id, revision, cron, zone, afterMs, missed, missedMax, bytes, nextMs };
 }
