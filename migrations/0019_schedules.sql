@@ -162,6 +162,10 @@ begin
     return 'created';
   end if;
   select * into v_old from schedules where name = p_name for update;
+  if not found then
+    raise exception 'schedule % was deleted meanwhile', quote_literal(p_name)
+      using errcode = '40001', hint = 'try again';
+  end if;
   if v_old.owner is distinct from p_owner then
     raise exception 'a schedule named % exists already, %', quote_literal(p_name),
       coalesce('declared by ' || quote_literal(v_old.owner), 'made by hand')
@@ -218,6 +222,8 @@ begin
   end if;
   -- processes that start together take turns
   perform pg_advisory_xact_lock(hashtext('howdah schedules ' || p_owner), hashtext(current_schema()));
+  -- in the order in which the scheduler locks them
+  perform 1 from schedules s where s.owner = p_owner order by s.id for update;
   for v_given in
     select e ->> 'name' as name, e - 'name' as schedule from jsonb_array_elements(p_schedules) e
     order by e ->> 'name' collate "C"

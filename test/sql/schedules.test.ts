@@ -324,6 +324,25 @@ describe('fire_schedules', () => {
     await db.expectTruth();
   });
 
+  test('a job that the database itself refuses fails alone', async ({ db }) => {
+    const [good, bad, other] = [
+      await newSchedule(db),
+      await newSchedule(db, { payload: 'poison', missed: 'skip' }),
+      await newSchedule(db),
+    ];
+    await db.rows(`create function refuse_poison() returns trigger language plpgsql as $$
+      begin raise exception 'no poison here'; end $$`);
+    await db.rows(`create trigger refuse_poison before insert on howdah.jobs for each row
+      when (new.payload = '"poison"') execute function refuse_poison()`);
+    const plans = [];
+    for (const name of [good, bad, other]) plans.push(await planOf(db, name, 1, 2));
+    expect(await fire(db, ...plans)).toMatchObject({ planned: 3, enqueued: 4, refused: 2 });
+    await db.rows('drop trigger refuse_poison on howdah.jobs');
+    expect(await view(db, bad)).toMatchObject({ last_error: 'P0001: no poison here' });
+    expect(await jobsOf(db, other)).toHaveLength(2);
+    await db.expectTruth();
+  });
+
   test('a dedupe key that is taken is a duplicate', async ({ db }) => {
     const name = await newSchedule(db, { dedupe: { key: 'one-at-a-time' } });
     expect(await fire(db, await planOf(db, name, 1, 2))).toMatchObject({ enqueued: 1 });

@@ -115,6 +115,8 @@ describe('expressions', () => {
     ['0 9 * * MON-FRI', ['2027-01-01T09:00:00Z', '2027-01-04T09:00:00Z']],
     ['*/10 * * * * *', ['2027-01-01T00:00:10Z', '2027-01-01T00:00:20Z']],
     ['@daily', ['2027-01-02T00:00:00Z']],
+    ['0-58/2 * * * * *', ['2027-01-01T00:00:02Z']],
+    ['0,59 30 * * * *', ['2027-01-01T00:30:00Z', '2027-01-01T00:30:59Z']], // an hour later again
   ])('%s', (cron, expected) => {
     expect(nextTimes(cron, 'UTC', '2027-01-01T00:00:00Z', expected.length)).toEqual(expected);
   });
@@ -144,6 +146,8 @@ describe('expressions', () => {
     '* * * * * *',
     '0,1 * * * * *',
     '0,59 * * * * *',
+    '10-20 * * * * *',
+    '*/59 * * * * *',
   ])('%s is refused with a remedy', (cron) => {
     const { code, remedy, message } = errorOf(() => cronTimes(normalizeCron(cron), 'UTC'));
     expect(code).toBe('HOWDAH_CRON_INVALID');
