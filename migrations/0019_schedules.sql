@@ -124,10 +124,12 @@ begin
     raise exception 'missed_max % is not valid', left((p_schedule -> 'missed_max')::text, 60)
       using errcode = 'HW191', hint = 'use a whole number from 1 to 1000';
   end if;
-  v_job := schedule_job(p_name, '{"payload": null}' || p_schedule, clock());
+  v_job := '{"payload": null}' || p_schedule;
+  if coalesce(jsonb_typeof(v_job -> 'headers'), 'null') in ('null', 'object') then
+    v_job := schedule_job(p_name, v_job, clock());  -- with its stamp they have to fit, too
+  end if;
   select * into v_queue from queues where name = p_schedule ->> 'queue' and deleted_at is null;
-  v_problem := case when jsonb_typeof(coalesce(nullif(p_schedule -> 'headers', 'null'), '{}'))
-      <> 'object' then 'HW015' else job_problem(v_job, v_queue.id, v_queue.payload_bytes_max) end;
+  v_problem := job_problem(v_job, v_queue.id, v_queue.payload_bytes_max);
   if v_problem is not null then
     v_text := describe_problem(v_problem, v_job);
     raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
@@ -337,8 +339,9 @@ begin
     extract(epoch from s.next_at) * 1000) order by s.due_at)
   into due
   from (
+    -- what somebody is changing in an open transaction holds up no others
     select * from schedules where due_at <= v_now
-    order by due_at limit least(greatest(p_limit, 1), 2000)) s;
+    order by due_at limit least(greatest(p_limit, 1), 2000) for no key update skip locked) s;
   if due is null then
     next_ms := (select greatest(ceil(extract(epoch from min(due_at) - v_now) * 1000), 0) from schedules
       where due_at is not null);
@@ -348,7 +351,8 @@ end $$;
 -- Carries out plans, made by whoever knows cron, in one transaction: {"id", "revision", "runs" (nominal times to
 -- enqueue a job for), "skipped" (the last one that is not made up for), "after" (all up to here are
 -- decided), "next", "error" (it can never fire)}; times in milliseconds since 1970. A plan of an older
--- revision is passed over, so that of two leaders only one carries it out. A job that is refused (the queue is
+-- revision is passed over, so that of two leaders only one carries it out; so is one whose schedule is locked: it
+-- stays due. A job that is refused (the queue is
 -- full, closed or gone) is tried again, unless what is missed is skipped.
 -- Locks schedules by id, then what enqueue() locks.
 create function {{schema}}.fire_schedules(p_plans jsonb)
@@ -368,7 +372,7 @@ begin
     select p.plan from jsonb_array_elements(p_plans) p (plan)
     join schedules s on s.id = (p.plan ->> 'id')::bigint
     where s.revision = (p.plan ->> 'revision')::bigint and s.due_at is not null
-    order by s.id for update of s
+    order by s.id for update of s skip locked
   ) l;
   select array_agg(w.id order by w.nominal_at, w.id), array_agg(w.nominal_at order by w.nominal_at, w.id),
     jsonb_agg(schedule_job(w.name, w.job, w.nominal_at) order by w.nominal_at, w.id)

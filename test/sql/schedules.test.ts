@@ -131,6 +131,8 @@ describe('put_schedule', () => {
       [{ ...good, queue: undefined }, 'HW001'],
       [{ ...good, priority: 101 }, 'HW012'],
       [{ ...good, headers: [] }, 'HW015'],
+      [{ ...good, headers: 'text' }, 'HW015'],
+      [{ ...good, payload: 'x'.repeat(2_000_000) }, 'HW011'],
       [{ ...good, headers: { big: 'x'.repeat(20_000) } }, 'HW015'],
     ];
     for (const [schedule, code, name = newName()] of cases) {

@@ -1,6 +1,7 @@
 import type { MissedPolicy } from '../../core/nominal-times.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { ASYNC_COMMIT } from './maintenance.js';
 
 /** A schedule of which the times are to be worked out. */
 export interface DueSchedule {
@@ -79,7 +80,8 @@ type DueEntry = readonly [
 export function schedulingCalls(database: Database): SchedulingCalls {
   const due = database.statement(
     'due_schedules',
-    `select due, now_ms as "nowMs", next_ms::float8 as "nextMs" from {{schema}}.due_schedules($1)`,
+    `select due, now_ms as "nowMs", next_ms::float8 as "nextMs", commit_mode
+    from {{schema}}.due_schedules($1), ${ASYNC_COMMIT}`,
   );
   const fire = database.statement(
     'fire_schedules',
