@@ -182,9 +182,12 @@ describe('declared schedules', () => {
       ['HOWDAH_OPTION_INVALID', 'nightly'],
       ['HOWDAH_SCHEDULE_INVALID', [null]],
     ] as const;
+    const queues = [work(name, noop)];
+    expect(await codeOf((async () => makeWorker({ url, queues, schedulesOwner: '' }))())).toBe(
+      'HOWDAH_OPTION_INVALID',
+    );
     for (const [code, schedules] of cases) {
-      const make = async () =>
-        makeWorker({ url, queues: [work(name, noop)], schedules: schedules as never });
+      const make = async () => makeWorker({ url, queues, schedules: schedules as never });
       expect(await codeOf(make())).toBe(code);
     }
   });

@@ -106,6 +106,36 @@ describe('daylight saving', () => {
   });
 });
 
+describe('looking back', () => {
+  const zones = [
+    'Europe/Berlin',
+    'America/New_York',
+    'Australia/Lord_Howe',
+    'Asia/Kathmandu',
+    'America/St_Johns',
+  ];
+  const expressions = ['30 2 * * *', '30 1 * * *', '45 1,2 * * *', '*/20 1-3 * * *', '@hourly'];
+  /** Each around a change of a clock. */
+  const days = ['2027-03-14', '2027-03-28', '2027-04-04', '2027-10-03', '2027-10-31', '2027-11-07'];
+
+  test.each(zones)('in %s finds the times that looking forward does', (zone) => {
+    for (const expression of expressions) {
+      const times = cronTimes(expression, zone);
+      for (const day of days) {
+        const [from, to] = [-36, 36].map((hours) => Date.parse(day) + hours * 3_600_000) as [
+          number,
+          number,
+        ];
+        const forward: number[] = [];
+        let at = times.next(from - 1);
+        for (; at !== undefined && at < to; at = times.next(at)) forward.push(at);
+        const back = times.last(to, forward.length + 1).filter((each) => each >= from);
+        expect(back, `${expression} around ${day}`).toEqual(forward);
+      }
+    }
+  });
+});
+
 describe('expressions', () => {
   test.each([
     ['0 0 29 2 *', ['2028-02-29T00:00:00Z']],
