@@ -24,6 +24,15 @@ export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/qu
 export type { QueueStats } from './client/queues.js';
 export type { ReceiveOptions } from './client/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
+export type {
+  PreviewedRun,
+  PreviewTarget,
+  ScheduleFilter,
+  ScheduleInfo,
+  ScheduleOutcome,
+  ScheduleRun,
+  Schedules,
+} from './client/schedules.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
 export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';
@@ -49,6 +58,7 @@ export type {
 } from './core/events.js';
 export type { Job, JobError, JobState } from './core/job.js';
 export type { Json, Jsonified } from './core/json.js';
+export type { MissedPolicy } from './core/nominal-times.js';
 export {
   cancelJob,
   deadLetter,
@@ -61,6 +71,7 @@ export {
 } from './core/outcome.js';
 export { type AnyQueue, type Queue, type QueueOptions, queue, toPolicy } from './core/queue.js';
 export type { BackoffPolicy, BreakerPolicy, QueuePolicy, RatePolicy } from './core/queue-policy.js';
+export { type AnySchedule, type Schedule, schedule } from './core/schedule.js';
 export type {
   SchemaInput,
   SchemaOutput,
@@ -71,6 +82,7 @@ export type {
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
 export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export type { Enqueued } from './db/calls/enqueue.js';
+export type { ScheduleChange } from './db/calls/schedules.js';
 export type { DrainedWorker } from './db/calls/stop.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';

@@ -35,12 +35,21 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_REDRIVE_INVALID',
   'HOWDAH_STOP_INVALID',
   'HOWDAH_LEASE_INVALID',
+  'HOWDAH_SCHEDULE_INVALID',
+  'HOWDAH_SCHEDULE_EXISTS',
+  'HOWDAH_CRON_INVALID',
+  'HOWDAH_ZONE_INVALID',
+]);
+
+const UNKNOWN: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
+  'HOWDAH_QUEUE_UNKNOWN',
+  'HOWDAH_WORKER_UNKNOWN',
+  'HOWDAH_SCHEDULE_UNKNOWN',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (error.code === 'HOWDAH_QUEUE_UNKNOWN' || error.code === 'HOWDAH_WORKER_UNKNOWN')
-    return EXIT.notFound;
+  if (UNKNOWN.has(error.code)) return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }

@@ -8,6 +8,7 @@ import { jobsCommand } from './commands/jobs.js';
 import { migrateCommand } from './commands/migrate.js';
 import { queuesCommand } from './commands/queues.js';
 import { receiveCommand } from './commands/receive.js';
+import { schedulesCommand } from './commands/schedules.js';
 import { statusCommand } from './commands/status.js';
 import { workCommand } from './commands/work.js';
 import { workersCommand } from './commands/workers.js';
@@ -30,13 +31,14 @@ const COMMANDS = [
   statusCommand,
   jobsCommand,
   queuesCommand,
+  schedulesCommand,
   deadLettersCommand,
   workersCommand,
   doctorCommand,
 ] as unknown as readonly CommandModule<GlobalOptions, GlobalOptions>[];
 
 /** Commands of commands. */
-const GROUPS = ['jobs', 'queues', 'dead-letters', 'workers'];
+const GROUPS = ['jobs', 'queues', 'dead-letters', 'workers', 'schedules'];
 
 /** Options that may be given more than once. */
 const LISTS = new Set(['_', 'ids', 'receipts', 'state', 'queue', 'names']);

@@ -41,6 +41,7 @@ import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
 import type { ReceiveOptions } from './receive-options.js';
 import type { Receipt, ReceivedJob } from './received-job.js';
+import { Schedules } from './schedules.js';
 import { send } from './send.js';
 import { type StopMode, type WorkerInfo, Workers } from './workers.js';
 
@@ -57,6 +58,8 @@ export function createClient(options: ClientOptions = {}): Client {
  * HOWDAH_DATABASE_READ_ONLY, HOWDAH_TIMEOUT, HOWDAH_PERMISSION_DENIED and HOWDAH_SCHEMA_MISSING.
  */
 export class Client {
+  /** Cron schedules. */
+  readonly schedules: Schedules;
   readonly #database: Database;
   readonly #hub: EventHub<ClientEvents>;
   readonly #producer: Producer;
@@ -103,6 +106,7 @@ export class Client {
     this.#deadLetters = new DeadLetters(database, codecs);
     this.#workers = new Workers(database);
     this.#pull = new Pull({ database, declarations, clock, codecs, hub });
+    this.schedules = new Schedules(database, declarations, clock, codecs);
   }
 
   /**

@@ -92,6 +92,20 @@ const CODES = {
     sqlstate: 'HW073',
     summary: 'A poison pill is neither for one worker nor for all.',
   },
+  HOWDAH_SCHEDULE_INVALID: {
+    sqlstate: 'HW191',
+    summary: 'The name of a schedule, its policy for missed times or a key of it is not allowed.',
+  },
+  HOWDAH_CRON_INVALID: {
+    sqlstate: 'HW192',
+    summary: 'The cron expression is malformed, never matches, or fires too often.',
+  },
+  HOWDAH_ZONE_INVALID: { sqlstate: 'HW193', summary: 'There is no time zone of that name.' },
+  HOWDAH_SCHEDULE_EXISTS: {
+    sqlstate: 'HW194',
+    summary: 'A schedule of that name exists already, of another owner or in the same list.',
+  },
+  HOWDAH_SCHEDULE_UNKNOWN: { sqlstate: 'HW195', summary: 'No schedule of that name exists.' },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',

@@ -171,6 +171,43 @@ export interface BlockedGroupsView {
   since: Date;
 }
 
+export interface SchedulesView {
+  name: string;
+  owner: string | null;
+  queue: string;
+  cron: string;
+  zone: string;
+  missed: 'skip' | 'once' | 'all';
+  missed_max: number;
+  payload: unknown;
+  headers: unknown;
+  options: unknown;
+  paused: boolean;
+  paused_at: Date | null;
+  paused_reason: string | null;
+  next_at: Date | null;
+  after_at: Date;
+  error: string | null;
+  last_at: Date | null;
+  last_outcome: 'enqueued' | 'duplicate' | 'refused' | 'skipped' | null;
+  last_error: string | null;
+  last_job_id: string | null;
+  last_job_state: string | null;
+  last_job_finished_at: Date | null;
+  last_job_error: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScheduleRunsView {
+  name: string;
+  nominal_at: Date;
+  outcome: 'enqueued' | 'duplicate' | 'refused' | 'skipped';
+  job_id: string | null;
+  error: string | null;
+  decided_at: Date;
+}
+
 /** The views by name, for Kysely. */
 export interface Tables {
   job_states: JobStatesView;
@@ -181,4 +218,6 @@ export interface Tables {
   workers: WorkersView;
   queue_policies: QueuePoliciesView;
   blocked_groups: BlockedGroupsView;
+  schedules_view: SchedulesView;
+  schedule_runs_view: ScheduleRunsView;
 }

@@ -17,6 +17,7 @@ import type { Companion, CompanionFactory } from './companion.js';
 import { completeEncodedIn, completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
+import { declareSchedules } from './declare-schedules.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
 import { transactionsMax, type WorkerSettings } from './options.js';
@@ -149,8 +150,10 @@ export class Engine {
 
   /** Connects, declares the queues, opens a lease. @throws HowdahError; nothing is left open then */
   async open(): Promise<void> {
+    const { schedules, schedulesOwner } = this.parts.settings;
     try {
       await this.#declareQueues();
+      if (schedules) await declareSchedules(this.database, schedulesOwner, schedules);
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
       this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
       this.#policy = setInterval(() => {
@@ -278,7 +281,7 @@ export class Engine {
       onRing: (payload) => {
         if (payload === 'c') this.control.look();
         else if (payload === 'd') void this.#askOrder();
-        else if (payload === 'p') this.companion?.notice();
+        else if (payload === 'p' || payload === 's') this.companion?.notice(payload);
         else this.claimer.rung();
       },
       onHearing: (isHearing) => {
