@@ -1,13 +1,15 @@
+import { systemClock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { JobError, JobState } from '../core/job.js';
+import { encodeJobEdit, type JobEdit } from '../core/job-edit.js';
 import { assertJobIds } from '../core/job-id.js';
 import type { Json } from '../core/json.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
-import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
+import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../db/calls/control.js';
 import { controlCalls } from '../db/calls/control.js';
-import { inspectCalls, type JobSummaryRow } from '../db/calls/inspect.js';
+import { inspectCalls, type JobDetailsRow, type JobSummaryRow } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
-import type { JobsAllView } from '../db/tables.js';
+import { type CancelFilter, type CancelOptions, encodeCancelFilter } from './cancel-filter.js';
 import { integer } from './options.js';
 
 const IDS_MAX = 10_000;
@@ -55,6 +57,21 @@ export interface JobDetails extends JobSummary {
   /** Errors of its attempts, oldest first; the last 100. */
   readonly errors: readonly JobError[];
   readonly result: Json | null;
+  /** What its handler reported last; null where it has not. */
+  readonly progress: Json;
+  readonly progressAt: Date | null;
+  /** What its handler logged, oldest first: the last 500 lines, at most 256 KiB. */
+  readonly logs: readonly JobLogLine[];
+}
+
+/** A line that a handler wrote to `context.log`. */
+export interface JobLogLine {
+  /** By the clock of the database. */
+  readonly at: Date;
+  readonly attempt: number;
+  readonly level: string;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, Json>> | null;
 }
 
 /** Which jobs to list: newest first. */
@@ -102,8 +119,21 @@ export class Jobs {
   async cancel(
     ids: string | readonly string[],
     reason: string | undefined,
-  ): Promise<readonly ControlRow<CancelOutcome>[]> {
+  ): Promise<readonly CancelledRow[]> {
     return this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+  }
+
+  async cancelWhere(filter: CancelFilter, options: CancelOptions): Promise<CancelCounts> {
+    const { reason = null, preview = false } = options;
+    const limit = integer('limit', options.limit, 10_000, 100_000);
+    const encoded = encodeCancelFilter(filter);
+    return this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
+  }
+
+  async edit(id: string, edit: JobEdit): Promise<JobState> {
+    assertJobIds([id]);
+    const changes = encodeJobEdit(edit, systemClock.now());
+    return (await this.#control.edit(this.#database, id, changes)) as JobState;
   }
 
   async runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
@@ -147,12 +177,15 @@ function summaryOf(row: JobSummaryRow): JobSummary {
   };
 }
 
-function detailsOf(row: JobsAllView): JobDetails {
+function detailsOf(row: JobDetailsRow): JobDetails {
   return {
     ...summaryOf(row),
     payload: row.payload as Json,
     headers: (row.headers ?? {}) as Readonly<Record<string, Json>>,
     errors: (row.errors ?? []) as readonly JobError[],
     result: row.result as Json | null,
+    progress: row.progress as Json,
+    progressAt: row.progress_at,
+    logs: row.logs.map((line) => ({ ...line, at: new Date(line.at) })),
   };
 }

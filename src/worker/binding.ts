@@ -10,13 +10,13 @@ import type { JobContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement returns void
-export type HandlerReturn = Json | Outcome | undefined | void;
+export type HandlerReturn<Result = Json> = Result | Outcome | undefined | void;
 
 /** Runs one job. Anything it throws is a failed attempt. */
-export type Handler<Payload = unknown> = (
+export type Handler<Payload = unknown, Result = Json> = (
   job: Job<Payload>,
   context: JobContext,
-) => HandlerReturn | Promise<HandlerReturn>;
+) => HandlerReturn<Result> | Promise<HandlerReturn<Result>>;
 
 /** What became of one job of a batch; an Error is a failed attempt, undefined is success. */
 export type BatchEntry = Json | Outcome | Error | undefined;
@@ -76,13 +76,13 @@ const OPTIONS = ['concurrency', 'prefetch', 'batch'];
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
  * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
  */
-export function work<Payload>(
-  queue: Queue<string, never, Payload>,
-  handler: Handler<Payload>,
+export function work<Payload, Result>(
+  queue: Queue<string, never, Payload, Result>,
+  handler: Handler<Payload, Result>,
   options?: WorkOptions & { readonly batch?: undefined },
 ): Binding;
 export function work<Payload>(
-  queue: Queue<string, never, Payload>,
+  queue: Queue<string, never, Payload, unknown>,
   handler: BatchHandler<Payload>,
   options: WorkOptions & { readonly batch: BatchOptions },
 ): Binding;
