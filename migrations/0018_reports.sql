@@ -104,7 +104,10 @@ begin
           when j.dead_at is not null then 'dead' when j.lease_id is not null then 'running'
           when j.seq is not null then 'ready' when j.group_seq is not null then 'blocked'
           else 'scheduled' end, 'unknown') as state,
-        q.retention_ms > 0 as kept, coalesce(j.attempt - j.uncounted, h.attempt) as attempt,
+        q.retention_ms > 0 as kept,
+        -- burying has given the attempts back
+        case when j.dead_at is not null then coalesce((j.errors -> -1 ->> 'attempt')::integer, 0)
+          else coalesce(j.attempt - j.uncounted, h.attempt) end as attempt,
         coalesce(j.dead_reason, h.reason) as reason, coalesce(j.errors, h.errors) as errors,
         h.result, r.progress, r.progress_at,
         sum(coalesce(pg_column_size(h.result), 0) + coalesce(pg_column_size(coalesce(j.errors, h.errors)), 0))

@@ -56,6 +56,8 @@ export interface WorkOptions {
    * 25 ms, at most 1000; so fast handlers get large claims and slow ones hoard nothing.
    */
   readonly prefetch?: number;
+  /** Whether what handlers write to `context.log` is kept with the job, too. Default true. */
+  readonly keepLogs?: boolean;
 }
 
 /** A queue with its handler, for {@link createWorker}; made by {@link work}. */
@@ -68,9 +70,10 @@ export interface Binding {
   readonly prefetch: number | undefined;
   /** Undefined: one job a call. */
   readonly batch: { readonly size: number; readonly waitMs: number } | undefined;
+  readonly keepLogs: boolean;
 }
 
-const OPTIONS = ['concurrency', 'prefetch', 'batch'];
+const OPTIONS = ['concurrency', 'prefetch', 'batch', 'keepLogs'];
 
 /**
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
@@ -112,7 +115,8 @@ export function work(
   for (const key of Object.keys(options)) {
     if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
   }
-  const { concurrency = 10, prefetch, batch } = options;
+  const { concurrency = 10, prefetch, batch, keepLogs = true } = options;
+  if (typeof keepLogs !== 'boolean') throw invalid('keepLogs', keepLogs, 'Use true or false.');
   return Object.freeze({
     queue,
     name,
@@ -123,6 +127,7 @@ export function work(
       size: integer('batch.size', batch.size, 1),
       waitMs: parseDuration(batch.wait ?? 0, 'batch.wait', { max: 3_600_000 }),
     },
+    keepLogs,
   });
 }
 

@@ -11,8 +11,19 @@ export interface JobContext {
    * instance by `signal.throwIfAborted()`.
    */
   readonly signal: AbortSignal;
-  /** Writes with the job's id, queue and attempt beside each message. */
+  /**
+   * Writes with the job's id, queue and attempt beside each message. Lines from `info` upwards are kept with the
+   * job, too: the last 500, at most 256 KiB, each message at most 4096 characters. For a batch they are not kept.
+   */
   readonly log: Logger;
+  /**
+   * Says how far the job is: any JSON value of at most 4 KiB, for whoever watches it. Call it as often as you
+   * like: all jobs of the worker together are written a few times a second, the last value always before the
+   * job has ended. For a batch it is the progress of each of its jobs. After the attempt has ended it is ignored,
+   * and reported as `job.report-ignored`.
+   * @throws HowdahError HOWDAH_PAYLOAD_INVALID (no JSON), HOWDAH_REPORT_INVALID (too large)
+   */
+  progress(value: Json): void;
   /**
    * Completes the job in a transaction of the handler's own: its writes and the completion are
    * committed together, or neither is. Commit before the handler returns. For a batch: all its jobs,
@@ -28,6 +39,7 @@ export interface JobContext {
 export interface ContextSource {
   readonly signal: AbortSignal;
   readonly log: Logger;
+  progress(value: Json): void;
   completeIn(tx: TxHandle, result?: Json): Promise<void>;
 }
 
@@ -45,6 +57,10 @@ export class RunContext implements JobContext {
 
   get log(): Logger {
     return this.#source.log;
+  }
+
+  progress(value: Json): void {
+    this.#source.progress(value);
   }
 
   completeIn(tx: TxHandle, result?: Json): Promise<void> {
