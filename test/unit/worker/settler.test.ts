@@ -59,6 +59,7 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
     tally,
     hub,
     clock,
+    flush: async () => {},
     onRoom: () => {},
     onSettled: () => {},
   });
