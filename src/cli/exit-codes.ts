@@ -35,12 +35,18 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_REDRIVE_INVALID',
   'HOWDAH_STOP_INVALID',
   'HOWDAH_LEASE_INVALID',
+  'HOWDAH_EDIT_INVALID',
+]);
+
+const NOT_FOUND: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
+  'HOWDAH_QUEUE_UNKNOWN',
+  'HOWDAH_WORKER_UNKNOWN',
+  'HOWDAH_JOB_UNKNOWN',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (error.code === 'HOWDAH_QUEUE_UNKNOWN' || error.code === 'HOWDAH_WORKER_UNKNOWN')
-    return EXIT.notFound;
+  if (NOT_FOUND.has(error.code)) return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }
