@@ -360,6 +360,10 @@ begin
     raise exception 'a job cannot be changed by %', coalesce(quote_literal(v_key), 'run_at and delay_ms')
       using errcode = 'HW183', hint = 'use payload, headers, priority, and run_at or delay_ms';
   end if;
+  -- a new lane locks the queue, which comes before groups and their blocked jobs
+  perform add_lane(j.queue_id, (201 - 2 * (p_changes ->> 'priority')::numeric)::smallint)
+  from jobs j where j.id = p_id and j.group_seq is not null and p_changes ? 'priority'
+    and not is_out_of_range(p_changes -> 'priority', -100, 100) and p_changes -> 'priority' <> 'null';
   perform lock_jobs(array[p_id]);
   select * into v_job from jobs where id = p_id for update;
   if not found then
