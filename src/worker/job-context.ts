@@ -23,7 +23,7 @@ export interface JobContext {
    * and reported as `job.report-ignored`.
    * @throws HowdahError HOWDAH_PAYLOAD_INVALID (no JSON), HOWDAH_REPORT_INVALID (too large)
    */
-  progress(value: Json): void;
+  readonly progress: (value: Json) => void;
   /**
    * Completes the job in a transaction of the handler's own: its writes and the completion are
    * committed together, or neither is. Commit before the handler returns. For a batch: all its jobs,
@@ -59,8 +59,9 @@ export class RunContext implements JobContext {
     return this.#source.log;
   }
 
-  progress(value: Json): void {
-    this.#source.progress(value);
+  /** A function of its own, so that handlers may take it out of the context. */
+  get progress(): (value: Json) => void {
+    return (value) => this.#source.progress(value);
   }
 
   completeIn(tx: TxHandle, result?: Json): Promise<void> {

@@ -71,7 +71,7 @@ test('jobs edit, result, watch and show', async ({ url }) => {
   });
   await worker.runOnce();
   const result = await runCli(['jobs', 'result', id], { url });
-  expect(result.json).toEqual([{ sum: 42 }]);
+  expect([result.stderr, ...result.json]).toEqual(['', { sum: 42 }]);
   expect((await watching.exited).code).toBe(0);
   const reports = watching.stdout
     .split('\n')
