@@ -8,8 +8,10 @@ create function {{schema}}.finish(
   p_job {{schema}}.jobs, p_state text, p_reason text default null, p_result jsonb default null
 ) returns void
 language plpgsql security definer {{settings}} as $$
+declare
+  v_is_awaited boolean;
 begin
-  delete from jobs where id = p_job.id;
+  delete from jobs where id = p_job.id returning exists (select from watchers) into v_is_awaited;
   insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
     reason, worker, payload, headers, errors, result, group_key)
   select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
@@ -28,6 +30,9 @@ begin
     -p_job.bytes * (p_job.lease_id is null)::integer);
   if p_job.permit is not null then
     perform return_permits(p_job.queue_id, p_job.permit);
+  end if;
+  if v_is_awaited then
+    perform tell_watchers(array[p_job.id]);
   end if;
 end $$;
 
@@ -79,6 +84,7 @@ declare
     where q.id = p_job.queue_id), 1);
   v_is_parked boolean := p_job.dead_at is not null or v_target = p_job.queue_id;
   v_lane smallint := plain_lane(p_job.lane) | 1::smallint;
+  v_is_awaited boolean;
 begin
   if v_is_parked then
     v_lane := 32767;
@@ -90,7 +96,7 @@ begin
     dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
     uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null, follow_seq = null
-  where id = p_job.id;
+  where id = p_job.id returning exists (select from watchers) into v_is_awaited;
   insert into counter_deltas (queue_id, running, ready, scheduled, blocked, failed, buried, dead,
     bytes)
   values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
@@ -103,6 +109,9 @@ begin
   end if;
   if not v_is_parked then
     perform ring_queue(v_target, 1, 0);
+  end if;
+  if v_is_awaited then
+    perform tell_watchers(array[p_job.id]);
   end if;
 end $$;
 
@@ -271,9 +280,11 @@ declare
   -- of the queues this lease has claimed from, those that keep history
   v_keepers integer[];
   v_is_watched boolean;
+  v_is_awaited boolean;
 begin
-  select array_agg(distinct q.id) filter (where q.retention_ms > 0), bool_or(q.is_watched)
-  into v_keepers, v_is_watched
+  select array_agg(distinct q.id) filter (where q.retention_ms > 0), bool_or(q.is_watched),
+    exists (select from watchers)
+  into v_keepers, v_is_watched, v_is_awaited
   from lease_marks m join queues q on q.id = m.queue_id where m.lease_id = p_lease_id;
   if v_is_watched then
     perform note_completions(p_lease_id, p_ids, p_attempts);
@@ -313,6 +324,9 @@ begin
   end if;
   if v_left is not null then
     perform change_groups(v_left);
+  end if;
+  if v_is_awaited then
+    perform tell_watchers(v_done);
   end if;
   if coalesce(cardinality(v_done), 0) < cardinality(p_ids) then
     return query select unnest(p_ids) except all select unnest(v_done);

@@ -2,10 +2,13 @@
 
 -- Up Migration
 
--- Cancels waiting jobs at once; a running one gets a request, of which its worker is told.
-create function {{schema}}.cancel(p_ids bigint[], p_reason text default null)
-returns table (id bigint, outcome text)
+-- Cancels waiting jobs at once; a running one gets a request, of which its worker is told, unless
+-- p_with_running is false. why: of those that were not cancelled at once.
+create function {{schema}}.cancel(
+  p_ids bigint[], p_reason text default null, p_with_running boolean default true
+) returns table (id bigint, outcome text, why text)
 language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
 declare
   v_id bigint;
   v_job jobs;
@@ -15,16 +18,22 @@ begin
   for v_id in select distinct u from unnest(p_ids) u order by u loop
     id := v_id;
     select * into v_job from jobs j where j.id = v_id for update;
+    why := null;
     if not found then
-      outcome := case when exists (select from history h where h.id = v_id)
-        then 'finished' else 'unknown' end;
+      why := (select 'it is ' || h.state from history h where h.id = v_id limit 1);
+      outcome := case when why is null then 'unknown' else 'finished' end;
+      why := coalesce(why, 'no such job, or no longer in the history');
     elsif v_job.lease_id is null then
       perform finish(v_job, 'cancelled', left(p_reason, 500));
       if v_job.group_key is not null then
         v_left := v_left || left_group(v_job);
       end if;
       outcome := 'cancelled';
+    elsif not p_with_running then
+      outcome := 'running';
+      why := 'it has begun meanwhile';
     else
+      why := 'it runs: its worker has been told to stop';
       update jobs set cancel_requested = true where jobs.id = v_id;
       update leases set attention = true where leases.id = v_job.lease_id;
       perform pg_notify('howdah_' || v_job.lease_id, 'c');
@@ -167,4 +176,4 @@ drop function {{schema}}.resume_queue(text);
 drop function {{schema}}.pause_queue(text, text, timestamptz);
 drop function {{schema}}.run_now(bigint[]);
 drop function {{schema}}.cancel_requests(bigint, bigint[]);
-drop function {{schema}}.cancel(bigint[], text);
+drop function {{schema}}.cancel(bigint[], text, boolean);

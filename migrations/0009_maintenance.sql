@@ -146,6 +146,7 @@ begin
   end loop;
   if done then
     delete from sleepers where lease_id = p_lease.id;
+    perform drop_watches(p_lease.id);
     delete from lease_marks where lease_id = p_lease.id;
     delete from leases where id = p_lease.id;
   end if;
@@ -229,6 +230,7 @@ begin
   end loop;
   perform prune_dedupes(10 * least(greatest(p_limit, 0), 2000));
   perform prune_group_rates(10 * least(greatest(p_limit, 0), 2000));
+  perform prune_reports(p_limit);
   return v_total;
 end $$;
 

@@ -1,3 +1,4 @@
+export type { CancelFilter, CancelOptions } from './client/cancel-filter.js';
 export { Client, createClient } from './client/client.js';
 export type { ClientOptions } from './client/client-options.js';
 export type {
@@ -18,12 +19,14 @@ export type {
 } from './client/enqueue-many.js';
 export type { EnqueueCall, EnqueueMiddleware } from './client/enqueue-middleware.js';
 export type { BlockedGroup } from './client/groups.js';
-export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
+export { JobHandle } from './client/job-handle.js';
+export type { JobDetails, JobFilter, JobLogLine, JobSummary } from './client/jobs.js';
 export type { EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
 export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
 export type { QueueStats } from './client/queues.js';
 export type { ReceiveOptions } from './client/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
+export type { ResultOptions } from './client/results.js';
 export type {
   PreviewedRun,
   PreviewTarget,
@@ -33,6 +36,7 @@ export type {
   ScheduleRun,
   Schedules,
 } from './client/schedules.js';
+export type { JobReport } from './client/watch-job.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
 export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';
@@ -57,6 +61,7 @@ export type {
   WorkerEventType,
 } from './core/events.js';
 export type { Job, JobError, JobState } from './core/job.js';
+export type { JobEdit } from './core/job-edit.js';
 export type { Json, Jsonified } from './core/json.js';
 export type { MissedPolicy } from './core/nominal-times.js';
 export {
@@ -79,7 +84,13 @@ export type {
   StandardSchemaIssue,
   StandardSchemaResult,
 } from './core/standard-schema.js';
-export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
+export type {
+  CancelCounts,
+  CancelledRow,
+  CancelOutcome,
+  ControlRow,
+  RunNowOutcome,
+} from './db/calls/control.js';
 export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export type { Enqueued } from './db/calls/enqueue.js';
 export type { ScheduleChange } from './db/calls/schedules.js';

@@ -39,17 +39,19 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_SCHEDULE_EXISTS',
   'HOWDAH_CRON_INVALID',
   'HOWDAH_ZONE_INVALID',
+  'HOWDAH_EDIT_INVALID',
 ]);
 
-const UNKNOWN: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
+const NOT_FOUND: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_QUEUE_UNKNOWN',
   'HOWDAH_WORKER_UNKNOWN',
   'HOWDAH_SCHEDULE_UNKNOWN',
+  'HOWDAH_JOB_UNKNOWN',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (UNKNOWN.has(error.code)) return EXIT.notFound;
+  if (NOT_FOUND.has(error.code)) return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }

@@ -4,16 +4,20 @@ import { codecsOf } from '../core/codec.js';
 import type { Duration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
+import type { JobState } from '../core/job.js';
+import type { JobEdit } from '../core/job-edit.js';
+import type { Json } from '../core/json.js';
 import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
-import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
+import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../db/calls/control.js';
 import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
-import { type Enqueued, enqueueCalls } from '../db/calls/enqueue.js';
+import { enqueueCalls } from '../db/calls/enqueue.js';
 import type { DrainedWorker } from '../db/calls/stop.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { jsonLogger } from '../telemetry/logger.js';
 import { checkFullOptions } from './backpressure.js';
+import type { CancelFilter, CancelOptions } from './cancel-filter.js';
 import type { ClientOptions } from './client-options.js';
 import {
   type DeadLetter,
@@ -33,6 +37,8 @@ import { layersOf } from './enqueue-middleware.js';
 import { Enqueuer } from './enqueuer.js';
 import { Gatherer } from './gatherer.js';
 import { type BlockedGroup, Groups } from './groups.js';
+import { JobHandle } from './job-handle.js';
+import { JobWatcher } from './job-watcher.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
 import { type EnqueueOptions, resolveGatherOptions } from './options.js';
 import { Producer } from './producer.js';
@@ -41,8 +47,11 @@ import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
 import type { ReceiveOptions } from './receive-options.js';
 import type { Receipt, ReceivedJob } from './received-job.js';
+import { type ResultOptions, Results } from './results.js';
 import { Schedules } from './schedules.js';
 import { send } from './send.js';
+import { SharedStation } from './shared-station.js';
+import { type JobReport, watchJob } from './watch-job.js';
 import { type StopMode, type WorkerInfo, Workers } from './workers.js';
 
 /** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
@@ -68,6 +77,8 @@ export class Client {
   readonly #jobs: Jobs;
   readonly #deadLetters: DeadLetters;
   readonly #pull: Pull;
+  readonly #station: SharedStation;
+  readonly #watcher: JobWatcher;
   readonly #workers: Workers;
   #closing: Promise<void> | undefined;
 
@@ -105,7 +116,9 @@ export class Client {
     this.#jobs = new Jobs(database, codecs);
     this.#deadLetters = new DeadLetters(database, codecs);
     this.#workers = new Workers(database);
-    this.#pull = new Pull({ database, declarations, clock, codecs, hub });
+    this.#station = new SharedStation(database, clock);
+    this.#pull = new Pull({ database, declarations, clock, codecs, hub, station: this.#station });
+    this.#watcher = new JobWatcher(database, clock, this.#station, codecs);
     this.schedules = new Schedules(database, declarations, clock, codecs);
   }
 
@@ -117,24 +130,49 @@ export class Client {
    * A declared queue is created or altered in the database at its first use in this process; a queue
    * given by name must exist.
    *
+   * What is returned is its id, and may be used to wait for its result.
+   *
    * With `dedupe`, `created: false` and the id of the first job mean that the key was taken.
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_FULL, HOWDAH_QUEUE_CLOSED, HOWDAH_PAYLOAD_INVALID, HOWDAH_PAYLOAD_TOO_LARGE, the
    *   code of a bad option, HOWDAH_TRANSACTION_INVALID, HOWDAH_BUFFER_FULL (too many calls wait),
    *   HOWDAH_COMMIT_UNKNOWN (the connection was lost before the answer)
    */
-  enqueue<In>(
-    queue: Queue<string, In, unknown>,
+  enqueue<In, Result>(
+    queue: Queue<string, In, unknown, Result>,
     payload: NoInfer<In>,
     options?: EnqueueOptions,
-  ): Promise<Enqueued>;
-  enqueue(queue: string, payload: unknown, options?: EnqueueOptions): Promise<Enqueued>;
+  ): Promise<JobHandle<Result>>;
+  enqueue(queue: string, payload: unknown, options?: EnqueueOptions): Promise<JobHandle>;
   enqueue(
     target: AnyQueue | string,
     payload: unknown,
     options?: EnqueueOptions,
-  ): Promise<Enqueued> {
+  ): Promise<JobHandle> {
     if (this.#closing) return Promise.reject(closed());
-    return this.#producer.enqueue(target, payload, options);
+    return this.#producer
+      .enqueue(target, payload, options)
+      .then((enqueued) => new JobHandle(enqueued, this.#watcher));
+  }
+
+  /**
+   * What the handler of a job returned (null where that was nothing), once it is completed. Thousands may
+   * wait at once: they share one connection and a few statements a second.
+   * @throws HowdahError as {@link JobHandle.result}
+   */
+  result<Result = Json>(id: string, options?: ResultOptions): Promise<Result> {
+    if (this.#closing) return Promise.reject(closed());
+    return new Results(this.#watcher).result(id, options) as Promise<Result>;
+  }
+
+  /**
+   * How a job stands now, each change of its progress, and last of all how it ended.
+   * @throws HowdahError HOWDAH_JOB_UNKNOWN, HOWDAH_BUFFER_FULL; the reason of the signal
+   */
+  watch(
+    id: string,
+    options: { readonly signal?: AbortSignal } = {},
+  ): AsyncIterableIterator<JobReport> {
+    return watchJob(this.#watcher, id, options.signal);
   }
 
   /**
@@ -297,11 +335,28 @@ export class Client {
   }
 
   /** Cancels waiting jobs, and asks the workers of running ones to stop. At most 10,000 at a time. */
-  cancel(
-    ids: string | readonly string[],
-    reason?: string,
-  ): Promise<readonly ControlRow<CancelOutcome>[]> {
+  cancel(ids: string | readonly string[], reason?: string): Promise<readonly CancelledRow[]> {
     return this.#jobs.cancel(ids, reason);
+  }
+
+  /**
+   * The same for unfinished jobs that a filter fits, at most `limit`: call it again while `more`. A job that
+   * has begun meanwhile is spared where the filter names states and `running` is none of them.
+   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
+   */
+  cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
+    return this.#jobs.cancelWhere(filter, options);
+  }
+
+  /**
+   * Changes a job that waits: payload, headers, priority, time. A member of a group that waits for its turn keeps its
+   * place.
+   * @returns its state: ready, scheduled or blocked
+   * @throws HowdahError HOWDAH_JOB_RUNNING, HOWDAH_JOB_ENDED, HOWDAH_JOB_UNKNOWN, HOWDAH_EDIT_INVALID,
+   *   HOWDAH_QUEUE_FULL (the payload has grown past `maxBytes`), and what `enqueue` says of a bad option
+   */
+  edit(id: string, edit: JobEdit): Promise<JobState> {
+    return this.#jobs.edit(id, edit);
   }
 
   /** Makes scheduled jobs ready and sends dead ones back to their queue. At most 10,000 at a time. */
@@ -377,12 +432,16 @@ export class Client {
     return this.#hub.on(type, listener);
   }
 
-  /** Ends waiting `receive` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */
+  /** Ends waiting `receive`, `result` and `watch` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */
   close(): Promise<void> {
-    this.#closing ??= Promise.all([this.#producer.close(), this.#pull.close()]).then(() =>
-      this.#database.close(),
-    );
+    this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await Promise.all([this.#producer.close(), this.#pull.close(), this.#watcher.close()]);
+    await this.#station.close();
+    await this.#database.close();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,17 +1,21 @@
+import { systemClock } from '../core/clock.js';
 import type { CodecField, Codecs } from '../core/codec.js';
 import { decodeErrors } from '../core/error-codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { JobError, JobState } from '../core/job.js';
+import { encodeJobEdit, type JobEdit } from '../core/job-edit.js';
 import { assertJobIds } from '../core/job-id.js';
+import { codecOf } from '../core/job-text.js';
 import type { Json } from '../core/json.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
-import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
+import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../db/calls/control.js';
 import { controlCalls } from '../db/calls/control.js';
-import { inspectCalls, type JobSummaryRow } from '../db/calls/inspect.js';
+import { inspectCalls, type JobDetailsRow, type JobSummaryRow } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
-import type { JobsAllView } from '../db/tables.js';
+import { type CancelFilter, type CancelOptions, encodeCancelFilter } from './cancel-filter.js';
 import { integer } from './options.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
+import { readLine, readProgress } from './stored-reports.js';
 
 const IDS_MAX = 10_000;
 const STATES: readonly JobState[] = [
@@ -60,6 +64,21 @@ export interface JobDetails extends JobSummary {
   readonly result: Json | null;
   /** What no codec of this client could decode; it is shown as it is stored. Mostly empty. */
   readonly undecoded: readonly CodecField[];
+  /** What its handler reported last; null where it has not. */
+  readonly progress: Json;
+  readonly progressAt: Date | null;
+  /** What its handler logged, oldest first: the last 500 lines, at most 256 KiB. */
+  readonly logs: readonly JobLogLine[];
+}
+
+/** A line that a handler wrote to `context.log`. */
+export interface JobLogLine {
+  /** By the clock of the database. */
+  readonly at: Date;
+  readonly attempt: number;
+  readonly level: string;
+  readonly message: string;
+  readonly fields: Readonly<Record<string, Json>> | null;
 }
 
 /** Which jobs to list: newest first. */
@@ -117,8 +136,25 @@ export class Jobs {
   async cancel(
     ids: string | readonly string[],
     reason: string | undefined,
-  ): Promise<readonly ControlRow<CancelOutcome>[]> {
+  ): Promise<readonly CancelledRow[]> {
     return this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+  }
+
+  async cancelWhere(filter: CancelFilter, options: CancelOptions): Promise<CancelCounts> {
+    const { reason = null, preview = false } = options;
+    const limit = integer('limit', options.limit, 10_000, 100_000);
+    const encoded = encodeCancelFilter(filter);
+    return this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
+  }
+
+  async edit(id: string, edit: JobEdit): Promise<JobState> {
+    assertJobIds([id]);
+    const isEncoded = this.#codecs && (edit.payload !== undefined || edit.headers !== undefined);
+    const queue = isEncoded ? (await this.#inspect.job(id))?.queue : undefined;
+    // of a job that is not there the database tells
+    const codec = this.#codecs && codecOf(this.#codecs, queue ?? '', { headers: edit.headers });
+    const changes = encodeJobEdit(edit, systemClock.now(), codec);
+    return (await this.#control.edit(this.#database, id, changes)) as JobState;
   }
 
   async runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
@@ -162,7 +198,17 @@ function summaryOf(row: JobSummaryRow): JobSummary {
   };
 }
 
-function detailsOf(row: JobsAllView, codecs: Codecs | undefined): JobDetails {
+function detailsOf(row: JobDetailsRow, codecs: Codecs | undefined): JobDetails {
   const fields = readFields(row, row.queue, codecs);
-  return { ...summaryOf(row), ...fields, lastError: lastErrorOf(fields.errors, row.last_error) };
+  const place = { jobId: row.id, foundIn: row.queue };
+  const { progress, isDecoded } = readProgress(row, codecs);
+  return {
+    ...summaryOf(row),
+    ...fields,
+    undecoded: isDecoded ? fields.undecoded : [...fields.undecoded, 'progress'],
+    lastError: lastErrorOf(fields.errors, row.last_error),
+    progress,
+    progressAt: row.progress_at,
+    logs: row.logs.map((line) => readLine({ ...line, at: new Date(line.at) }, place, codecs)),
+  };
 }

@@ -14,20 +14,26 @@ const HEARTBEAT_MS = 20_000;
 export const POLL_MS = 5_000;
 export const DEAF_POLL_MS = 1_000;
 
+/** Rings of jobs that are awaited. */
+const REPORTS = 'r';
+
 /** What a station is made of. */
 export interface PullStationParts {
   readonly database: Database;
   readonly calls: PullCalls;
   readonly consumer: string;
   readonly clock: Clock;
-  /** Some queue has work, or may have. */
-  readonly onRing: () => void;
+  /** Some queue has work, or some job that is awaited has said something or ended: or may have. */
+  readonly onRing: (about: RingSubject) => void;
 }
 
+/** What a ring is about. */
+export type RingSubject = 'work' | 'reports';
+
 /**
- * Where this process is woken for everybody in it who waits for jobs: one lease, which holds no jobs,
- * and one connection that listens on its channel. Queues are registered under the lease; a ring
- * does not say which queue it is for.
+ * Where this process is woken for everybody in it who waits for jobs, or for their ends: one lease, which
+ * holds no jobs, and one connection that listens on its channel. Queues are registered under the lease;
+ * a ring does not say which queue, or which job, it is for.
  *
  *   new → open (lease, line, listener) → closed
  */
@@ -65,10 +71,11 @@ export class PullStation {
       clock,
       hub,
       pollMs: DEAF_POLL_MS,
-      onRing: () => onRing(),
+      onRing: (payload) => onRing(payload === REPORTS ? 'reports' : 'work'),
       onHearing: (isHearing) => {
         this.#isHearing = isHearing;
-        onRing();
+        onRing('work');
+        onRing('reports');
       },
     });
   }
@@ -82,8 +89,19 @@ export class PullStation {
     return this.#leaseId !== undefined && this.#queues.has(queue);
   }
 
-  get isIdle(): boolean {
-    return this.#queues.size === 0;
+  /** Whether rings arrive at all. */
+  get hears(): boolean {
+    return this.#isHearing && this.#leaseId !== undefined;
+  }
+
+  /** The lease whose channel is listened to. @throws HowdahError */
+  async lease(): Promise<string> {
+    return this.#leaseId ?? this.#open();
+  }
+
+  /** Somebody has heard that this lease is gone. */
+  lost(leaseId: string): void {
+    this.#lose(leaseId);
   }
 
   /** From now on producers of this queue ring here. @throws HowdahError */
@@ -160,6 +178,7 @@ export class PullStation {
     if (this.#leaseId !== leaseId) return;
     this.#leaseId = undefined;
     this.#queues.clear();
-    this.#parts.onRing();
+    this.#parts.onRing('work');
+    this.#parts.onRing('reports');
   }
 }

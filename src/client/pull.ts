@@ -1,4 +1,3 @@
-import { hostname } from 'node:os';
 import { whenAborted } from '../core/abort.js';
 import type { ClientEvents } from '../core/client-events.js';
 import type { Clock } from '../core/clock.js';
@@ -14,7 +13,6 @@ import type { Declarations } from '../db/declarations.js';
 import { openReceived } from './open-received.js';
 import { PullQueue, type Waiter } from './pull-queue.js';
 import { PullSettler } from './pull-settler.js';
-import { PullStation } from './pull-station.js';
 import { parseReceipt } from './receipt.js';
 import {
   type ReceiveOptions,
@@ -29,9 +27,8 @@ import {
   type ReceiptParts,
   type ReceivedJob,
 } from './received-job.js';
+import type { SharedStation } from './shared-station.js';
 
-/** The listening connection is closed when nobody has waited for this long. */
-const IDLE_MS = 5_000;
 /** Most waiters of one client. */
 const WAITERS_MAX = 100_000;
 
@@ -42,6 +39,7 @@ export interface PullParts {
   readonly clock: Clock;
   readonly codecs: Codecs | undefined;
   readonly hub: EventHub<ClientEvents>;
+  readonly station: SharedStation;
 }
 
 /** The consumer's side of a client: receive jobs, settle them. */
@@ -53,14 +51,12 @@ export class Pull {
   readonly #hub: EventHub<ClientEvents>;
   readonly #calls: PullCalls;
   readonly #settler: PullSettler;
-  readonly #consumer = `${hostname()}:${process.pid}`.slice(0, 200);
   readonly #queues = new Map<string, PullQueue>();
-  #station: PullStation | undefined;
-  #idle: NodeJS.Timeout | undefined;
+  readonly #station: SharedStation;
   #waiters = 0;
   #isClosed = false;
 
-  constructor({ database, declarations, clock, codecs, hub }: PullParts) {
+  constructor({ database, declarations, clock, codecs, hub, station }: PullParts) {
     this.#database = database;
     this.#declarations = declarations;
     this.#clock = clock;
@@ -68,6 +64,14 @@ export class Pull {
     this.#hub = hub;
     this.#calls = pullCalls(database);
     this.#settler = new PullSettler(this.#calls);
+    this.#station = station;
+    station.use({
+      about: 'work',
+      onRing: () => {
+        for (const queue of this.#queues.values()) queue.rung();
+      },
+      onClosed: () => this.#queues.clear(),
+    });
   }
 
   async receive(target: AnyQueue | string, options: ReceiveOptions): Promise<ReceivedJob[]> {
@@ -92,12 +96,12 @@ export class Pull {
   ): Promise<readonly ReceivedRow[]> {
     const queue = this.#queue(name);
     this.#waiters += 1;
-    clearTimeout(this.#idle);
+    const release = this.#station.hold();
     try {
       return await waitIn(queue, { max, visibilityMs, isImpatient: waitMs === 0 }, waitMs, signal);
     } finally {
       this.#waiters -= 1;
-      if (this.#waiters === 0 && !this.#isClosed) this.#closeLater();
+      release();
     }
   }
 
@@ -129,10 +133,8 @@ export class Pull {
   /** Ends every wait, gives back what came too late, and waits for settlements under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    clearTimeout(this.#idle);
     await Promise.all([...this.#queues.values()].map((queue) => queue.close(closed())));
     await this.#settler.idle();
-    await this.#station?.close();
   }
 
   get #parts(): ReceiptParts {
@@ -155,39 +157,13 @@ export class Pull {
     const queue = new PullQueue({
       queue: name,
       calls: this.#calls,
-      consumer: this.#consumer,
+      consumer: this.#station.consumer,
       clock: this.#clock,
-      station: () => this.#openStation(),
+      station: () => this.#station.get(),
       giveBack: (rows) => this.#giveBack(rows),
     });
     this.#queues.set(name, queue);
     return queue;
-  }
-
-  /** It connects when the first queue is registered. */
-  #openStation(): PullStation {
-    this.#station ??= new PullStation({
-      database: this.#database,
-      calls: this.#calls,
-      consumer: this.#consumer,
-      clock: this.#clock,
-      onRing: () => {
-        for (const queue of this.#queues.values()) queue.rung();
-      },
-    });
-    return this.#station;
-  }
-
-  #closeLater(): void {
-    clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => {
-      if (this.#waiters > 0) return;
-      const station = this.#station;
-      this.#station = undefined;
-      this.#queues.clear();
-      void station?.close().catch(() => undefined);
-    }, IDLE_MS);
-    this.#idle.unref();
   }
 
   /** Where that fails, their visibility ends it. */

@@ -92,6 +92,32 @@ const CODES = {
     sqlstate: 'HW073',
     summary: 'A poison pill is neither for one worker nor for all.',
   },
+  HOWDAH_JOB_UNKNOWN: {
+    sqlstate: 'HW180',
+    summary: 'There is no such job, or it is no longer in the history.',
+  },
+  HOWDAH_JOB_RUNNING: {
+    sqlstate: 'HW181',
+    summary: 'The job runs: it cannot be changed now.',
+    isRetryable: true,
+  },
+  HOWDAH_JOB_ENDED: {
+    sqlstate: 'HW182',
+    summary: 'The job has ended, or is dead: it cannot be changed any more.',
+  },
+  HOWDAH_EDIT_INVALID: { sqlstate: 'HW183', summary: 'A job cannot be changed in that way.' },
+  HOWDAH_REPORT_INVALID: {
+    sqlstate: 'HW184',
+    summary: 'The progress or the log lines of a job are malformed or too large.',
+  },
+  HOWDAH_JOB_FAILED: {
+    summary: 'The awaited job is dead: out of attempts, or given up. `details` has its errors.',
+  },
+  HOWDAH_JOB_EXPIRED: { summary: 'The awaited job was not begun within its waiting TTL.' },
+  HOWDAH_JOB_DISCARDED: { summary: 'The awaited job was discarded.' },
+  HOWDAH_RESULT_NOT_KEPT: {
+    summary: 'The queue of the awaited job keeps no history, and so no results.',
+  },
   HOWDAH_SCHEDULE_INVALID: {
     sqlstate: 'HW191',
     summary: 'The name of a schedule, its policy for missed times or a key of it is not allowed.',
@@ -142,7 +168,7 @@ const CODES = {
   },
   HOWDAH_TIMEOUT: { summary: 'The time allowed ran out.', isRetryable: true },
   HOWDAH_JOB_TIMEOUT: { summary: "The attempt took longer than the queue's run time-out." },
-  HOWDAH_JOB_CANCELLED: { summary: 'Somebody asked to cancel the job while it ran.' },
+  HOWDAH_JOB_CANCELLED: { summary: 'Somebody cancelled the job.' },
   HOWDAH_HANDLER_INVALID: { summary: 'A handler or worker configuration cannot be used.' },
   HOWDAH_MIDDLEWARE_INVALID: {
     summary: 'Middleware called next() twice or too late, or neither called it nor returned.',

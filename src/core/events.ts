@@ -49,6 +49,10 @@ export interface WorkerEvents {
   'job.timed-out': { readonly job: JobRef; readonly timeoutMs: number };
   /** A result could not be stored; the job is completed with a placeholder. */
   'job.result-replaced': { readonly job: JobRef; readonly problem: string };
+  /** A handler reported progress or a log line of a job that is no longer its own. Told once an attempt. */
+  'job.report-ignored': { readonly job: JobRef; readonly error: HowdahError };
+  /** Progress and log lines of so many jobs could not be written; they are dropped. */
+  'report.failed': { readonly jobs: number; readonly error: HowdahError };
   /** The handler still runs although its attempt has ended; its slot is free again. */
   'handler.leaked': { readonly job: JobRef; readonly afterMs: number };
   'lease.opened': { readonly leaseId: string };

@@ -38,7 +38,8 @@ export function jobEncoder(
   return (payload) => encode(payload, tail);
 }
 
-function codecOf(
+/** What payload, headers and dedupe key of a job pass on their way into this queue. */
+export function codecOf(
   codecs: Codecs,
   queue: string,
   options: JobOptions | undefined,

@@ -51,7 +51,7 @@ export function encodePayload(
  * @throws HowdahError HOWDAH_PAYLOAD_INVALID with `details.issues`; may reject with it instead
  */
 export function validatePayload<Out>(
-  definition: Queue<string, never, Out>,
+  definition: Queue<string, never, Out, unknown>,
   payload: unknown,
 ): Out | Promise<Out> {
   const { schema } = definition;

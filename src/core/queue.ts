@@ -1,6 +1,6 @@
 import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
-import type { Jsonified } from './json.js';
+import type { Json, Jsonified } from './json.js';
 import { assertQueueName } from './queue-name.js';
 import { encodePolicy, type QueuePolicy, type SqlPolicy } from './queue-policy.js';
 import {
@@ -12,12 +12,13 @@ import {
 
 declare const IN: unique symbol;
 declare const OUT: unique symbol;
+declare const RESULT: unique symbol;
 
 /**
- * A queue as the program declares it: `In` is what producers hand over, `Out` what handlers get.
- * Made by {@link queue}; frozen.
+ * A queue as the program declares it: `In` is what producers hand over, `Out` what handlers get, `Result`
+ * what they return. Made by {@link queue}; frozen.
  */
-export interface Queue<Name extends string = string, In = unknown, Out = In> {
+export interface Queue<Name extends string = string, In = unknown, Out = In, Result = Json> {
   readonly name: Name;
   readonly policy: QueuePolicy;
   /** Priority of jobs that name none, -100 to 100; higher runs first. */
@@ -29,10 +30,12 @@ export interface Queue<Name extends string = string, In = unknown, Out = In> {
   readonly [IN]?: (payload: In) => void;
   /** Exists for the compiler only. */
   readonly [OUT]?: Out;
+  /** Exists for the compiler only. */
+  readonly [RESULT]?: Result;
 }
 
 /** A queue of any payload. */
-export type AnyQueue = Queue<string, never, unknown>;
+export type AnyQueue = Queue<string, never, unknown, unknown>;
 
 /** What a queue can be declared with: its policy and how its payloads are checked. */
 export interface QueueOptions extends Omit<QueuePolicy, 'deadLetterQueue'> {
@@ -46,7 +49,7 @@ export interface QueueOptions extends Omit<QueuePolicy, 'deadLetterQueue'> {
  * Declares a queue. With a `schema` (Zod, Valibot, ArkType or any Standard Schema) payloads are
  * checked when they are enqueued and again before the handler sees them: the handler gets what the
  * schema returns. Without one the type parameter is believed, and the handler gets what JSON makes
- * of it (a Date becomes a string).
+ * of it (a Date becomes a string). So is a second type parameter, for what the handler returns.
  *
  * Declaring touches no database; the first use of the queue in a process creates or alters it there.
  * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID
@@ -55,10 +58,10 @@ export function queue<const Name extends string, S extends StandardSchema>(
   name: Name,
   options: QueueOptions & { readonly schema: S },
 ): Queue<Name, SchemaInput<S>, SchemaOutput<S>>;
-export function queue<Payload = unknown>(
+export function queue<Payload = unknown, Result = Json>(
   name: string,
   options?: QueueOptions & { readonly schema?: undefined },
-): Queue<string, Payload, Jsonified<Payload>>;
+): Queue<string, Payload, Jsonified<Payload>, Result>;
 export function queue(
   name: string,
   options: QueueOptions & { readonly schema?: StandardSchema | undefined } = {},

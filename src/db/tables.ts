@@ -208,8 +208,28 @@ export interface ScheduleRunsView {
   decided_at: Date;
 }
 
+export interface JobProgressView {
+  id: string;
+  progress: unknown;
+  progress_at: Date | null;
+  log_lines: number;
+  reported_at: Date;
+}
+
+export interface JobLogsView {
+  id: string;
+  n: number;
+  at: Date;
+  attempt: number;
+  level: string;
+  message: string;
+  fields: unknown;
+}
+
 /** The views by name, for Kysely. */
 export interface Tables {
+  job_progress: JobProgressView;
+  job_logs: JobLogsView;
   job_states: JobStatesView;
   history_view: HistoryView;
   jobs_all: JobsAllView;

@@ -20,6 +20,8 @@ const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'job.suspected': 'warn',
   'job.timed-out': 'warn',
   'job.result-replaced': 'warn',
+  'job.report-ignored': 'warn',
+  'report.failed': 'warn',
   'handler.leaked': 'warn',
   'lease.opened': 'debug',
   'lease.lost': 'warn',

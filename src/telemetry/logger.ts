@@ -45,11 +45,19 @@ export function jsonLogger(options: JsonLoggerOptions = {}): Logger {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** A logger that adds fields to everything that is written through it, and never throws. */
-export function withFields(logger: Logger, fields: LogFields): Logger {
+/**
+ * A logger that adds fields to everything that is written through it, and never throws.
+ * @param also gets what is written, without these fields
+ */
+export function withFields(
+  logger: Logger,
+  fields: LogFields,
+  also?: (level: LogLevel, message: string, fields?: LogFields) => void,
+): Logger {
   const at =
     (level: LogLevel) =>
     (message: string, more?: LogFields): void => {
+      also?.(level, message, more);
       try {
         logger[level](message, more ? { ...fields, ...more } : fields);
       } catch {

@@ -36,6 +36,10 @@ export class Attempt {
   isCommitted = false;
   /** Sent once without an answer: a stale reply may mean that the first try got through. */
   isUncertain = false;
+  /** Its handler has said something that is not written yet. */
+  isReporting = false;
+  /** Something it said was ignored, which has been told. */
+  isReportIgnored = false;
 
   constructor(row: ClaimedRow, queue: string, leaseId: string) {
     const rest = row[5];

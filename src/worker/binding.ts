@@ -12,19 +12,19 @@ import type { JobContext, TransactionalContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement returns void
-export type HandlerReturn = Json | Outcome | undefined | void;
+export type HandlerReturn<Result = Json> = Result | Outcome | undefined | void;
 
 /** Runs one job. Anything it throws is a failed attempt. */
-export type Handler<Payload = unknown> = (
+export type Handler<Payload = unknown, Result = Json> = (
   job: Job<Payload>,
   context: JobContext,
-) => HandlerReturn | Promise<HandlerReturn>;
+) => HandlerReturn<Result> | Promise<HandlerReturn<Result>>;
 
 /** Runs one job in a transaction that completes it. Anything it throws is a failed attempt. */
-export type TransactionalHandler<Payload = unknown> = (
+export type TransactionalHandler<Payload = unknown, Result = Json> = (
   job: Job<Payload>,
   context: TransactionalContext,
-) => HandlerReturn | Promise<HandlerReturn>;
+) => HandlerReturn<Result> | Promise<HandlerReturn<Result>>;
 
 /** What became of one job of a batch; an Error is a failed attempt, undefined is success. */
 export type BatchEntry = Json | Outcome | Error | undefined;
@@ -66,6 +66,8 @@ export interface WorkOptions<Input = Job | readonly Job[]> {
   readonly prefetch?: number;
   /** Around the handler, the first one outermost; inside the middleware of the worker. */
   readonly middleware?: readonly AttemptMiddleware<Input>[];
+  /** Whether what handlers write to `context.log` is kept with the job, too. Default true. */
+  readonly keepLogs?: boolean;
 }
 
 /** Of a handler without a transaction. */
@@ -103,27 +105,28 @@ export interface Binding {
   readonly batch: { readonly size: number; readonly waitMs: number } | undefined;
   /** The handler is called in a transaction. */
   readonly isTransactional: boolean;
+  readonly keepLogs: boolean;
   readonly middleware: readonly AttemptMiddleware<never>[];
 }
 
-const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional', 'middleware'];
+const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional', 'middleware', 'keepLogs'];
 
 /**
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
  * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
  */
-export function work<Payload>(
-  queue: Queue<string, never, Payload>,
-  handler: Handler<Payload>,
+export function work<Payload, Result>(
+  queue: Queue<string, never, Payload, Result>,
+  handler: Handler<Payload, Result>,
   options?: WorkOptions<Job<Payload>> & Plain,
 ): Binding;
-export function work<Payload>(
-  queue: Queue<string, never, Payload>,
-  handler: TransactionalHandler<Payload>,
+export function work<Payload, Result>(
+  queue: Queue<string, never, Payload, Result>,
+  handler: TransactionalHandler<Payload, Result>,
   options: WorkOptions<Job<Payload>> & Transactional,
 ): Binding;
 export function work<Payload>(
-  queue: Queue<string, never, Payload>,
+  queue: Queue<string, never, Payload, unknown>,
   handler: BatchHandler<Payload>,
   options: WorkOptions<readonly Job<Payload>[]> & Batched,
 ): Binding;
@@ -157,13 +160,21 @@ export function work(
   for (const key of Object.keys(options)) {
     if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
   }
-  const { concurrency = 10, prefetch, batch, transactional = false, middleware } = options;
+  const {
+    concurrency = 10,
+    prefetch,
+    batch,
+    transactional = false,
+    middleware,
+    keepLogs = true,
+  } = options;
   if (typeof transactional !== 'boolean') {
     throw invalid('transactional', transactional, 'Use true or false.');
   }
   if (transactional && batch) {
     throw invalid('transactional', transactional, 'It does not go with batch: leave one out.');
   }
+  if (typeof keepLogs !== 'boolean') throw invalid('keepLogs', keepLogs, 'Use true or false.');
   return Object.freeze({
     queue,
     name,
@@ -176,6 +187,7 @@ export function work(
     },
     isTransactional: transactional,
     middleware: checkMiddleware(middleware),
+    keepLogs,
   });
 }
 

@@ -4,6 +4,7 @@ import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
+import { reportCalls } from '../db/calls/reports.js';
 import { settleCalls } from '../db/calls/settle.js';
 import { type StopCalls, stopCalls } from '../db/calls/stop.js';
 import type { ConnectOptions } from '../db/connect.js';
@@ -22,6 +23,7 @@ import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
 import { transactionsMax, type WorkerSettings } from './options.js';
 import { Quarantine } from './quarantine.js';
+import { Reporter } from './reporter.js';
 import { Runner } from './runner.js';
 import { Settler } from './settler.js';
 import { Tally } from './tally.js';
@@ -57,6 +59,7 @@ export class Engine {
   readonly settleLine: Line;
   readonly listenLine: Line;
   readonly runners: readonly Runner[];
+  readonly reporter: Reporter;
   readonly settler: Settler;
   readonly keeper: LeaseKeeper;
   readonly claimer: Claimer;
@@ -71,6 +74,7 @@ export class Engine {
   readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
   #policy: NodeJS.Timeout | undefined;
+  #requests: NodeJS.Timeout | undefined;
 
   constructor(parts: EngineParts) {
     const { settings, clock, hub } = parts;
@@ -101,6 +105,13 @@ export class Engine {
     const leases = leaseCalls(this.database);
     this.#claims = claimCalls(this.database);
     this.#stops = stopCalls(this.database);
+    this.reporter = new Reporter({
+      calls: reportCalls(this.database),
+      pool: this.database,
+      clock,
+      hub,
+      codecs: this.#codecs,
+    });
     this.runners = this.#makeRunners(calls.completeInText);
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
@@ -111,6 +122,7 @@ export class Engine {
       tally: this.tally,
       hub,
       clock,
+      flush: (attempt) => this.reporter.flush([attempt]),
       onRoom: () => this.claimer.poke(),
       onSettled: (attempts) => {
         this.claimer.settled(attempts);
@@ -160,6 +172,8 @@ export class Engine {
         void this.#readPolicies().catch(() => {});
         void this.#askOrder();
       }, POLICY_MS);
+      // rings of cancel requests may be lost, like any
+      this.#requests = setInterval(() => this.control.look(), this.parts.settings.pollMs);
       await this.keeper.start();
     } catch (error) {
       await this.close();
@@ -178,10 +192,12 @@ export class Engine {
   async close(): Promise<void> {
     clearInterval(this.#beat);
     clearInterval(this.#policy);
+    clearInterval(this.#requests);
     this.claimer.stop();
     this.control.close();
     this.listener.close();
     this.deadlines.close();
+    this.reporter.close();
     this.settler.close();
     await this.keeper.stop();
     const lines = [this.claimLine, this.settleLine, this.listenLine];
@@ -232,6 +248,7 @@ export class Engine {
           codecs,
           middleware: settings.middleware,
           settle: (attempt) => this.settler.add(attempt),
+          reporter: this.reporter,
           onDeadline: (deadline) => this.deadlines.note(deadline),
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),

@@ -12,8 +12,19 @@ export interface JobContext {
    * instance by `signal.throwIfAborted()`.
    */
   readonly signal: AbortSignal;
-  /** Writes with the job's id, queue and attempt beside each message. */
+  /**
+   * Writes with the job's id, queue and attempt beside each message. Lines from `info` upwards are kept with the
+   * job, too: the last 500, at most 256 KiB, each message at most 4096 characters. For a batch they are not kept.
+   */
   readonly log: Logger;
+  /**
+   * Says how far the job is: any JSON value of at most 4 KiB, for whoever watches it. Call it as often as you
+   * like: all jobs of the worker together are written a few times a second, the last value always before the
+   * job has ended. For a batch it is the progress of each of its jobs. After the attempt has ended it is ignored,
+   * and reported as `job.report-ignored`.
+   * @throws HowdahError HOWDAH_PAYLOAD_INVALID (no JSON), HOWDAH_REPORT_INVALID (too large)
+   */
+  readonly progress: (value: Json) => void;
   /**
    * Completes the job in a transaction of the handler's own: its writes and the completion are
    * committed together, or neither is. Commit before the handler returns. For a batch: all its jobs,
@@ -39,6 +50,7 @@ export interface TransactionalContext extends Omit<JobContext, 'completeIn'> {
 export interface ContextSource {
   readonly signal: AbortSignal;
   readonly log: Logger;
+  progress(value: Json): void;
   completeIn(tx: TxHandle, result?: Json): Promise<void>;
 }
 
@@ -56,6 +68,11 @@ export class RunContext implements JobContext {
 
   get log(): Logger {
     return this.#source.log;
+  }
+
+  /** A function of its own, so that handlers may take it out of the context. */
+  get progress(): (value: Json) => void {
+    return (value) => this.#source.progress(value);
   }
 
   completeIn(tx: TxHandle, result?: Json): Promise<void> {
@@ -79,5 +96,9 @@ export class TransactionalRunContext implements TransactionalContext {
 
   get log(): Logger {
     return this.#context.log;
+  }
+
+  get progress(): (value: Json) => void {
+    return this.#context.progress;
   }
 }

@@ -1,7 +1,7 @@
 import type { HowdahError } from '../core/errors.js';
 import type { Json } from '../core/json.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
-import { type Logger, withFields } from '../telemetry/logger.js';
+import { type LogFields, type Logger, type LogLevel, withFields } from '../telemetry/logger.js';
 import type { Attempt } from './attempt.js';
 import { type ContextSource, type JobContext, RunContext } from './job-context.js';
 
@@ -15,6 +15,12 @@ export interface RunHost {
   /** The handler, or what prepared its jobs, has thrown. */
   onThrown(run: Run, thrown: unknown): void;
   completeIn(run: Run, tx: TxHandle, result: Json | undefined): Promise<void>;
+  /** The handler says how far it is. */
+  onProgress(run: Run, value: Json): void;
+  /** Keeps lines with the job; undefined: they are not kept. */
+  readonly keepLine:
+    | ((attempt: Attempt, level: LogLevel, message: string, fields?: LogFields) => void)
+    | undefined;
 }
 
 /**
@@ -90,13 +96,20 @@ export class Run implements ContextSource {
 
   get log(): Logger {
     const [attempt] = this.attempts;
-    this.#log ??= withFields(
-      this.#host.logger,
-      this.attempts.length === 1 && attempt
-        ? { jobId: attempt.id, queue: attempt.queue, attempt: attempt.number }
-        : { queue: attempt?.queue, jobs: this.attempts.length },
-    );
+    if (this.#log) return this.#log;
+    const { logger, keepLine } = this.#host;
+    if (this.attempts.length !== 1 || !attempt) {
+      this.#log = withFields(logger, { queue: attempt?.queue, jobs: this.attempts.length });
+      return this.#log;
+    }
+    const { id: jobId, queue, number } = attempt;
+    const keep = keepLine && ((...line: KeptLine) => keepLine(attempt, ...line));
+    this.#log = withFields(logger, { jobId, queue, attempt: number }, keep);
     return this.#log;
+  }
+
+  progress(value: Json): void {
+    this.#host.onProgress(this, value);
   }
 
   completeIn(tx: TxHandle, result?: Json): Promise<void> {
@@ -115,6 +128,8 @@ export class Run implements ContextSource {
     this.#host.onThrown(this, thrown);
   }
 }
+
+type KeptLine = [level: LogLevel, message: string, fields?: LogFields];
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   if (value instanceof Promise) return true;

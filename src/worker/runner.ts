@@ -6,7 +6,7 @@ import type { Json } from '../core/json.js';
 import { Slots } from '../core/slots.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
-import type { Logger } from '../telemetry/logger.js';
+import type { LogFields, Logger, LogLevel } from '../telemetry/logger.js';
 import { Attempt } from './attempt.js';
 import type { AttemptMiddleware } from './attempt-middleware.js';
 import { BatchCall } from './batch-call.js';
@@ -18,6 +18,7 @@ import { Followers } from './followers.js';
 import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
+import type { Reporter } from './reporter.js';
 import { Run, type RunHost } from './run.js';
 import { surround } from './surround.js';
 import { TransactionalCall, type Transactions } from './transactional-call.js';
@@ -43,6 +44,8 @@ export interface RunnerParts {
   readonly middleware?: readonly AttemptMiddleware[];
   /** Takes over an attempt that has ended. */
   readonly settle: (attempt: Attempt) => void;
+  /** Takes what handlers say while they run. */
+  readonly reporter: Reporter;
   /** Something is due at this time. */
   readonly onDeadline: (deadline: number) => void;
   /** A run with this time-out has begun, or has ended. */
@@ -204,7 +207,19 @@ export class Runner implements RunHost {
     this.#afterReturn(run);
   }
 
+  onProgress(run: Run, value: Json): void {
+    this.#parts.reporter.progress(run.attempts, value);
+  }
+
+  get keepLine(): RunHost['keepLine'] {
+    return this.binding.keepLogs ? this.#keepLine : undefined;
+  }
+
   async completeIn(run: Run, tx: TxHandle, result: Json | undefined): Promise<void> {
+    // when that commits the job has ended, and nothing more can be said
+    if (run.attempts.some(({ isReporting }) => isReporting)) {
+      await this.#parts.reporter.flush(run.attempts);
+    }
     await this.#parts.completeIn(run, tx, result);
     for (const attempt of run.attempts) attempt.isCompletedIn = true;
   }
@@ -311,6 +326,15 @@ export class Runner implements RunHost {
   #end(run: Run, now: number): void {
     this.#pace.ran(this.runs.end(run, now), Math.max(run.attempts.length, 1));
   }
+
+  readonly #keepLine = (
+    attempt: Attempt,
+    level: LogLevel,
+    message: string,
+    fields?: LogFields,
+  ): void => {
+    if (level !== 'debug') this.#parts.reporter.line(attempt, level, message, fields);
+  };
 
   readonly #endAttempt = (attempt: Attempt, { settlement, problem }: Decision): void => {
     attempt.settlement = settlement;

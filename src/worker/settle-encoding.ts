@@ -60,6 +60,7 @@ export function encodeResult(
   }
 }
 
-function placeOf({ id, queue, headers }: Attempt): CodecPlace {
+/** Where what belongs to an attempt is stored, for a codec. */
+export function placeOf({ id, queue, headers }: Attempt): CodecPlace {
   return { queue, jobId: id, headers };
 }

@@ -32,6 +32,8 @@ export interface SettlerParts {
   readonly tally: Tally;
   readonly hub: EventHub;
   readonly clock: Clock;
+  /** Resolves when what the attempt has said is written, or given up. */
+  readonly flush: (attempt: Attempt) => Promise<void>;
   /** Called when unsettled attempts fall below the bound again. */
   readonly onRoom: () => void;
   /** Called with what has been settled. */
@@ -48,6 +50,8 @@ export class Settler {
   readonly #closing = new AbortController();
   #completes: Attempt[] = [];
   #others: Attempt[] = [];
+  /** What they have said is being written. */
+  readonly #reporting = new Set<Attempt>();
   /** Under way. */
   readonly #sent = new Set<readonly Attempt[]>();
   #unsettled = 0;
@@ -75,6 +79,19 @@ export class Settler {
       return;
     }
     this.#unsettled++;
+    if (attempt.isReporting) void this.#addReporting(attempt);
+    else this.#take(attempt);
+  }
+
+  /** Its end is not visible before what it said last. */
+  async #addReporting(attempt: Attempt): Promise<void> {
+    this.#reporting.add(attempt);
+    await this.#parts.flush(attempt);
+    this.#reporting.delete(attempt);
+    this.#take(attempt);
+  }
+
+  #take(attempt: Attempt): void {
     if (attempt.isCompletedIn) {
       void this.#send([attempt]);
       return;
@@ -100,6 +117,7 @@ export class Settler {
     return (
       this.#completes.some(isOf) ||
       this.#others.some(isOf) ||
+      [...this.#reporting].some(isOf) ||
       [...this.#sent].some(([first]) => isOf(first))
     );
   }

@@ -184,8 +184,8 @@ describe('jobs', () => {
       input: `${job}\n\n999999\n`,
     });
     expect(partly.json).toEqual([
-      { id: job, outcome: 'cancelled' },
-      { id: '999999', outcome: 'unknown' },
+      { id: job, outcome: 'cancelled', why: null },
+      { id: '999999', outcome: 'unknown', why: 'no such job, or no longer in the history' },
     ]);
     expect(partly.code).toBe(4);
     expect((await runCli(['jobs', 'show', job, '--json'], { url })).json[0]).toMatchObject({

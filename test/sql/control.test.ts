@@ -58,6 +58,129 @@ describe('cancel', () => {
   });
 });
 
+const cancelJobs = async (db: Engine, filter: unknown, ...more: unknown[]) => {
+  const [reason = null, limit = 10_000, preview = false] = more;
+  const [row] = await db.rows('select * from howdah.cancel_jobs($1::text::jsonb, $2, $3, $4)', [
+    JSON.stringify(filter),
+    reason,
+    limit,
+    preview,
+  ]);
+  return row;
+};
+
+describe('cancel_jobs', () => {
+  test('ends what the filter fits, in parts, and asks what runs to stop', async ({ db }) => {
+    await db.createQueue('many');
+    await db.createQueue('others');
+    await db.enqueue('others');
+    await db.enqueue('many', 3);
+    await db.enqueue('many', 2, { delay_ms: 60_000 });
+    await db.enqueue('many', 3, { group: 'g' });
+    const lease = await db.openLease();
+    await db.claim('many', lease, 1);
+    const filter = { queue: 'many' };
+    expect(await cancelJobs(db, filter, null, 100, true)).toEqual({
+      cancelled: 7,
+      requested: 1,
+      refused: [],
+      more: false,
+    });
+    let [cancelled, requested, calls] = [0, 0, 0];
+    for (let more = true; more; calls += 1) {
+      const row = await cancelJobs(db, filter, 'stop it', 3);
+      cancelled += Number(row?.cancelled);
+      requested += Number(row?.requested);
+      more = row?.more === true;
+    }
+    expect({ cancelled, requested, calls }).toEqual({ cancelled: 7, requested: 1, calls: 3 });
+    expect(await db.stats('many')).toMatchObject({ ready: '0', scheduled: '0', blocked: '0' });
+    expect(await db.stats('others')).toMatchObject({ ready: '1' });
+    // asked once, what runs does not match any more
+    expect(await cancelJobs(db, filter)).toMatchObject({ cancelled: 0, requested: 0, more: false });
+    await db.expectTruth();
+  });
+
+  test('narrows by state, group, time and payload', async ({ db }) => {
+    await db.createQueue('narrow');
+    const [early] = await db.enqueue('narrow', 1, { payload: { a: 1, b: 2 } });
+    await db.enqueue('narrow', 2, { payload: { a: 2 } });
+    await db.enqueue('narrow', 2, { group: 'x' });
+    await db.enqueue('narrow', 1, { group: 'y', delay_ms: 60_000 });
+    await db.rows(
+      `update howdah.jobs set enqueued_at = enqueued_at - interval '1 hour' where id = $1`,
+      [early],
+    );
+    const count = async (more: object) => {
+      const row = await cancelJobs(db, { queue: 'narrow', ...more }, null, 100, true);
+      return Number(row?.cancelled) + Number(row?.requested);
+    };
+    expect(await count({})).toBe(6);
+    expect(await count({ state: 'ready' })).toBe(4);
+    expect(await count({ state: ['blocked', 'scheduled'] })).toBe(2);
+    expect(await count({ state: 'running' })).toBe(0);
+    expect(await count({ group: 'x' })).toBe(2);
+    expect(await count({ payload: { a: 2 } })).toBe(2);
+    expect(await count({ older_than_ms: 60_000 })).toBe(1);
+    expect(await count({ until: new Date(Date.now() - 60_000) })).toBe(1);
+    expect(await count({ since: new Date(Date.now() - 60_000) })).toBe(5);
+  });
+
+  test('a job that has begun meanwhile is spared where only ready ones were meant', async ({
+    db,
+  }) => {
+    await db.createQueue('spared');
+    const [id] = await db.enqueue('spared');
+    const lease = await db.openLease();
+    await db.claim('spared', lease, 1);
+    expect(await db.rows('select * from howdah.cancel($1, null, false)', [[id]])).toEqual([
+      { id, outcome: 'running', why: 'it has begun meanwhile' },
+    ]);
+    expect(await db.rows('select * from howdah.cancel($1)', [[id, '999999999']])).toEqual([
+      { id, outcome: 'requested', why: 'it runs: its worker has been told to stop' },
+      { id: '999999999', outcome: 'unknown', why: 'no such job, or no longer in the history' },
+    ]);
+  });
+
+  test('a cancelled head lets its group go on', async ({ db }) => {
+    await db.createQueue('fifo');
+    const [head, next] = await db.enqueue('fifo', 2, { group: 'g' });
+    expect(await cancelJobs(db, { queue: 'fifo', state: 'ready' })).toMatchObject({ cancelled: 1 });
+    expect(await db.state(String(head))).toBe('cancelled');
+    const lease = await db.openLease();
+    expect((await db.claimOne('fifo', lease)).id).toBe(next);
+    await db.expectTruth();
+  });
+
+  test('10,000 ready jobs at once', async ({ db }) => {
+    await db.createQueue('flood');
+    for (let i = 0; i < 10; i += 1) await db.enqueue('flood', 1000);
+    expect(await cancelJobs(db, { queue: 'flood', state: 'ready' })).toMatchObject({
+      cancelled: 10_000,
+    });
+    await db.expectTruth();
+  });
+
+  test('refuses a filter that is wrong', async ({ db }) => {
+    await db.createQueue('wrong');
+    for (const filter of [
+      [],
+      { kind: 1 },
+      { state: 'dead' },
+      { state: [] },
+      { state: 7 },
+      { since: 'soon' },
+      { older_than_ms: 'x' },
+    ]) {
+      expect(await sqlError(cancelJobs(db, filter)), JSON.stringify(filter)).toMatchObject({
+        code: 'HW030',
+        hint: expect.any(String),
+      });
+    }
+    expect(await sqlError(cancelJobs(db, { queue: 'nowhere' }))).toMatchObject({ code: 'HW001' });
+  });
+});
+
 describe('run_now', () => {
   test('hurries what waits', async ({ db }) => {
     await db.createQueue('hurry');

@@ -138,7 +138,7 @@ export class Engine {
   }
 
   cancel(...ids: string[]): Promise<{ id: string; outcome: string }[]> {
-    return this.rows('select * from howdah.cancel($1)', [ids]);
+    return this.rows('select id, outcome from howdah.cancel($1)', [ids]);
   }
 
   /** State of a job, or undefined when there is no row of it. */

@@ -4,6 +4,7 @@ import {
   type Client,
   type EnqueueManyArrayResult,
   type EnqueueManyResult,
+  type Json,
   type Jsonified,
   type Queue,
   queue,
@@ -110,3 +111,13 @@ proves<Equal<Jsonified<Money>, { amount: never }>>();
 proves<Equal<Jsonified<unknown>, unknown>>();
 // biome-ignore lint/suspicious/noExplicitAny: that it survives is what is tested
 proves<Equal<Jsonified<any>, any>>();
+
+// results
+const sums = queue<{ a: number }, { sum: number }>('sums');
+const handle = await client.enqueue(sums, { a: 1 });
+proves<Equal<Awaited<ReturnType<typeof handle.result>>, { sum: number }>>();
+work(sums, ({ payload }) => ({ sum: payload.a }));
+// @ts-expect-error: a result of another type
+work(sums, ({ payload }) => payload.a);
+const byName = await client.enqueue('by-name', 1);
+proves<Equal<Awaited<ReturnType<typeof byName.result>>, Json>>();

@@ -96,6 +96,18 @@ column history_view.headers jsonb
 column history_view.errors jsonb
 column history_view.result jsonb
 column history_view.group_key text
+column job_logs.id bigint
+column job_logs.n integer
+column job_logs.at timestamp with time zone
+column job_logs.attempt integer
+column job_logs.level text
+column job_logs.message text
+column job_logs.fields jsonb
+column job_progress.id bigint
+column job_progress.progress jsonb
+column job_progress.progress_at timestamp with time zone
+column job_progress.log_lines integer
+column job_progress.reported_at timestamp with time zone
 column job_states.id bigint
 column job_states.queue text
 column job_states.state text
@@ -309,6 +321,20 @@ column queues.aged_seq bigint
 column queues.is_guarded boolean not null default ((max_depth IS NOT NULL) OR (max_bytes IS NOT NULL) OR (closed_at IS NOT NULL))
 column queues.created_at timestamp with time zone not null default howdah.clock()
 column queues.deleted_at timestamp with time zone
+column report_lines.job_id bigint not null
+column report_lines.n integer not null
+column report_lines.at timestamp with time zone not null
+column report_lines.attempt integer not null
+column report_lines.level text not null
+column report_lines.message text not null
+column report_lines.fields jsonb
+column reports.job_id bigint not null
+column reports.attempt integer not null
+column reports.progress jsonb
+column reports.progress_at timestamp with time zone
+column reports.lines integer not null default 0
+column reports.line_bytes integer not null default 0
+column reports.reported_at timestamp with time zone not null
 column schedule_runs.schedule_id bigint not null
 column schedule_runs.nominal_at timestamp with time zone not null
 column schedule_runs.decided_at timestamp with time zone not null
@@ -370,6 +396,10 @@ column schedules_view.created_at timestamp with time zone
 column schedules_view.updated_at timestamp with time zone
 column sleepers.queue_id integer not null
 column sleepers.lease_id bigint not null
+column watchers.lease_id bigint not null
+column watches.job_id bigint not null
+column watches.lease_id bigint not null
+column watches.wants_progress boolean not null
 column workers.lease_id bigint
 column workers.worker text
 column workers.opened_at timestamp with time zone
@@ -424,12 +454,16 @@ constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0
 constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
 constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
 constraint queues_visibility_ms_check on howdah.queues CHECK (((visibility_ms >= 100) AND (visibility_ms <= 43200000)))
+constraint report_lines_pkey on howdah.report_lines PRIMARY KEY (job_id, n)
+constraint reports_pkey on howdah.reports PRIMARY KEY (job_id)
 constraint schedule_runs_outcome_check on howdah.schedule_runs CHECK ((outcome = ANY (ARRAY['enqueued'::text, 'duplicate'::text, 'refused'::text, 'skipped'::text])))
 constraint schedule_runs_pkey on howdah.schedule_runs PRIMARY KEY (schedule_id, nominal_at)
 constraint schedules_missed_check on howdah.schedules CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text])))
 constraint schedules_missed_max_check on howdah.schedules CHECK (((missed_max >= 1) AND (missed_max <= 1000)))
 constraint schedules_pkey on howdah.schedules PRIMARY KEY (id)
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
+constraint watchers_pkey on howdah.watchers PRIMARY KEY (lease_id)
+constraint watches_pkey on howdah.watches PRIMARY KEY (job_id, lease_id)
 CREATE INDEX counter_deltas_bounded_idx ON howdah.counter_deltas USING btree (queue_id) WHERE (bytes IS NOT NULL)
 CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id)
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
@@ -453,6 +487,9 @@ CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
+CREATE UNIQUE INDEX report_lines_pkey ON howdah.report_lines USING btree (job_id, n)
+CREATE UNIQUE INDEX reports_pkey ON howdah.reports USING btree (job_id)
+CREATE INDEX reports_reported_idx ON howdah.reports USING btree (reported_at)
 CREATE INDEX schedule_runs_decided_idx ON howdah.schedule_runs USING btree (decided_at)
 CREATE UNIQUE INDEX schedule_runs_pkey ON howdah.schedule_runs USING btree (schedule_id, nominal_at)
 CREATE INDEX schedules_due_idx ON howdah.schedules USING btree (due_at) WHERE (due_at IS NOT NULL)
@@ -460,6 +497,9 @@ CREATE UNIQUE INDEX schedules_name_key ON howdah.schedules USING btree (name)
 CREATE INDEX schedules_owner_idx ON howdah.schedules USING btree (owner) WHERE (owner IS NOT NULL)
 CREATE UNIQUE INDEX schedules_pkey ON howdah.schedules USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
+CREATE UNIQUE INDEX watchers_pkey ON howdah.watchers USING btree (lease_id)
+CREATE INDEX watches_lease_idx ON howdah.watches USING btree (lease_id)
+CREATE UNIQUE INDEX watches_pkey ON howdah.watches USING btree (job_id, lease_id)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
 options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
@@ -471,20 +511,27 @@ options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
 options limit_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options limits (fillfactor=20, autovacuum_vacuum_threshold=100)
+options report_lines (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
+options reports (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options schedule_runs (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options schedules (fillfactor=80, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options sleepers (autovacuum_vacuum_threshold=100)
+options watchers (autovacuum_vacuum_threshold=100)
+options watches (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
+function howdah.add_lines(howdah.reports,jsonb,integer) returns void security definer
 function howdah.admit(bigint[],boolean) returns void security definer
 function howdah.age_queue(howdah.queues,integer) returns record security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
+function howdah.apply_edit(howdah.jobs,jsonb) returns text security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
 function howdah.begin_counting(integer) returns void security definer
 function howdah.bucket_size(howdah.queues) returns double precision
 function howdah.bury(howdah.jobs,text) returns void security definer
-function howdah.cancel(bigint[],text) returns TABLE(id bigint, outcome text) security definer
+function howdah.cancel(bigint[],text,boolean) returns TABLE(id bigint, outcome text, why text) security definer
+function howdah.cancel_jobs(jsonb,text,integer,boolean) returns record security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
 function howdah.change_groups(howdah.groups[],boolean) returns void security definer
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
@@ -511,7 +558,9 @@ function howdah.drain_order(bigint) returns text security definer
 function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
 function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
 function howdah.drop_partitions() returns integer security definer
+function howdah.drop_watches(bigint) returns void security definer
 function howdah.due_schedules(integer) returns record security definer
+function howdah.edit_job(bigint,jsonb) returns text security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean, details jsonb) security definer
 function howdah.enqueue_runs(bigint[],timestamp with time zone[],jsonb,timestamp with time zone) returns howdah.schedule_runs[] security definer
 function howdah.error_fingerprint(jsonb) returns text
@@ -520,6 +569,7 @@ function howdah.extend(bigint,integer) returns timestamp with time zone security
 function howdah.extend_job(bigint,bigint,integer,integer) returns TABLE(lease_id bigint, visible_at timestamp with time zone) security definer
 function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
+function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running boolean) security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
 function howdah.fire_schedules(jsonb) returns TABLE(planned integer, enqueued integer, refused integer, skipped integer) security definer
 function howdah.fold_deltas(integer) returns void security definer
@@ -563,6 +613,7 @@ function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
 function howdah.prune_dedupes(integer) returns integer security definer
 function howdah.prune_group_rates(integer) returns integer security definer
+function howdah.prune_reports(integer) returns integer security definer
 function howdah.prune_schedule_runs(integer) returns integer security definer
 function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
 function howdah.put_schedule(text,jsonb,text) returns text security definer
@@ -574,6 +625,7 @@ function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TAB
 function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns howdah.groups security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
 function howdah.release(bigint,bigint,integer) returns text security definer
+function howdah.report(bigint,jsonb) returns SETOF bigint security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
 function howdah.resume_schedule(text) returns void security definer
@@ -607,9 +659,11 @@ function howdah.stop_ringing(bigint,text[]) returns void security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.suspect_lane(smallint,integer,boolean) returns smallint
 function howdah.sweep(integer) returns integer security definer
-function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
 function howdah.sync_schedules(text,jsonb) returns TABLE(name text, change text) security definer
+function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
+function howdah.tell_watchers(bigint[],boolean) returns void security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer
 function howdah.wake(bigint) returns void security definer
+function howdah.watch(bigint,bigint[],bigint[],bigint[],bigint[]) returns TABLE(id bigint, queue text, state text, kept boolean, attempt integer, reason text, errors jsonb, result jsonb, progress jsonb, progress_at timestamp with time zone) security definer

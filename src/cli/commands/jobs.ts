@@ -1,11 +1,18 @@
-import type { Argv } from 'yargs';
 import type { JobSummary } from '../../client/jobs.js';
 import type { JobState } from '../../core/job.js';
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, usageError, withClient } from '../context.js';
+import { type GlobalOptions, outputOf, withClient } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
 import { readIds } from '../read-ids.js';
+import {
+  cancelCommand,
+  editCommand,
+  positionalIds,
+  reportOutcomes,
+  resultCommand,
+  watchCommand,
+} from './job-changes.js';
 import { completeCommand, extendCommand, failCommand, releaseCommand } from './settle.js';
 
 const COLUMNS: readonly Column<JobSummary>[] = [
@@ -33,7 +40,6 @@ interface ListArguments extends GlobalOptions {
 
 interface IdArguments extends GlobalOptions {
   readonly ids: readonly string[];
-  readonly reason?: string | undefined;
 }
 
 const list = command<ListArguments>({
@@ -65,7 +71,7 @@ const list = command<ListArguments>({
 
 const show = command<GlobalOptions & { id: string }>({
   command: 'show <id>',
-  describe: 'Show everything about a job: payload, headers, errors, result',
+  describe: 'Show everything about a job: payload, headers, errors, result, progress, log',
   builder: (yargs) =>
     yargs
       .positional('id', { type: 'string', demandOption: true, describe: 'Id of the job' })
@@ -95,58 +101,25 @@ const retry = command<IdArguments>({
   },
 });
 
-const cancel = command<IdArguments>({
-  command: 'cancel <ids..>',
-  describe: 'Cancel waiting jobs, and ask the workers of running ones to stop',
-  builder: (yargs) =>
-    positionalIds(yargs)
-      .option('reason', { type: 'string', describe: 'Why; kept with the job' })
-      .example('$0 jobs cancel 4711 --reason "wrong address"', ''),
-  handler: async (options) => {
-    const ids = await readIds(options.ids);
-    const rows = await withClient(options, (client) => client.cancel(ids, options.reason));
-    reportOutcomes(options, rows, ['cancelled', 'requested']);
-  },
-});
-
 export const jobsCommand = command({
   command: 'jobs',
-  describe: 'List, show, retry and cancel jobs; settle received ones',
+  describe: 'List, show, retry, cancel, edit and await jobs; settle received ones',
   builder: (yargs) =>
     yargs
       .command(list)
       .command(show)
       .command(retry)
-      .command(cancel)
+      .command(cancelCommand)
+      .command(editCommand)
+      .command(resultCommand)
+      .command(watchCommand)
       .command(completeCommand)
       .command(failCommand)
       .command(releaseCommand)
       .command(extendCommand)
       .demandCommand(
         1,
-        'Name an action: list, show, retry, cancel, complete, fail, release or extend.',
+        'Name an action: list, show, retry, cancel, edit, result, watch, complete, fail, release or extend.',
       ),
   handler: () => undefined,
 });
-
-function positionalIds(yargs: Argv<GlobalOptions>) {
-  return yargs.positional('ids', {
-    type: 'string',
-    array: true,
-    demandOption: true,
-    describe: 'Ids of jobs; - reads them from standard input, one a line',
-  });
-}
-
-/** Exit code 3 when none of the jobs is there, 4 when some could not be changed. */
-function reportOutcomes(
-  options: GlobalOptions,
-  rows: readonly { readonly id: string; readonly outcome: string }[],
-  good: readonly string[],
-): void {
-  if (rows.length === 0) throw usageError('No ids were given.');
-  outputOf(options).list(rows, [{ key: 'id' }, { key: 'outcome' }]);
-  const done = rows.filter(({ outcome }) => good.includes(outcome)).length;
-  if (rows.every(({ outcome }) => outcome === 'unknown')) process.exitCode = EXIT.notFound;
-  else if (done < rows.length) process.exitCode = done > 0 ? EXIT.partial : EXIT.failure;
-}

@@ -1,5 +1,6 @@
 import type { Compilable, ExpressionBuilder } from 'kysely';
 import type { JobError, JobState } from '../../core/job.js';
+import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type {
   BlockedGroupsView,
@@ -15,6 +16,19 @@ export interface JobSummaryRow
   extends Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'> {
   /** Its last error, where that is wanted. */
   readonly error?: JobError | null;
+}
+
+/** A job with what it has reported. */
+export interface JobDetailsRow extends JobsAllView {
+  readonly progress: unknown;
+  readonly progress_at: Date | null;
+  readonly logs: readonly {
+    readonly at: string;
+    readonly attempt: number;
+    readonly level: string;
+    readonly message: string;
+    readonly fields: Readonly<Record<string, Json>> | null;
+  }[];
 }
 
 /** Which jobs to list, newest first. */
@@ -39,7 +53,7 @@ export interface DeadLetterListFilter {
 
 /** Reads of the views. */
 export interface InspectCalls {
-  job(id: string): Promise<JobsAllView | undefined>;
+  job(id: string): Promise<JobDetailsRow | undefined>;
   jobs(filter: JobListFilter): Promise<JobSummaryRow[]>;
   deadLetters(filter: DeadLetterListFilter): Promise<DeadLettersView[]>;
   queueStats(queue?: string): Promise<QueueStatsView[]>;
@@ -69,7 +83,15 @@ const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
 
 /** Lists are built by Kysely, which is loaded at the first; one job and the counters are not. */
 export function inspectCalls(database: Database): InspectCalls {
-  const job = database.statement('job', 'select * from {{schema}}.jobs_all where id = $1::bigint');
+  const job = database.statement(
+    'job',
+    `select j.*, p.progress, p.progress_at, (
+      select coalesce(jsonb_agg(jsonb_build_object('at', l.at, 'attempt', l.attempt, 'level', l.level,
+        'message', l.message, 'fields', l.fields) order by l.n), '[]')
+      from {{schema}}.job_logs l where l.id = $1::bigint) as logs
+    from {{schema}}.jobs_all j left join {{schema}}.job_progress p on p.id = j.id
+    where j.id = $1::bigint`,
+  );
   const stats = database.statement(
     'queue_stats',
     'select * from {{schema}}.queue_stats where $1::text is null or queue = $1 order by queue',
@@ -79,7 +101,7 @@ export function inspectCalls(database: Database): InspectCalls {
     order by since, group_key limit $2::integer`,
   );
   return {
-    job: async (id) => (await database.query<JobsAllView>(job, [id]))[0],
+    job: async (id) => (await database.query<JobDetailsRow>(job, [id]))[0],
     queueStats: (queue) => database.query<QueueStatsView>(stats, [queue ?? null]),
     blockedGroups: (queue, limit) =>
       database.query<BlockedGroupsView>({ text: blockedGroups }, [queue, limit]),

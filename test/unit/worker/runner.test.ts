@@ -7,6 +7,7 @@ import type { SettleOutcome } from '../../../src/db/calls/settle.js';
 import { silentLogger } from '../../../src/telemetry/logger.js';
 import type { Attempt } from '../../../src/worker/attempt.js';
 import { type Handler, type WorkOptions, work } from '../../../src/worker/binding.js';
+import { Reporter } from '../../../src/worker/reporter.js';
 import { Runner } from '../../../src/worker/runner.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -29,6 +30,12 @@ function runnerWith(handler: Handler, options: WorkOptions = {}) {
     hub,
     logger: silentLogger,
     settle: (attempt) => settled.push(attempt),
+    reporter: new Reporter({
+      calls: { watch: async () => [], report: async () => [] },
+      pool: { query: async () => [] },
+      clock,
+      hub,
+    }),
     onDeadline: () => {},
     onBegin: () => {},
     onEnd: () => {},

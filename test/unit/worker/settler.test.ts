@@ -63,6 +63,7 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
     tally,
     hub,
     clock,
+    flush: async () => {},
     onRoom: () => {},
     onSettled: () => {},
   });

@@ -1,0 +1,466 @@
+-- Reports: what a job tells while it runs (progress, log lines), whoever waits for its end, and changes of
+-- jobs that wait. Nothing of this is in the row of a job; jobs that report nothing and that nobody waits
+-- for pay nothing.
+
+-- Up Migration
+
+-- The last thing a job said, one row a job that said anything. Written at most a few times a second for
+-- all jobs of a worker; kept as long as history is.
+create table {{schema}}.reports (
+  job_id      bigint constraint reports_pkey primary key,
+  attempt     integer not null,              -- claims so far: a stale worker writes nothing
+  progress    jsonb,
+  progress_at timestamptz,
+  lines       integer not null default 0,    -- log lines so far, those dropped included
+  line_bytes  integer not null default 0,    -- of those that are kept
+  reported_at timestamptz not null
+) with (
+  fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500,
+  autovacuum_vacuum_cost_delay = 0
+);
+
+create index reports_reported_idx on {{schema}}.reports (reported_at);
+
+-- Its last 500 log lines, at most 256 KiB of them.
+create table {{schema}}.report_lines (
+  job_id  bigint not null,
+  n       integer not null,                  -- 1, 2, 3...
+  at      timestamptz not null,
+  attempt integer not null,                  -- as people count
+  level   text not null,
+  message text not null,
+  fields  jsonb,
+  constraint report_lines_pkey primary key (job_id, n)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+
+-- Leases whose programs wait for jobs: looked at by every settle, so it changes seldom and is empty mostly.
+create table {{schema}}.watchers (
+  lease_id bigint constraint watchers_pkey primary key
+) with (autovacuum_vacuum_threshold = 100);
+
+-- Which jobs they wait for. Looked at only while there are watchers.
+create table {{schema}}.watches (
+  job_id         bigint not null,
+  lease_id       bigint not null,
+  wants_progress boolean not null,
+  constraint watches_pkey primary key (job_id, lease_id)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+
+create index watches_lease_idx on {{schema}}.watches (lease_id);
+
+-- Rings who waits for these jobs: 'r' on the channel of the lease, at most 64 of them. It carries no data.
+create function {{schema}}.tell_watchers(p_ids bigint[], p_is_progress boolean default false)
+returns void
+language sql security definer {{settings}} as $$
+  select pg_notify('howdah_' || w.lease_id, 'r') from (
+    select distinct lease_id from watches
+    where job_id = any (p_ids) and (wants_progress or not p_is_progress) limit 64
+  ) w
+$$;
+
+-- A lease waits for no job any more.
+create function {{schema}}.drop_watches(p_lease_id bigint) returns void
+language sql security definer {{settings}} as $$
+  delete from watchers where lease_id = p_lease_id;
+  delete from watches where lease_id = p_lease_id
+$$;
+
+-- Waits for jobs: from now on this lease is rung when one of p_add ends, and for those in p_progress also
+-- when they report. p_drop: not any more. Tells how those of p_add and p_look stand: each that has ended or
+-- is not there (state unknown), and, of those in p_progress, each that is. state null: look again, the
+-- answer would grow too long. kept: completed jobs of its queue stay in the history. A ring can be
+-- missed by a settle that is under way, so look once more a moment later, and now and then.
+create function {{schema}}.watch(
+  p_lease_id bigint, p_add bigint[], p_progress bigint[] default '{}', p_drop bigint[] default '{}',
+  p_look bigint[] default '{}'
+) returns table (
+  id bigint, queue text, state text, kept boolean, attempt integer, reason text, errors jsonb, result jsonb,
+  progress jsonb, progress_at timestamptz
+)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+begin
+  if cardinality(p_drop) > 0 then
+    delete from watches w where w.job_id = any (p_drop) and w.lease_id = p_lease_id;
+  end if;
+  if cardinality(p_add) > 0 then
+    perform 1 from leases l where l.id = p_lease_id for key share;
+    if not found then
+      raise exception 'lease % has ended', p_lease_id using errcode = 'HW020', hint = 'open a new lease';
+    end if;
+    insert into watchers (lease_id) select p_lease_id
+    where not exists (select from watchers w where w.lease_id = p_lease_id) on conflict do nothing;
+    insert into watches (job_id, lease_id, wants_progress)
+    select distinct u, p_lease_id, u = any (p_progress) from unnest(p_add) u where u is not null
+    on conflict on constraint watches_pkey do update set wants_progress = excluded.wants_progress
+      where not watches.wants_progress;
+  end if;
+  return query
+    select x.id, x.queue, case when x.size <= 8388608 or x.n = 1 then x.state end, x.kept, x.attempt,
+      x.reason, case when x.size <= 8388608 or x.n = 1 then x.errors end,
+      case when x.size <= 8388608 or x.n = 1 then x.result end, x.progress, x.progress_at
+    from (
+      select a.id, q.name as queue, coalesce(case when j.id is null then h.state
+          when j.dead_at is not null then 'dead' when j.lease_id is not null then 'running'
+          when j.seq is not null then 'ready' when j.group_seq is not null then 'blocked'
+          else 'scheduled' end, 'unknown') as state,
+        q.retention_ms > 0 as kept,
+        -- burying has given the attempts back
+        case when j.dead_at is not null then coalesce((j.errors -> -1 ->> 'attempt')::integer, 0)
+          else coalesce(j.attempt - j.uncounted, h.attempt) end as attempt,
+        coalesce(j.dead_reason, h.reason) as reason, coalesce(j.errors, h.errors) as errors,
+        h.result, r.progress, r.progress_at,
+        sum(coalesce(pg_column_size(h.result), 0) + coalesce(pg_column_size(coalesce(j.errors, h.errors)), 0))
+          over (order by a.id) as size, row_number() over (order by a.id) as n
+      from (select distinct u as id from unnest(p_add || p_look) u where u is not null) a
+      left join jobs j on j.id = a.id
+      left join lateral (
+        select * from history f where j.id is null and f.id = a.id limit 1
+      ) h on true
+      left join queues q on q.id = coalesce(j.origin_queue_id, j.queue_id, h.queue_id)
+      left join lateral (
+        select * from reports p where p.job_id = a.id and a.id = any (p_progress)
+      ) r on true
+      where j.id is null or j.dead_at is not null or a.id = any (p_progress)
+        or a.id = any (p_add) and q.retention_ms = 0
+    ) x;
+end $$;
+
+-- What jobs that run say: [{"id", "attempt", "progress", "lines": [{"ago_ms", "level", "message",
+-- "fields"}], "dropped"}]. attempt as claimed; progress, lines and dropped (lines that were not sent) may be
+-- missing. Fenced: returns the ids of jobs that are no longer held by this lease and attempt, whose
+-- reports are dropped. Of the lines of a job the last 500 are kept, and at most 256 KiB.
+create function {{schema}}.report(p_lease_id bigint, p_reports jsonb) returns setof bigint
+language plpgsql security definer {{settings}} as $$
+declare
+  v_ask record;
+  v_number integer;
+  v_report reports;
+  v_said bigint[] := '{}';
+  v_now timestamptz := clock();
+begin
+  if jsonb_typeof(p_reports) = 'object' then
+    p_reports := jsonb_build_array(p_reports);
+  end if;
+  if jsonb_typeof(p_reports) is distinct from 'array' or exists (
+    select from jsonb_array_elements(p_reports) e
+    where (e ->> 'id' ~ '^\d{1,18}$' and e ->> 'attempt' ~ '^\d{1,9}$'
+      and coalesce(e ->> 'dropped', '0') ~ '^\d{1,9}$'
+      and coalesce(jsonb_typeof(e -> 'lines'), 'array') = 'array') is not true
+      or pg_column_size(e -> 'progress') > 16384
+  ) then
+    raise exception 'reports must be an array of objects with the id and attempt of a job'
+      using errcode = 'HW184', hint = 'for example [{"id": 1, "attempt": 1, "progress": 50}]; '
+        'progress has at most 16384 bytes';
+  end if;
+  for v_ask in
+    select (e ->> 'id')::bigint as id, (e ->> 'attempt')::integer as attempt, e -> 'progress' as progress,
+      coalesce(e -> 'lines', '[]') as lines, coalesce((e ->> 'dropped')::integer, 0) as dropped
+    from jsonb_array_elements(p_reports) e order by 1
+  loop
+    select j.attempt - j.uncounted into v_number from jobs j
+    where j.id = v_ask.id and j.lease_id = p_lease_id and j.attempt = v_ask.attempt;
+    if not found then
+      return next v_ask.id;
+      continue;
+    end if;
+    insert into reports as r (job_id, attempt, progress, progress_at, lines, reported_at)
+    values (v_ask.id, v_ask.attempt, v_ask.progress, case when v_ask.progress is not null then v_now end,
+      jsonb_array_length(v_ask.lines) + v_ask.dropped, v_now)
+    on conflict (job_id) do update set attempt = excluded.attempt,
+      progress = coalesce(excluded.progress, r.progress),
+      progress_at = coalesce(excluded.progress_at, r.progress_at),
+      lines = r.lines + excluded.lines, reported_at = excluded.reported_at
+    where r.attempt <= excluded.attempt  -- another worker has it since
+    returning * into v_report;
+    continue when not found;
+    v_said := v_said || v_ask.id;
+    if v_ask.lines <> '[]' then
+      perform add_lines(v_report, v_ask.lines, v_number);
+    end if;
+  end loop;
+  if v_said <> '{}' and exists (select from watchers) then
+    perform tell_watchers(v_said, true);
+  end if;
+end $$;
+
+-- Appends the last lines of this report, and drops the oldest beyond the bounds.
+create function {{schema}}.add_lines(p_report {{schema}}.reports, p_lines jsonb, p_attempt integer)
+returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_first integer := p_report.lines - jsonb_array_length(p_lines);
+  v_bytes integer;
+begin
+  with added as (
+    insert into report_lines (job_id, n, at, attempt, level, message, fields)
+    select p_report.job_id, v_first + l.n,
+      p_report.reported_at - least(greatest(coalesce((l.e ->> 'ago_ms')::numeric, 0), 0), 600000)::float8
+        * interval '1 millisecond',
+      p_attempt, coalesce(left(l.e ->> 'level', 20), 'info'), coalesce(left(l.e ->> 'message', 4096), ''),
+      case when pg_column_size(l.e -> 'fields') <= 4096 then nullif(l.e -> 'fields', 'null') end
+    from jsonb_array_elements(p_lines) with ordinality l (e, n)
+    where l.n > jsonb_array_length(p_lines) - 500
+    returning octet_length(message) + coalesce(octet_length(fields::text), 0) as bytes
+  )
+  select sum(bytes) into v_bytes from added;
+  v_bytes := p_report.line_bytes + v_bytes;
+  if v_bytes > 262144 or p_report.lines > 500 then
+    with sized as (
+      select n, octet_length(message) + coalesce(octet_length(fields::text), 0) as bytes
+      from report_lines where job_id = p_report.job_id
+    ), summed as (
+      select n, bytes, sum(bytes) over (order by n desc) as sum from sized
+    ), gone as (
+      delete from report_lines l where l.job_id = p_report.job_id
+        and l.n <= greatest(p_report.lines - 500,
+          (select max(s.n) from summed s where s.sum > 262144 and s.n < p_report.lines))
+    )
+    select coalesce(sum(bytes), 0) into v_bytes from summed
+    where sum <= 262144 and n > p_report.lines - 500;
+  end if;
+  update reports set line_bytes = v_bytes where job_id = p_report.job_id;
+end $$;
+
+-- What jobs said that are in neither jobs nor, as long as anything is kept there, in the history.
+create function {{schema}}.prune_reports(p_limit integer default 10000) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_ids bigint[] := array(
+    select r.job_id from reports r
+    where r.reported_at < clock()
+        - (select max(retention_ms) * interval '1 millisecond' + interval '1 day' from queues where deleted_at is null)
+      and not exists (select from jobs j where j.id = r.job_id)
+    order by r.reported_at limit least(greatest(p_limit, 0), 100000) for update of r skip locked);
+begin
+  if v_ids <> '{}' then
+    delete from report_lines where job_id = any (v_ids);
+    delete from reports where job_id = any (v_ids);
+  end if;
+  return cardinality(v_ids);
+end $$;
+
+create view {{schema}}.job_progress as
+select r.job_id as id, r.progress, r.progress_at, r.lines as log_lines, r.reported_at
+from {{schema}}.reports r;
+
+create view {{schema}}.job_logs as
+select l.job_id as id, l.n, l.at, l.attempt, l.level, l.message, l.fields from {{schema}}.report_lines l;
+
+-- Unfinished jobs that a filter fits, at most p_limit, in no order. Keys: queue, state (scheduled, blocked,
+-- ready or running, or an array of these), group, since and until (of the enqueue), older_than_ms, payload
+-- (contains). Dead ones are none of them, nor running ones that are to be cancelled already.
+create function {{schema}}.find_unfinished(p_filter jsonb, p_limit integer)
+returns table (id bigint, running boolean)
+language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_key text;
+  v_states text[];
+  v_queue_ids integer[];
+  v_since timestamptz;
+  v_until timestamptz;
+begin
+  p_filter := coalesce(p_filter, '{}');
+  if jsonb_typeof(p_filter) <> 'object' then
+    raise exception 'the filter must be a JSON object, not %', jsonb_typeof(p_filter)
+      using errcode = 'HW030', hint = 'for example {"queue": "email", "state": "ready"}';
+  end if;
+  select k into v_key from jsonb_object_keys(p_filter) k
+  where k not in ('queue', 'state', 'group', 'since', 'until', 'older_than_ms', 'payload') limit 1;
+  if found then
+    raise exception 'unknown filter key %', quote_literal(v_key) using errcode = 'HW030',
+      hint = 'use queue, state, group, since, until, older_than_ms, payload';
+  end if;
+  v_states := array(select jsonb_array_elements_text(case coalesce(jsonb_typeof(p_filter -> 'state'), 'null')
+    when 'null' then '["scheduled", "blocked", "ready", "running"]'
+    when 'array' then p_filter -> 'state' else jsonb_build_array(p_filter -> 'state') end));
+  if v_states = '{}' or (v_states <@ '{scheduled,blocked,ready,running}') is not true then
+    raise exception 'state % is not valid', p_filter -> 'state' using errcode = 'HW030',
+      hint = 'use scheduled, blocked, ready, running; dead jobs are discarded, finished ones stay';
+  end if;
+  begin
+    v_since := (p_filter ->> 'since')::timestamptz;
+    v_until := least((p_filter ->> 'until')::timestamptz,
+      clock() - (p_filter ->> 'older_than_ms')::float8 * interval '1 millisecond');
+  exception when others then
+    raise exception 'filter % is not valid: %', left(p_filter::text, 500), sqlerrm
+      using errcode = 'HW030', hint = 'since and until are times, older_than_ms is milliseconds';
+  end;
+  v_queue_ids := case when p_filter ? 'queue' then array[queue_id_of(p_filter ->> 'queue')]
+    else array(select q.id from queues q) end;
+  return query
+    select j.id, j.lease_id is not null
+    from (
+      select * from jobs where v_states && '{ready,running}' and queue_id = any (v_queue_ids)
+        and seq is not null
+      union all
+      select * from jobs where 'scheduled' = any (v_states) and queue_id = any (v_queue_ids)
+        and seq is null and run_at is not null and group_seq is null
+      union all
+      select * from jobs where 'blocked' = any (v_states) and queue_id = any (v_queue_ids)
+        and group_seq is not null
+    ) j
+    where j.dead_at is null
+      and case when j.lease_id is not null then 'running' = any (v_states) and not j.cancel_requested
+        else j.seq is null or 'ready' = any (v_states) end
+      and (not p_filter ? 'group' or j.group_key = p_filter ->> 'group')
+      and (v_since is null or j.enqueued_at >= v_since)
+      and (v_until is null or j.enqueued_at < v_until)
+      and (not p_filter ? 'payload' or j.payload @> (p_filter -> 'payload'))
+    limit least(greatest(p_limit, 0), 100000);
+end $$;
+
+-- Cancels the jobs that a filter fits, at most p_limit: call it again while it says more. refused: an
+-- array of {"id", "outcome", "why"}, the first 100 that matched and could not be cancelled any more.
+create function {{schema}}.cancel_jobs(
+  p_filter jsonb, p_reason text default null, p_limit integer default 10000,
+  p_preview boolean default false,
+  out cancelled integer, out requested integer, out refused jsonb, out more boolean
+)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_limit integer := least(greatest(p_limit, 0), 100000);
+  v_ids bigint[];
+  v_running integer;
+begin
+  select array_agg(f.id), count(*) filter (where f.running) into v_ids, v_running
+  from find_unfinished(p_filter, v_limit) f;
+  more := coalesce(cardinality(v_ids), 0) >= v_limit;
+  if p_preview or v_ids is null then
+    cancelled := coalesce(cardinality(v_ids), 0) - v_running;
+    requested := v_running;
+    refused := '[]';
+    return;
+  end if;
+  select count(*) filter (where c.outcome = 'cancelled'), count(*) filter (where c.outcome = 'requested'),
+    coalesce(jsonb_path_query_array(jsonb_agg(to_jsonb(c)) filter (
+      where c.outcome not in ('cancelled', 'requested')), '$[0 to 99]'), '[]')
+  into cancelled, requested, refused
+  from cancel(v_ids, p_reason,
+    coalesce(p_filter -> 'state' @> '"running"' or p_filter -> 'state' = 'null', true)) c;
+end $$;
+
+-- Changes a job that waits: any of payload, headers, priority, and run_at or delay_ms. Its weight stays, and a
+-- blocked member of a group keeps its place; so does a ready one whose priority stays. Returns its state. Raises when the job runs
+-- (HW181), has ended or is dead (HW182), is not there (HW180), or what is asked for is wrong.
+create function {{schema}}.edit_job(p_id bigint, p_changes jsonb) returns text
+language plpgsql security definer {{settings}} as $$
+declare
+  v_key text;
+  v_job jobs;
+begin
+  if jsonb_typeof(p_changes) is distinct from 'object' or p_changes = '{}' then
+    raise exception 'the changes must be a JSON object with at least one key' using errcode = 'HW183',
+      hint = 'for example {"delay_ms": 60000, "priority": 5}';
+  end if;
+  select k into v_key from jsonb_object_keys(p_changes) k
+  where k not in ('payload', 'headers', 'priority', 'run_at', 'delay_ms') limit 1;
+  if found or p_changes ?& '{run_at,delay_ms}' then
+    raise exception 'a job cannot be changed by %', coalesce(quote_literal(v_key), 'run_at and delay_ms')
+      using errcode = 'HW183', hint = 'use payload, headers, priority, and run_at or delay_ms';
+  end if;
+  -- a new lane locks the queue, which comes before groups and their blocked jobs
+  perform add_lane(j.queue_id, (201 - 2 * (p_changes ->> 'priority')::numeric)::smallint)
+  from jobs j where j.id = p_id and j.group_seq is not null and p_changes ? 'priority'
+    and not is_out_of_range(p_changes -> 'priority', -100, 100) and p_changes -> 'priority' <> 'null';
+  perform lock_jobs(array[p_id]);
+  select * into v_job from jobs where id = p_id for update;
+  if not found then
+    v_key := (select state from history where id = p_id limit 1);
+    raise exception 'job % %', coalesce(p_id::text, 'null'),
+      coalesce('has ended: it is ' || v_key, 'is not there') using
+      errcode = case when v_key is null then 'HW180' else 'HW182' end,
+      hint = case when v_key is null then 'its id is wrong, or it is no longer in the history'
+        else 'enqueue another' end;
+  elsif v_job.dead_at is not null then
+    raise exception 'job % is dead', p_id using errcode = 'HW182', hint = 'redrive it first';
+  elsif v_job.lease_id is not null then
+    raise exception 'job % runs', p_id using errcode = 'HW181',
+      hint = 'cancel it, or wait for its end; edit it when it waits for its next attempt';
+  end if;
+  return apply_edit(v_job, p_changes);
+end $$;
+
+-- The caller holds the row's lock, and that of its group where the job is blocked.
+create function {{schema}}.apply_edit(p_job {{schema}}.jobs, p_changes jsonb) returns text
+language plpgsql security definer {{settings}} as $$
+declare
+  v_queue queues := (select q from queues q where q.id = p_job.queue_id);
+  v_ask jsonb := jsonb_build_object('queue', v_queue.name, 'payload', p_job.payload) || p_changes;
+  v_now timestamptz := clock();
+  v_problem text := job_problem(v_ask, v_queue.id, v_queue.payload_bytes_max);
+  v_text record;
+  v_details jsonb;
+  v_waiting record;
+  v_bytes integer := case when p_job.bytes is not null then octet_length((v_ask -> 'payload')::text) end;
+  v_run_at timestamptz := case when p_changes ?| '{run_at,delay_ms}' then run_at_of(p_changes, 0, v_now) end;
+  v_lane smallint := p_job.lane;
+  v_seq bigint := p_job.seq;
+  v_state text;
+begin
+  if v_problem is null and v_bytes > p_job.bytes and v_queue.max_bytes is not null then
+    v_waiting := waiting_in(v_queue.id);
+    if v_waiting.bytes + v_bytes - p_job.bytes > v_queue.max_bytes then
+      v_problem := 'HW040';
+      v_details := full_details(v_queue.id, v_waiting.depth, v_waiting.bytes, v_bytes - p_job.bytes, null,
+        v_queue.max_bytes);
+    end if;
+  end if;
+  if v_problem is not null then
+    v_text := describe_problem(v_problem, v_ask, v_details);
+    raise exception '%', v_text.message
+      using errcode = v_problem, hint = v_text.hint, detail = coalesce(v_details::text, '');
+  end if;
+  if (100 - p_job.lane / 2) <> (p_changes ->> 'priority')::numeric then
+    v_lane := 201 - 2 * (p_changes ->> 'priority')::numeric::integer;
+    perform add_lane(v_queue.id, v_lane);
+  end if;
+  if p_job.group_seq is null then
+    -- one that waits for another job of its dedupe key stays scheduled until that is over
+    if v_run_at > v_now or p_job.after_id is not null and p_job.seq is null then
+      v_seq := null;
+    elsif v_seq is null and v_run_at is not null or v_seq is not null and v_lane <> p_job.lane then
+      v_seq := nextval('job_seq');
+    end if;
+  end if;
+  v_state := case when p_job.group_seq is not null then 'blocked' when v_seq is null then 'scheduled'
+    else 'ready' end;
+  update jobs set payload = v_ask -> 'payload', bytes = v_bytes, lane = v_lane, seq = v_seq,
+    headers = case when p_changes ? 'headers' then nullif(p_changes -> 'headers', 'null') else headers end,
+    run_at = coalesce(v_run_at, run_at),
+    expires_at = expires_at + coalesce(greatest(v_run_at, v_now) - greatest(run_at, enqueued_at), interval '0')
+  where id = p_job.id;
+  if p_job.group_seq is null and (v_seq is null) <> (p_job.seq is null) or v_bytes <> p_job.bytes then
+    insert into counter_deltas (queue_id, ready, scheduled, bytes)
+    select p_job.queue_id, n, -n, v_bytes - p_job.bytes
+    from (select (v_seq is not null)::integer - (p_job.seq is not null)::integer as n) c;
+  end if;
+  if v_state = 'ready' and v_seq is distinct from p_job.seq then
+    perform ring_queue(p_job.queue_id, 1, 0);
+  elsif v_state = 'scheduled' and v_run_at is not null then
+    perform ring_promoter(v_run_at);
+  end if;
+  return v_state;
+end $$;
+
+revoke execute on all functions in schema {{schema}} from public;
+
+-- Down Migration
+
+drop function {{schema}}.apply_edit({{schema}}.jobs, jsonb);
+drop function {{schema}}.edit_job(bigint, jsonb);
+drop function {{schema}}.cancel_jobs(jsonb, text, integer, boolean);
+drop function {{schema}}.find_unfinished(jsonb, integer);
+drop view {{schema}}.job_logs;
+drop view {{schema}}.job_progress;
+drop function {{schema}}.prune_reports(integer);
+drop function {{schema}}.add_lines({{schema}}.reports, jsonb, integer);
+drop function {{schema}}.report(bigint, jsonb);
+drop function {{schema}}.watch(bigint, bigint[], bigint[], bigint[], bigint[]);
+drop function {{schema}}.drop_watches(bigint);
+drop function {{schema}}.tell_watchers(bigint[], boolean);
+drop table {{schema}}.watches;
+drop table {{schema}}.watchers;
+drop table {{schema}}.report_lines;
+drop table {{schema}}.reports;

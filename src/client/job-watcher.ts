@@ -1,0 +1,271 @@
+import { Alarm } from '../core/alarm.js';
+import { Allowance } from '../core/allowance.js';
+import { backoffMs, RECONNECT } from '../core/backoff.js';
+import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
+import { HowdahError } from '../core/errors.js';
+import { type ReportCalls, reportCalls, type WatchedRow } from '../db/calls/reports.js';
+import type { Database } from '../db/database.js';
+import { toHowdahError } from '../db/pg-error.js';
+import { DEAF_POLL_MS, POLL_MS } from './pull-station.js';
+import type { SharedStation } from './shared-station.js';
+import { openWatched } from './stored-reports.js';
+
+/** Looks a second, however many jobs end, and looks at once after a quiet time. */
+const LOOKS_PER_SECOND = 12;
+const LOOKS_BURST = 6;
+/** Most jobs in one look. */
+const LOOK_MAX = 10_000;
+/** Most waits of one client. */
+const WAITS_MAX = 100_000;
+/** A settle that was under way when a job was registered may not have seen it: one look more. */
+const SECOND_LOOK_MS = 100;
+/** What is over is forgotten with the next look, or after this time. */
+const LINGER_MS = 500;
+
+/** Somebody who waits for a job. */
+export interface JobWait {
+  readonly id: string;
+  /** Told of progress, too; else only of the end. */
+  readonly wantsProgress: boolean;
+  readonly onRow: (row: WatchedRow) => void;
+  readonly onError: (error: HowdahError) => void;
+}
+
+/**
+ * One waiter for everybody in this client who waits for the end of a job or for its progress. All are looked
+ * at together: when a ring comes, a moment after they were registered, and now and then. One look at a
+ * time; a look registers what is new and forgets what is over, too, so that thousands of waits cost a
+ * few statements a second at most.
+ */
+export class JobWatcher {
+  readonly #database: Database;
+  readonly #calls: ReportCalls;
+  readonly #clock: Clock;
+  readonly #station: SharedStation;
+  readonly #codecs: Codecs | undefined;
+  readonly #waits = new Map<string, Set<JobWait>>();
+  #count = 0;
+  /** Of #waits: not registered yet. */
+  readonly #fresh = new Set<string>();
+  /** Registered, and nobody waits any more. */
+  readonly #gone = new Set<string>();
+  /** To be looked at once more, and when. */
+  #second: { readonly ids: readonly string[]; readonly at: number }[] = [];
+  readonly #again = new Set<string>();
+  readonly #allowance = new Allowance(LOOKS_PER_SECOND, LOOKS_BURST);
+  readonly #next: Alarm;
+  #isAllWanted = false;
+  #pollAt = 0;
+  #lingerAt = 0;
+  #leaseId: string | undefined;
+  #running: Promise<void> | undefined;
+  #release: (() => void) | undefined;
+  #failures = 0;
+  #isClosed = false;
+
+  constructor(
+    database: Database,
+    clock: Clock,
+    station: SharedStation,
+    codecs: Codecs | undefined,
+  ) {
+    this.#codecs = codecs;
+    this.#database = database;
+    this.#calls = reportCalls(database);
+    this.#clock = clock;
+    this.#station = station;
+    this.#next = new Alarm(clock);
+    station.use({
+      about: 'reports',
+      onRing: () => {
+        this.#isAllWanted = true;
+        this.#next.ring();
+      },
+      onClosed: () => {
+        this.#leaseId = undefined;
+      },
+    });
+  }
+
+  /** @returns a function that ends the wait @throws HowdahError HOWDAH_BUFFER_FULL */
+  add(wait: JobWait): () => void {
+    if (this.#isClosed) throw closed();
+    if (this.#count >= WAITS_MAX) throw tooMany(this.#count);
+    this.#count += 1;
+    const known = this.#waits.get(wait.id);
+    const isNew = !known || (wait.wantsProgress && ![...known].some((each) => each.wantsProgress));
+    if (known) known.add(wait);
+    else this.#waits.set(wait.id, new Set([wait]));
+    if (isNew) {
+      this.#fresh.add(wait.id);
+      this.#gone.delete(wait.id);
+    } else this.#again.add(wait.id);
+    this.#start();
+    this.#next.ring();
+    return () => this.#remove(wait);
+  }
+
+  /** Ends every wait. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#failAll(closed());
+    this.#next.ring();
+    await this.#running;
+  }
+
+  #remove(wait: JobWait): void {
+    const waits = this.#waits.get(wait.id);
+    if (!waits?.delete(wait)) return;
+    this.#count -= 1;
+    if (waits.size > 0) return;
+    this.#waits.delete(wait.id);
+    this.#again.delete(wait.id);
+    if (!this.#fresh.delete(wait.id)) this.#gone.add(wait.id);
+    this.#lingerAt = this.#clock.monotonic() + LINGER_MS;
+  }
+
+  #start(): void {
+    if (this.#running) return;
+    this.#release = this.#station.hold();
+    this.#running = this.#run().finally(() => {
+      this.#running = undefined;
+      this.#release?.();
+      if (this.#waits.size > 0 && !this.#isClosed) this.#start();
+    });
+  }
+
+  /** Looks as long as anybody waits, and until what is over is forgotten. */
+  async #run(): Promise<void> {
+    // calls of the same moment share a look
+    await new Promise((resolve) => setImmediate(resolve));
+    while (!this.#isClosed && (this.#waits.size > 0 || this.#gone.size > 0)) {
+      const now = this.#clock.monotonic();
+      const dueMs = this.#dueAt(now) - now;
+      const waitMs = dueMs > 0 ? dueMs : this.#allowance.take(now);
+      if (waitMs > 0) {
+        await (dueMs > 0 ? this.#next.wait(waitMs) : this.#clock.sleep(waitMs));
+        continue;
+      }
+      await this.#look(now);
+    }
+  }
+
+  #dueAt(now: number): number {
+    const isWanted = this.#isAllWanted || this.#fresh.size > 0 || this.#again.size > 0;
+    if (this.#waits.size === 0) return this.#lingerAt;
+    if (isWanted) return now;
+    return Math.min(this.#pollAt, this.#second[0]?.at ?? Number.POSITIVE_INFINITY);
+  }
+
+  async #look(now: number): Promise<void> {
+    const add = take(this.#fresh);
+    const drop = take(this.#gone);
+    const look = this.#idsToLookAt(now, new Set(add));
+    try {
+      const leaseId = await this.#station.get().lease();
+      if (this.#leaseId !== undefined && this.#leaseId !== leaseId) this.#forgetLease();
+      this.#leaseId = leaseId;
+      await this.#ask(leaseId, add, drop, look);
+      this.#failures = 0;
+    } catch (thrown) {
+      for (const id of add) if (this.#waits.has(id)) this.#fresh.add(id);
+      for (const id of drop) if (!this.#waits.has(id)) this.#gone.add(id);
+      this.#isAllWanted = true;
+      await this.#failed(toHowdahError(thrown));
+    }
+  }
+
+  #idsToLookAt(now: number, added: ReadonlySet<string>): string[] {
+    const isAll = this.#isAllWanted || this.#pollAt <= now;
+    const ids = new Set(isAll ? this.#waits.keys() : this.#again);
+    this.#again.clear();
+    if (isAll) {
+      const pollMs = this.#station.get().hears ? POLL_MS : DEAF_POLL_MS;
+      this.#pollAt = now + pollMs * (0.8 + 0.4 * this.#clock.random());
+      this.#isAllWanted = false;
+    }
+    while (this.#second[0] && this.#second[0].at <= now) {
+      for (const id of this.#second.shift()?.ids ?? []) if (this.#waits.has(id)) ids.add(id);
+    }
+    return [...ids].filter((id) => !added.has(id) && this.#waits.has(id));
+  }
+
+  async #ask(leaseId: string, add: string[], drop: string[], look: string[]): Promise<void> {
+    const { length } = add;
+    const ids = add.concat(look);
+    for (let at = 0; at < Math.max(ids.length, drop.length, 1); at += LOOK_MAX) {
+      const part = ids.slice(at, at + LOOK_MAX);
+      const rows = await this.#calls.watch(this.#database, leaseId, {
+        add: part.slice(0, Math.max(0, length - at)),
+        look: part.slice(Math.max(0, length - at)),
+        drop: drop.slice(at, at + LOOK_MAX),
+        progress: part.filter((id) => this.#wantsProgress(id)),
+      });
+      for (const row of rows) this.#tell(row);
+    }
+    if (length > 0) {
+      this.#second.push({ ids: add, at: this.#clock.monotonic() + SECOND_LOOK_MS });
+    }
+  }
+
+  #wantsProgress(id: string): boolean {
+    for (const { wantsProgress } of this.#waits.get(id) ?? []) if (wantsProgress) return true;
+    return false;
+  }
+
+  #tell(row: WatchedRow): void {
+    if (row.state === null) {
+      if (this.#waits.has(row.id)) this.#again.add(row.id);
+      return;
+    }
+    const waits = [...(this.#waits.get(row.id) ?? [])];
+    if (waits.length === 0) return;
+    try {
+      const opened = openWatched(row, this.#codecs);
+      for (const wait of waits) wait.onRow(opened);
+    } catch (error) {
+      for (const wait of waits) wait.onError(error as HowdahError);
+    }
+  }
+
+  /** The lease has gone, and every registration with it. */
+  #forgetLease(): void {
+    for (const id of this.#waits.keys()) this.#fresh.add(id);
+    this.#gone.clear();
+  }
+
+  async #failed(error: HowdahError): Promise<void> {
+    const { code, isRetryable } = error;
+    if (code === 'HOWDAH_LEASE_LOST') {
+      this.#forgetLease();
+      if (this.#leaseId !== undefined) this.#station.get().lost(this.#leaseId);
+      this.#leaseId = undefined;
+    } else if (!isRetryable) this.#failAll(error);
+    if (this.#waits.size === 0) return this.#gone.clear();
+    this.#failures += 1;
+    await this.#next.wait(backoffMs(this.#failures, RECONNECT, this.#clock.random()));
+  }
+
+  #failAll(error: HowdahError): void {
+    for (const waits of [...this.#waits.values()])
+      for (const wait of [...waits]) wait.onError(error);
+  }
+}
+
+function take(ids: Set<string>): string[] {
+  const taken = [...ids];
+  ids.clear();
+  return taken;
+}
+
+function closed(): HowdahError {
+  return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
+}
+
+function tooMany(waits: number): HowdahError {
+  return new HowdahError('HOWDAH_BUFFER_FULL', `${waits} calls wait for jobs in this client.`, {
+    details: { waits },
+    remedy: 'Await fewer at a time.',
+  });
+}
