@@ -40,6 +40,7 @@ create table {{schema}}.jobs (
   after_id        bigint,                        -- not before this job is over (dedupe mode latest)
   group_key       text collate "C",              -- kept when dead, so that a redriven job joins again
   group_seq       bigint,                        -- place among the waiting of its group; null: admitted
+  batch_id        bigint,                        -- kept when dead, so that a redriven job joins again
   constraint jobs_pkey primary key (id)
 ) with (
   -- A claim must find room in the page: then it is a heap-only update and touches no index.
