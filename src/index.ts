@@ -1,3 +1,5 @@
+export { Batch } from './client/batch.js';
+export type { BatchFilter, BatchInfo, OnComplete, OpenBatchOptions } from './client/batches.js';
 export { Client, createClient } from './client/client.js';
 export type {
   DeadLetter,
@@ -22,6 +24,7 @@ export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/qu
 export type { QueueStats } from './client/queues.js';
 export type { ReceiveOptions } from './client/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
+export type { PublishOptions, Subscription, SubscriptionFilter } from './client/topics.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { DedupeMode, DedupeOptions } from './core/dedupe.js';
 export type { Duration } from './core/duration.js';
@@ -62,10 +65,12 @@ export type {
   StandardSchemaIssue,
   StandardSchemaResult,
 } from './core/standard-schema.js';
+export type { BatchState } from './db/calls/batches.js';
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
 export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export type { Enqueued } from './db/calls/enqueue.js';
 export type { DrainedWorker } from './db/calls/stop.js';
+export type { Published } from './db/calls/topics.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {

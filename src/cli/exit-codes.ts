@@ -7,7 +7,7 @@ export const EXIT = {
   failure: 1,
   /** The command line, or a value in it, cannot be used; nothing was done. */
   usage: 2,
-  /** A queue, job or dead letter that was named is not there. */
+  /** A queue, job, batch or dead letter that was named is not there. */
   notFound: 3,
   /** Done in part: lines were skipped, or some of the jobs that were named could not be changed. */
   partial: 4,
@@ -35,12 +35,19 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_REDRIVE_INVALID',
   'HOWDAH_STOP_INVALID',
   'HOWDAH_LEASE_INVALID',
+  'HOWDAH_BATCH_INVALID',
+  'HOWDAH_TOPIC_INVALID',
+]);
+
+const MISSING: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
+  'HOWDAH_QUEUE_UNKNOWN',
+  'HOWDAH_WORKER_UNKNOWN',
+  'HOWDAH_BATCH_UNKNOWN',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (error.code === 'HOWDAH_QUEUE_UNKNOWN' || error.code === 'HOWDAH_WORKER_UNKNOWN')
-    return EXIT.notFound;
+  if (MISSING.has(error.code)) return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }

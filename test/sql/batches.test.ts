@@ -217,7 +217,9 @@ describe('the job that follows', () => {
     expect(await followers(db, queue)).toEqual([{ id, total: 1, completed: 0, failed: 1 }]);
   });
 
-  test('is enqueued by maintenance where the last ones ended in an old snapshot', async ({ db }) => {
+  test('is enqueued by maintenance where the last ones ended in an old snapshot', async ({
+    db,
+  }) => {
     const { queue, after, id, lease } = await filled(db, 1);
     await close(db, id);
     const [job] = await db.claim(queue, lease);
@@ -258,7 +260,11 @@ describe('bad input', () => {
       expect(await sqlError(db.enqueue(queue, 1, { batch: bad }))).toMatchObject({ code: 'HW200' });
     }
     const rows = await db.enqueueRows(
-      [{ queue, payload: 1 }, { queue, payload: 2, batch: id }, { queue, payload: 3, batch: null }],
+      [
+        { queue, payload: 1 },
+        { queue, payload: 2, batch: id },
+        { queue, payload: 3, batch: null },
+      ],
       'report',
     );
     expect(rows.map(({ error_code: code }) => code)).toEqual([null, 'HOWDAH_BATCH_CLOSED', null]);

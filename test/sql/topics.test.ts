@@ -27,9 +27,7 @@ describe('a topic', () => {
   test('brings a job to each queue that is subscribed', async ({ db }) => {
     const { topic, queues } = await topicWith(db, 3);
     const rows = await publish(db, { topic, payload: { n: 1 }, priority: 5, headers: { a: 1 } });
-    expect(rows).toEqual(
-      queues.map((queue) => ({ queue, id: expect.any(String), created: true })),
-    );
+    expect(rows).toEqual(queues.map((queue) => ({ queue, id: expect.any(String), created: true })));
     for (const { id, queue } of rows) {
       expect(await db.job(String(id))).toMatchObject({
         queue,
