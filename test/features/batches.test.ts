@@ -120,13 +120,16 @@ describe('a batch', () => {
     const { worker } = makeWorker({
       url,
       queues: [
-        work(jobs, async (_job, { completeIn }) => {
+        work(jobs, async (_job, context) => {
           const connection = await pool.connect();
-          await connection.query('begin');
-          await completeIn(connection);
-          seen.push((await batch.info())?.state);
-          await connection.query('commit');
-          connection.release();
+          try {
+            await connection.query('begin');
+            await context.completeIn(connection);
+            seen.push((await batch.info())?.state);
+            await connection.query('commit');
+          } finally {
+            connection.release();
+          }
           seen.push((await batch.info())?.state);
         }),
         work(after, () => undefined),
