@@ -12,6 +12,7 @@ import type { Binding } from './binding.js';
 import { JobBuffer } from './buffer.js';
 import { type Call, SingleCall } from './call.js';
 import type { Decision } from './decide.js';
+import { GroupBuffer } from './group-buffer.js';
 import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
@@ -21,6 +22,8 @@ import { Run, type RunHost } from './run.js';
 const STALL_MS = 1_000;
 /** How long handlers may keep the event loop in one go. */
 const SLICE_MS = 5;
+/** So many batches' worth of jobs are gathered at once where each is of one group. */
+const GROUPS_GATHERED = 10;
 
 const EXPIRED: Decision = { settlement: { verb: 'expire', reason: 'waiting TTL' } };
 const RELEASED: Decision = { settlement: { verb: 'release' } };
@@ -58,7 +61,7 @@ export class Runner implements RunHost {
   readonly #parts: RunnerParts;
   readonly #call: Call;
   readonly #pace: Pace;
-  readonly #buffer = new JobBuffer();
+  readonly #buffer: JobBuffer | GroupBuffer;
   /** Jobs in one call of the handler. */
   readonly #size: number;
   #leaseId = '';
@@ -70,6 +73,7 @@ export class Runner implements RunHost {
     this.name = binding.name;
     this.#parts = parts;
     this.#size = binding.batch?.size ?? 1;
+    this.#buffer = binding.batch?.byGroup ? new GroupBuffer() : new JobBuffer();
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
     this.#call = binding.batch ? new BatchCall(binding, this.#endAttempt) : new SingleCall(binding);
@@ -92,7 +96,11 @@ export class Runner implements RunHost {
 
   /** Most jobs to hold, running or not. */
   get capacity(): number {
-    return this.slots.size * this.#size + (this.isLimited ? 0 : this.#pace.ahead);
+    const running = this.slots.size * this.#size;
+    if (this.isLimited) return running;
+    // groups fill beside each other
+    const gathering = this.binding.batch?.byGroup ? GROUPS_GATHERED * this.#size : 0;
+    return running + Math.max(this.#pace.ahead, gathering);
   }
 
   /** How many more jobs may be claimed. */
@@ -185,7 +193,10 @@ export class Runner implements RunHost {
     const next = this.runs.nextDeadline;
     const { batch } = this.binding;
     if (!batch || this.#buffer.length === 0 || this.slots.free === 0) return next;
-    return Math.min(next, this.#buffer.waitingSince + batch.waitMs);
+    return Math.min(
+      next,
+      this.#buffer.dueAt(this.#size, batch.waitMs, this.#parts.clock.monotonic()),
+    );
   }
 
   /** Gives jobs back that were claimed ahead of a handler which turned out to be slow. */
@@ -234,8 +245,13 @@ export class Runner implements RunHost {
 
   #takeAttempts(now: number): Attempt[] {
     const attempts: Attempt[] = [];
+    const buffer = this.#buffer;
+    const batch =
+      buffer instanceof GroupBuffer
+        ? buffer.takeBatch(this.#size, this.binding.batch?.waitMs ?? 0, now)
+        : undefined;
     while (attempts.length < this.#size) {
-      const row = this.#buffer.take(now);
+      const row = batch ? batch.shift() : (buffer as JobBuffer).take(now);
       if (!row) break;
       const attempt = new Attempt(row, this.name, this.#leaseId);
       if (row[5]?.[3]) this.#endAttempt(attempt, EXPIRED);
@@ -247,8 +263,8 @@ export class Runner implements RunHost {
   /** Whether a batch is to begin: it is full, or has waited long enough. */
   #isFilled(now: number): boolean {
     const { batch } = this.binding;
-    if (!batch || batch.waitMs === 0 || this.#buffer.length >= this.#size) return true;
-    const due = this.#buffer.waitingSince + batch.waitMs;
+    if (!batch || batch.waitMs === 0) return true;
+    const due = this.#buffer.dueAt(this.#size, batch.waitMs, now);
     if (now >= due) return true;
     this.#parts.onDeadline(due);
     return false;
