@@ -161,3 +161,49 @@ describe('a redrive', () => {
     expect(await batch(db, id)).toMatchObject({ state: 'failed' });
   });
 });
+
+test('many small batches that end all at once are each followed once', async ({ db }) => {
+  const [queue, after] = ['batch-storm', 'batch-storm/after'];
+  await db.createQueue(queue);
+  await db.createQueue(after);
+  const ids: string[] = [];
+  const fill = async () => {
+    const id = await db.one<string>('select howdah.open_batch($1)', [
+      JSON.stringify({ on_complete: { queue: after, payload: null } }),
+    ]);
+    ids.push(id);
+    await db.enqueue(queue, 1 + (ids.length % 4), { batch: id });
+    await close(db, id);
+  };
+  let isFilled = false;
+  const settle = async (mine: number) => {
+    const lease = await db.openLease();
+    for (let n = mine; ; n++) {
+      const jobs = await db.claim(queue, lease, 1 + (n % 5));
+      if (jobs.length === 0 && isFilled) return;
+      if (n % 3 > 0) await db.complete(lease, jobs);
+      else for (const job of jobs) await db.end(lease, job, 'dead_letter');
+    }
+  };
+  const filling = Promise.all(
+    Array.from({ length: 3 }, async () => {
+      for (let n = 0; n < 60; n++) await fill();
+    }),
+  ).then(() => {
+    isFilled = true;
+  });
+  await Promise.all([filling, ...[0, 1, 2, 3].map(settle)]);
+  await fold(db);
+  expect(
+    await db.rows(
+      "select id, pending from howdah.batch_states where state = 'closed' and id = any ($1)",
+      [ids],
+    ),
+  ).toEqual([]);
+  const rows = await db.rows<{ id: string }>(
+    `select headers #>> '{howdah-batch,id}' as id from howdah.job_states where queue = $1`,
+    [after],
+  );
+  expect(rows.map(({ id }) => id).sort()).toEqual(ids.sort());
+  await db.expectTruth();
+});
