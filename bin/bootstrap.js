@@ -85,9 +85,8 @@ function removeOrphans(sources) {
   }
 }
 
-/** The example, in this process: signals and the terminal are its own. */
-async function start(args) {
-  const script = path.join(ROOT, 'examples', 'earthquakes', 'main.ts');
+/** A script in TypeScript, in this process: signals and the terminal are its own. */
+async function runScript(script, args) {
   process.argv = [process.execPath, script, ...args];
   const loader = path.join(ROOT, 'node_modules', 'jiti', 'lib', 'jiti.mjs');
   const { createJiti } = await import(pathToFileURL(loader).href);
@@ -146,7 +145,9 @@ if (target === 'clean') clean();
 else {
   installIfNeeded();
   buildIfNeeded();
-  if (target === 'start') await start(args);
+  if (target === 'start')
+    await runScript(path.join(ROOT, 'examples', 'earthquakes', 'main.ts'), args);
+  else if (target === 'torture') await runScript(path.join(ROOT, 'torture', 'main.ts'), args);
   else if (target === 'test') await test(args);
   else if (target !== 'build') throw new Error(`unknown target ${target}`);
 }

@@ -20,12 +20,18 @@ create table {{schema}}.queues (
   timeout_ms           integer default 300000,
   ttl_ms               bigint,
   delay_ms             bigint not null default 0,
+  -- of jobs that are pulled by receive()
+  visibility_ms        integer not null default 30000,
   payload_bytes_max    integer not null default 1048576,
   retention_ms         bigint not null default 86400000,
-  -- not low: a killed worker's other jobs are counted too, guilty or not
-  max_crashes          smallint not null default 10,
+  -- can be low: nobody is buried for what its neighbours did (see 0017_suspects.sql)
+  max_crashes          smallint not null default 3,
   -- jobs of one group key that may run at once; 1 is strict order
   group_concurrency    integer not null default 1,
+  -- turns of one group key in a time (see 0016_group_turns.sql)
+  group_rate_max       integer,
+  group_rate_ms        integer not null default 1000,
+  group_rate_burst     integer not null default 1,
   concurrency_max      integer,
   rate_max             integer,
   rate_ms              integer not null default 1000,
@@ -72,12 +78,16 @@ create table {{schema}}.queues (
   constraint queues_timeout_ms_check check (timeout_ms between 1 and 2147483647),
   constraint queues_ttl_ms_check check (ttl_ms between 1 and 315360000000),
   constraint queues_delay_ms_check check (delay_ms between 0 and 315360000000),
+  constraint queues_visibility_ms_check check (visibility_ms between 100 and 43200000),
   constraint queues_payload_bytes_max_check check (payload_bytes_max between 1 and 67108864),
   constraint queues_retention_ms_check check (retention_ms between 0 and 315360000000),
   constraint queues_max_crashes_check check (max_crashes between 1 and 1000),
   constraint queues_max_depth_check check (max_depth between 1 and 2147483647),
   constraint queues_max_bytes_check check (max_bytes between 1 and 1125899906842624),
   constraint queues_group_concurrency_check check (group_concurrency between 1 and 10000),
+  constraint queues_group_rate_max_check check (group_rate_max between 1 and 1000000),
+  constraint queues_group_rate_ms_check check (group_rate_ms between 1 and 86400000),
+  constraint queues_group_rate_burst_check check (group_rate_burst between 1 and 1000000),
   constraint queues_concurrency_max_check check (concurrency_max between 1 and 1000000),
   constraint queues_rate_max_check check (rate_max between 1 and 1000000),
   constraint queues_rate_ms_check check (rate_ms between 1 and 86400000),
@@ -153,8 +163,8 @@ declare
 begin
   select k into v_key from jsonb_object_keys(p_policy) k
   where k not in ('max_attempts', 'backoff', 'backoff_ms', 'backoff_max_ms', 'backoff_jitter',
-    'timeout_ms', 'ttl_ms', 'delay_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
-    'group_concurrency', 'dead_letter_queue', 'max_depth', 'max_bytes',
+    'timeout_ms', 'ttl_ms', 'delay_ms', 'visibility_ms', 'payload_bytes_max', 'retention_ms', 'max_crashes',
+    'group_concurrency', 'group_rate_max', 'group_rate_ms', 'group_rate_burst', 'dead_letter_queue', 'max_depth', 'max_bytes',
     'concurrency_max', 'rate_max', 'rate_ms', 'rate_burst', 'breaker_failures',
     'breaker_window_ms', 'breaker_cooldown_ms', 'ageing_ms')
   limit 1;
@@ -180,8 +190,10 @@ begin
     max_attempts = n.max_attempts, backoff = n.backoff, backoff_ms = n.backoff_ms,
     backoff_max_ms = n.backoff_max_ms, backoff_jitter = n.backoff_jitter,
     timeout_ms = n.timeout_ms, ttl_ms = n.ttl_ms, delay_ms = n.delay_ms,
-    payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
+    visibility_ms = n.visibility_ms, payload_bytes_max = n.payload_bytes_max, retention_ms = n.retention_ms,
     max_crashes = n.max_crashes, group_concurrency = n.group_concurrency,
+    group_rate_max = n.group_rate_max, group_rate_ms = n.group_rate_ms,
+    group_rate_burst = n.group_rate_burst,
     max_depth = n.max_depth, max_bytes = n.max_bytes,
     concurrency_max = n.concurrency_max, rate_max = n.rate_max, rate_ms = n.rate_ms,
     rate_burst = n.rate_burst, breaker_failures = n.breaker_failures,

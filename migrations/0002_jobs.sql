@@ -27,7 +27,7 @@ create table {{schema}}.jobs (
   crashes         smallint not null default 0,   -- attempts that ended with their worker's death
   max_attempts    smallint,                      -- null: as the queue says
   -- 2 * (100 - priority), plus 1 in the ordinary lane; without it in the lane at the head, where
-  -- interrupted jobs return. 32767: parked, never claimed.
+  -- interrupted jobs return. 32767: parked, never claimed. Below 0: see 0017_suspects.sql.
   lane            smallint not null,
   cancel_requested boolean not null default false,
   weight          smallint,                      -- against the queue's limits; null is 1
@@ -40,6 +40,8 @@ create table {{schema}}.jobs (
   after_id        bigint,                        -- not before this job is over (dedupe mode latest)
   group_key       text collate "C",              -- kept when dead, so that a redriven job joins again
   group_seq       bigint,                        -- place among the waiting of its group; null: admitted
+  -- its group_seq, once it was claimed behind a head (see 0016_group_turns.sql)
+  follow_seq      bigint,
   batch_id        bigint,                        -- kept when dead, so that a redriven job joins again
   constraint jobs_pkey primary key (id)
 ) with (
@@ -58,6 +60,18 @@ create index jobs_group_idx on {{schema}}.jobs (queue_id, group_key, group_seq)
   where group_seq is not null;
 create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
 create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
+
+-- The lane at the head, or the ordinary one, of a job that may be a suspect. Parked ones stay parked.
+create function {{schema}}.plain_lane(p_lane smallint) returns smallint
+language sql immutable parallel safe as $$
+  select case when p_lane = 32767 then p_lane else ((p_lane + 2000) % 1000)::smallint end
+$$;
+
+-- 100 to -100; null for a parked job.
+create function {{schema}}.lane_priority(p_lane smallint) returns integer
+language sql immutable parallel safe as $$
+  select case when p_lane <> 32767 then 100 - (p_lane + 2000) % 1000 / 2 end
+$$;
 
 -- Finished jobs, append-only, a partition a day; retention drops partitions, never rows.
 create table {{schema}}.history (
@@ -134,5 +148,7 @@ drop table {{schema}}.counters;
 drop table {{schema}}.counter_deltas;
 drop table {{schema}}.groups;
 drop table {{schema}}.history;
+drop function {{schema}}.lane_priority(smallint);
+drop function {{schema}}.plain_lane(smallint);
 drop table {{schema}}.jobs;
 drop sequence {{schema}}.job_seq;

@@ -21,16 +21,20 @@ $$;
 -- because a row and its columns cost more than the job. `enqueued` is in epoch milliseconds; `payloads`
 -- lacks the brackets of a JSON array; `rest` is for jobs out of the ordinary, by id: [seq (else seq is
 -- the id), attempt (else 1), uncounted, expired, max_attempts (null: as the queue says), headers, errors,
--- group key].
+-- group key, true for a follower].
 -- p_lanes and p_after are the caller's cursors: the highest seq it has claimed in each lane. Without
 -- them the claim is right but walks everything finished since the last vacuum. A cursor ahead of the
 -- sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
 -- kills its worker runs out of them.
+-- Suspects (see 0017_suspects.sql) come first, in a lane below 0, a few at most and nothing beside them: who
+-- claims them should run nothing else meanwhile.
 -- A queue with limits, or paused until a time, brings one row more, without a lane: `rest` is then
 -- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for.
+-- p_turn: with the head of a group come up to p_turn - 1 of its next members, beyond p_limit and at the
+-- end of the lists; whoever asks for them runs them one after another (see 0016_group_turns.sql).
 create function {{schema}}.claim_many(
   p_queue text, p_lease_id bigint, p_limit integer default 1,
-  p_lanes smallint[] default '{}', p_after bigint[] default '{}'
+  p_lanes smallint[] default '{}', p_after bigint[] default '{}', p_turn integer default 1
 ) returns table (
   lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint
 )
@@ -43,12 +47,14 @@ declare
   v_after bigint;
   v_last bigint;
   v_left integer := least(greatest(p_limit, 0), 10000);
+  v_limit integer;  -- of v_left in this lane
   v_ctids tid[];
   v_max bigint;
   v_mark lease_marks;
   v_bytes bigint;
   v_room room;
   v_taken picked;
+  v_behind record;
 begin
   select * into v_queue from queues where name = p_queue and deleted_at is null;
   if not found then
@@ -81,8 +87,9 @@ begin
     if v_after > v_last then
       v_after := 0;
     end if;
+    v_limit := case when v_lane < 0 then claim_limit(v_lane, v_left) else v_left end;
     if v_queue.is_limited then
-      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_left);
+      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit);
       v_ctids := v_taken.ctids;
       v_max := v_taken.last_seq;
       ids := v_taken.ids;
@@ -107,7 +114,7 @@ begin
       select j.ctid, j.* from jobs j
       where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
         and j.seq > v_after and j.lease_id is null
-      order by j.seq limit v_left for update skip locked
+      order by j.seq limit v_limit for update skip locked
     ) c;
     end if;
 
@@ -115,6 +122,15 @@ begin
       raise exception 'the payloads of % jobs of queue % have % bytes', cardinality(v_ctids),
         quote_literal(p_queue), octet_length(payloads) using errcode = '54000',
         hint = 'claim fewer at once';
+    end if;
+    if p_turn > 1 and rest is not null then
+      v_behind := take_followers(v_queue, p_lease_id, v_ctids, p_turn, v_now);
+      if v_behind.ids is not null then
+        ids := ids || v_behind.ids;
+        enqueued := enqueued || v_behind.enqueued;
+        payloads := payloads || v_behind.payloads;
+        rest := rest || v_behind.rest;
+      end if;
     end if;
 
     select * into v_mark from lease_marks m
@@ -138,6 +154,7 @@ begin
       end if;
       lane := v_lane;
       return next;
+      exit when v_lane < 0;  -- suspects do not run beside others
     end if;
     exit when v_taken.is_cut;  -- a heavy job waits for room: nothing overtakes it
   end loop;
@@ -176,5 +193,5 @@ end $$;
 -- Down Migration
 
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
-drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[]);
+drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer);
 drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint);

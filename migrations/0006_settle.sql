@@ -41,9 +41,10 @@ create function {{schema}}.put_back(
 ) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  -- a parked job keeps its lane, else even is the head and odd the ordinary lane of a priority
-  v_lane smallint := case when p_job.lane = 32767 then 32767
-    else p_job.lane - p_job.lane % 2 + (not p_at_head)::integer end;
+  -- a parked job keeps its lane, as a suspect does that has not run in order; else even is the head and
+  -- odd the ordinary lane of a priority
+  v_lane smallint := case when p_job.lane = 32767 or p_job.lane < 0 and p_at_head then p_job.lane
+    else plain_lane(p_job.lane) / 2 * 2 + (not p_at_head)::integer end;
 begin
   if not exists (select from queues where id = p_job.queue_id and v_lane = any (lanes)) then
     perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
@@ -52,7 +53,7 @@ begin
     run_at = coalesce(p_run_at, least(run_at, clock())),
     -- the waiting TTL is over once a job has begun; interrupted or hurried ones keep it
     expires_at = case when not p_failed and p_run_at is null then expires_at end,
-    seq = case when p_run_at is null then nextval('job_seq') end,
+    seq = case when p_run_at is null then nextval('job_seq') end, follow_seq = null,
     uncounted = p_job.uncounted, crashes = p_job.crashes, errors = p_job.errors
   where id = p_job.id;
   insert into counter_deltas (queue_id, running, ready, scheduled, failed, bytes)
@@ -80,7 +81,7 @@ declare
     and d.id = case when p_job.dead_at is null then q.dead_letter_queue_id else q.id end
     where q.id = p_job.queue_id), 1);
   v_is_parked boolean := p_job.dead_at is not null or v_target = p_job.queue_id;
-  v_lane smallint := p_job.lane | 1;
+  v_lane smallint := plain_lane(p_job.lane) | 1::smallint;
 begin
   if v_is_parked then
     v_lane := 32767;
@@ -91,7 +92,7 @@ begin
     permit = null, run_at = null, expires_at = null, cancel_requested = false,
     dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
-    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null
+    uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null, follow_seq = null
   where id = p_job.id;
   insert into counter_deltas (queue_id, running, ready, scheduled, blocked, failed, buried, dead,
     bytes)
@@ -182,8 +183,12 @@ begin
       outcome := 'scheduled';
     when 'release' then
       p_job.uncounted := p_job.uncounted + 1;
-      perform put_back(p_job, null, true);
       outcome := 'ready';
+      if p_job.follow_seq is not null then
+        left_group := return_follower(p_job);
+        return;
+      end if;
+      perform put_back(p_job, null, true);
     when 'rate_limited' then
       p_job.uncounted := p_job.uncounted + 1;
       perform hold_queue(p_job.queue_id, coalesce(v_delay_ms, 1000), p_ask ->> 'reason');
@@ -207,6 +212,8 @@ begin
   end case;
   if outcome not in ('ready', 'scheduled') then
     left_group := left_group(p_job);
+  elsif p_job.follow_seq is not null then
+    left_group := new_head(p_job);
   end if;
 end $$;
 

@@ -77,7 +77,7 @@ create function {{schema}}.redrive_one(
 language plpgsql security definer {{settings}} as $$
 declare
   -- a parked job has lost its lane: it returns with the default priority
-  v_lane smallint := case when p_job.lane = 32767 then 201 else p_job.lane | 1 end;
+  v_lane smallint := case when p_job.lane = 32767 then 201 else plain_lane(p_job.lane) | 1 end;
   v_seq bigint := nextval('job_seq');
   v_joins boolean := p_job.group_key is not null;
 begin

@@ -50,7 +50,8 @@ begin
 end $$;
 
 -- Gives back what a lease holds, at most p_limit jobs. p_crashed: its worker is dead, so attempts
--- count and a job that keeps killing its workers is buried. done: nothing is left and the lease is gone.
+-- count and a job that keeps killing its workers is buried (see 0017_suspects.sql). done: nothing is left
+-- and the lease is gone.
 -- The caller holds the lease's row for update, and gives left_groups to change_groups().
 create function {{schema}}.give_back(
   p_lease {{schema}}.leases, p_crashed boolean, p_limit integer,
@@ -61,6 +62,9 @@ declare
   v_mark lease_marks;
   v_job jobs;
   v_queue queues;
+  v_max_attempts integer;
+  v_is_crash boolean;  -- it may have killed its worker
+  v_is_last boolean;   -- of its attempts
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     -- an older snapshot does not show what the lease claimed last, and deleting it would orphan that
@@ -77,37 +81,60 @@ begin
       select * from jobs j
       where j.queue_id = v_mark.queue_id and j.lane = v_mark.lane and j.seq is not null
         and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease.id
-      order by j.seq limit greatest(p_limit - requeued - dead, 0) for update skip locked
+      -- followers of one head have its seq: the last of them first, so that each finds what is before it
+      order by j.seq, j.follow_seq desc nulls last
+      limit greatest(p_limit - requeued - dead, 0) for update skip locked
     loop
       select * into v_queue from queues where id = v_job.queue_id;
       -- it may leave its group, of which a producer may hold the row: then the next call takes it
-      continue when v_job.group_key is not null and (p_crashed or v_job.cancel_requested)
+      continue when v_job.group_key is not null
+        and (p_crashed or v_job.cancel_requested or v_job.follow_seq is not null)
         and not try_group(v_job);
+      if v_job.follow_seq is not null and not v_job.cancel_requested
+        and (not p_crashed or is_behind(v_job)) then
+        v_job.uncounted := v_job.uncounted + 1;
+        left_groups := left_groups || return_follower(v_job);
+        requeued := requeued + 1;
+        continue;
+      end if;
+      v_is_crash := p_crashed and p_lease.held is null
+        and (v_job.id = any (p_lease.aside)) is not true;
       if p_crashed and p_lease.held is not null then
         -- a pulled job whose visibility has ended: slow or gone, nobody knows
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'VisibilityEnded', 'message',
           format('consumer %s did not settle it in time', p_lease.worker)));
-      elsif p_crashed then
+      elsif v_is_crash then
         v_job.crashes := v_job.crashes + 1;
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
-          format('worker %s stopped renewing its lease', p_lease.worker)));
+          format('worker %s stopped renewing its lease', p_lease.worker)
+          || case when is_alone(v_job.lane) then ' while it ran this job alone' else '' end));
       else
-        v_job.uncounted := v_job.uncounted + 1;
+        v_job.uncounted := v_job.uncounted + 1;  -- given back, or set aside: not begun
       end if;
+      v_max_attempts := coalesce(v_job.max_attempts, v_queue.max_attempts);
+      v_is_last := p_crashed and v_job.attempt - v_job.uncounted >= v_max_attempts;
       if v_job.cancel_requested then
         perform finish(v_job, 'cancelled', 'cancelled while its worker was lost');
         left_groups := left_groups || left_group(v_job);
-      elsif v_job.crashes >= v_queue.max_crashes then
+      elsif v_is_crash and is_alone(v_job.lane) and v_job.crashes >= v_queue.max_crashes then
         perform bury(v_job, 'crashed its worker');
         left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
-      elsif p_crashed and v_job.attempt - v_job.uncounted
-          >= coalesce(v_job.max_attempts, v_queue.max_attempts) then
+      elsif v_is_last and (v_max_attempts = 1 or is_alone(v_job.lane) or not v_is_crash) then
         perform bury(v_job, 'attempts exhausted');
         left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
       else
+        if v_is_crash then
+          v_job.lane := suspect_lane(v_job.lane, v_job.crashes,
+            v_is_last or v_job.crashes + 1 >= v_queue.max_crashes);
+          -- a neighbour may have cost it its last attempt: once more, alone
+          v_job.uncounted := v_job.uncounted + v_is_last::integer;
+        end if;
         perform put_back(v_job, null, true);
+        if v_job.follow_seq is not null then
+          left_groups := left_groups || new_head(v_job);
+        end if;
         requeued := requeued + 1;
       end if;
     end loop;
@@ -201,6 +228,7 @@ begin
     end if;
   end loop;
   perform prune_dedupes(10 * least(greatest(p_limit, 0), 2000));
+  perform prune_group_rates(10 * least(greatest(p_limit, 0), 2000));
   return v_total;
 end $$;
 

@@ -10,7 +10,7 @@ select j.id, q.name as queue,
     when j.seq is not null then 'ready'
     when j.group_seq is not null then 'blocked'
     else 'scheduled' end as state,
-  case when j.lane = 32767 then null else 100 - j.lane / 2 end as priority,
+  {{schema}}.lane_priority(j.lane) as priority,
   j.attempt - j.uncounted as attempt,
   coalesce(j.max_attempts, q.max_attempts) as max_attempts,
   j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
@@ -24,7 +24,7 @@ left join {{schema}}.leases l on l.id = j.lease_id;
 
 create view {{schema}}.history_view as
 select h.id, q.name as queue, h.state,
-  case when h.lane = 32767 then null else 100 - h.lane / 2 end as priority, h.attempt, h.reason, h.worker,
+  {{schema}}.lane_priority(h.lane) as priority, h.attempt, h.reason, h.worker,
   h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
   h.payload, h.headers, h.errors, h.result, h.group_key
 from {{schema}}.history h join {{schema}}.queues q on q.id = h.queue_id;
@@ -111,10 +111,10 @@ where l.held is null and not l.info ? 'pull';
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
   q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
-  q.group_concurrency, q.max_depth, q.max_bytes,
+  q.group_concurrency, q.group_rate_max, q.group_rate_ms, q.group_rate_burst, q.max_depth, q.max_bytes,
   q.concurrency_max, q.rate_max, q.rate_ms, q.rate_burst, q.breaker_failures, q.breaker_window_ms,
   q.breaker_cooldown_ms, q.ageing_ms,
-  d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,
+  q.visibility_ms, d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,
   q.closed_at, q.closed_reason
 from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
 where q.deleted_at is null;

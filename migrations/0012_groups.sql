@@ -28,8 +28,8 @@ begin
 end $$;
 
 -- Adds changes to the books of groups and admits who may run now. Each change names a queue and a key,
--- by how much admitted and waiting change and, where a member joins, what mark must not exceed. Once a
--- statement, after all its jobs and queues are locked. Nulls among the changes are passed over.
+-- by how much admitted and waiting change, where a member joins what mark must not exceed, and where
+-- another has become the head its id. Once a statement, after all its jobs and queues are locked. Nulls among the changes are passed over.
 create function {{schema}}.change_groups(p_changes {{schema}}.groups[], p_ring boolean default true)
 returns void
 language plpgsql security definer {{settings}} as $$
@@ -38,13 +38,14 @@ declare
   v_group groups;
   v_queue_id integer;
   v_max integer;
+  v_is_paced boolean;
   v_next bigint[];
   v_mark bigint;
   v_ids bigint[] := '{}';
 begin
   for v_change in
     select c.queue_id, c.key, sum(c.admitted)::integer as admitted,
-      sum(c.waiting)::integer as waiting, min(c.mark) as mark
+      sum(c.waiting)::integer as waiting, min(c.mark) as mark, max(c.head_id) as head_id
     from unnest(p_changes) c where c.queue_id is not null
     group by c.queue_id, c.key order by c.queue_id, c.key
   loop
@@ -63,11 +64,14 @@ begin
         continue;
       end if;
       v_group.waiting := v_group.waiting + v_change.waiting;
+      v_group.mark := least(v_group.mark, v_change.mark);
     end if;
+    v_group.head_id := coalesce(v_change.head_id, v_group.head_id);
     v_group.admitted := v_group.admitted + v_change.admitted;
     if v_queue_id is distinct from v_change.queue_id then
       v_queue_id := v_change.queue_id;
-      v_max := (select q.group_concurrency from queues q where q.id = v_queue_id);
+      select q.group_concurrency, q.group_rate_max is not null into v_max, v_is_paced
+      from queues q where q.id = v_queue_id;
     end if;
 
     if v_group.waiting > 0 and v_group.admitted < v_max then
@@ -79,6 +83,9 @@ begin
         order by j.group_seq limit v_max - v_group.admitted
       ) j;
       if v_next is not null then
+        if v_is_paced then
+          perform pace_members(v_queue_id, v_group.key, v_next);
+        end if;
         v_ids := v_ids || v_next;
         v_group.admitted := v_group.admitted + cardinality(v_next);
         v_group.waiting := v_group.waiting - cardinality(v_next);
@@ -224,7 +231,7 @@ select q.name as queue, g.key as group_key, g.waiting, g.admitted, q.group_concu
     when h.lease_id is not null then 'running'
     when h.seq is not null then 'ready'
     else 'scheduled' end as head_state,
-  case when h.id is null then 'more are admitted than group_concurrency now allows'
+  case when h.id is null then 'head has ended, but not the others that had a turn with it'
     when h.lease_id is not null and coalesce(l.expires_at < {{schema}}.clock(), true)
       then 'head runs, but the lease of its worker has ended: it is to be reaped'
     when h.lease_id is not null then 'head runs'

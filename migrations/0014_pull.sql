@@ -6,15 +6,15 @@
 
 -- Up Migration
 
--- Takes up to p_max ready jobs for p_visibility_ms. Nothing is written when nothing is ready. p_lanes and
+-- Takes up to p_max ready jobs for p_visibility_ms (null: as the queue says). Nothing is written when nothing is ready. p_lanes and
 -- p_after: cursors, as for claim_many(). Jobs beyond their waiting TTL are recorded as expired.
 create function {{schema}}.receive(
-  p_queue text, p_max integer default 1, p_visibility_ms integer default 30000,
+  p_queue text, p_max integer default 1, p_visibility_ms integer default null,
   p_lanes smallint[] default '{}', p_after bigint[] default '{}', p_consumer text default 'pull'
 ) returns table (
   lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb,
   enqueued_at timestamptz, max_attempts smallint, errors jsonb, lane smallint, seq bigint,
-  visible_at timestamptz
+  visible_at timestamptz, group_key text
 )
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
@@ -35,9 +35,10 @@ begin
     raise exception 'max % is out of bounds', coalesce(p_max::text, 'null') using errcode = 'HW070',
       hint = 'receive 1 to 1000 jobs at once';
   end if;
-  if p_visibility_ms is null or p_visibility_ms not between 100 and 43200000 then
-    raise exception 'visibility of % ms is out of bounds', coalesce(p_visibility_ms::text, 'null')
-      using errcode = 'HW023', hint = 'use 100 ms to 12 hours, in milliseconds';
+  if p_visibility_ms not between 100 and 43200000 then
+    raise exception 'visibility of % ms is out of bounds', p_visibility_ms
+      using errcode = 'HW023',
+      hint = 'use 100 ms to 12 hours, in milliseconds, or null: as the queue says';
   end if;
   select * into v_queue from queues where name = p_queue and deleted_at is null;
   if not found then
@@ -46,6 +47,7 @@ begin
   if v_queue.paused_at is not null and coalesce(v_queue.paused_until > clock(), true) then
     return;
   end if;
+  p_visibility_ms := coalesce(p_visibility_ms, v_queue.visibility_ms);
   select last_value into v_last from job_seq;
   foreach v_lane in array v_queue.lanes loop
     -- a cursor ahead of the sequence is ignored, as in claim_many()
@@ -81,7 +83,7 @@ begin
       v_visible_at := v_job.claimed_at + p_visibility_ms * interval '1 millisecond';
       return query select v_lease_id, v_job.id, v_job.attempt, v_job.uncounted, v_job.payload,
         v_job.headers, v_job.enqueued_at, coalesce(v_job.max_attempts, v_claim.max_attempts),
-        v_job.errors, v_job.lane, v_job.seq, v_visible_at;
+        v_job.errors, v_job.lane, v_job.seq, v_visible_at, v_job.group_key;
     end loop;
   end loop;
   perform change_groups(v_left);

@@ -83,6 +83,7 @@ export type {
   TxHandle,
   TypeOrmHandle,
 } from './db/handles/tx-handle.js';
+export type { JobTransaction, JobTransactionResult } from './db/lent-transaction.js';
 export {
   type MigrateOptions,
   type MigrateResult,
@@ -111,10 +112,11 @@ export {
   type Binding,
   type Handler,
   type HandlerReturn,
+  type TransactionalHandler,
   type WorkOptions,
   work,
 } from './worker/binding.js';
-export type { JobContext } from './worker/job-context.js';
+export type { JobContext, TransactionalContext } from './worker/job-context.js';
 export type { WorkerOptions } from './worker/options.js';
 export type { StopOptions, StopReport } from './worker/stop-report.js';
 export type { Counts } from './worker/tally.js';

@@ -26,7 +26,7 @@ export function create(name) {
       reader = new pg.Pool({ connectionString, max: 1 });
     },
     enqueueOne: (payload, { runAt } = {}) => client.enqueue(jobs, payload, runAt && { runAt }),
-    enqueueMany: (payloads) => client.enqueueMany(jobs, payloads),
+    enqueueMany: (payloads, group) => client.enqueueMany(jobs, payloads, group && { group }),
     enqueueInTransaction: (tx, payload) => client.enqueue(jobs, payload, { tx }),
     async startWorker(handler, concurrency) {
       const options = concurrency ? { concurrency } : {};

@@ -33,6 +33,7 @@ const CLAIM = {
       and lease_id is null order by seq limit ${BATCH} for update skip locked))
     returning j.id, j.seq, j.payload`,
 };
+const CLAIM_ONE = { name: 'claim_one', text: CLAIM.text.replace(`limit ${BATCH}`, 'limit 1') };
 const PROMOTE = {
   name: 'promote',
   text: "update raw_jobs set seq = nextval('raw_seq') where seq is null and run_at <= now()",
@@ -64,8 +65,8 @@ export function create() {
     },
     enqueueInTransaction: (client, payload) =>
       client.query({ ...INSERT, values: [JSON.stringify(payload)] }),
-    async startWorker(handler) {
-      worker = await startLoops(url, handler);
+    async startWorker(handler, _concurrency, isStrict) {
+      worker = await (isStrict ? startStrictLoop(url, handler) : startLoops(url, handler));
     },
     async unfinished() {
       const { rows } = await pool.query('select count(*)::int as n from raw_jobs');
@@ -74,6 +75,34 @@ export function create() {
     async stop() {
       await worker?.stop();
       await pool.end();
+    },
+  };
+}
+
+/** One job at a time, in order: claimed, run, deleted. */
+async function startStrictLoop(connectionString, handler) {
+  const claims = new pg.Client(connectionString);
+  const acks = new pg.Client(connectionString);
+  await Promise.all([claims.connect(), acks.connect()]);
+  await claims.query('set synchronous_commit = off; set enable_seqscan = off');
+  let stopping = false;
+  const loop = (async () => {
+    let cursor = 0;
+    while (!stopping) {
+      const { rows } = await claims.query({ ...CLAIM_ONE, values: [cursor] });
+      const [row] = rows;
+      if (row) {
+        await handler(row.payload);
+        await acks.query({ ...FINISH, values: [[row.id]] });
+        cursor = row.seq;
+      } else await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  })();
+  return {
+    async stop() {
+      stopping = true;
+      await loop;
+      await Promise.all([claims.end(), acks.end()]);
     },
   };
 }

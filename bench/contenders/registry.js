@@ -2,9 +2,10 @@
 //   describe()                      version and configuration, printed with the figures
 //   setup(url)                      install what is missing and connect; called in each process
 //   enqueueOne(payload, {runAt}?)   one job, durable when the promise resolves
-//   enqueueMany(payloads)           an iterable of payloads, in the fastest way the contender has
+//   enqueueMany(payloads, group?)   an iterable of payloads, in the fastest way the contender has
 //   enqueueInTransaction(pg, payload)   within the caller's open transaction (Postgres only)
-//   startWorker(handler, concurrency?)  handler(payload) per job; no concurrency = its own best
+//   startWorker(handler, concurrency?, isStrict?)  handler(payload) per job; no concurrency = its own
+//                                   best; isStrict: in order, each when the one before is finished
 //   unfinished()                    jobs not yet finished
 //   stop()                          finish what runs, settle, disconnect
 // It is loaded only in the processes that use it, so that nobody's memory counts somebody else's code.

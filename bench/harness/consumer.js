@@ -9,6 +9,7 @@ export class Consumer {
   #firstAt = 0;
   #cpuAtFirst;
   #held = null;
+  #misplaced = 0;
 
   constructor(contender) {
     this.#contender = contender;
@@ -16,9 +17,10 @@ export class Consumer {
 
   /**
    * `capacity`: jobs are numbered below it. `measure`: 'monotonic' or 'epoch', the clock of the
-   * payload's `at`. `hold`: handlers do not return before `release`.
+   * payload's `at`. `hold`: handlers do not return before `release`. `isStrict`: one after another, in
+   * the order of their numbers; what comes out of it is counted.
    */
-  async start({ capacity, concurrency, measure, hold = false }) {
+  async start({ capacity, concurrency, measure, hold = false, isStrict = false }) {
     this.#counts = new Uint8Array(capacity);
     this.#latencies = measure ? new Float64Array(capacity) : null;
     this.#held = hold ? Promise.withResolvers() : null;
@@ -30,7 +32,11 @@ export class Consumer {
       if (this.#handled++ === 0) this.#begin();
       return this.#held?.promise;
     };
-    await this.#contender.startWorker(handler, concurrency);
+    const strict = (payload) => {
+      if (payload.n !== this.#handled) this.#misplaced++;
+      return handler(payload);
+    };
+    await this.#contender.startWorker(isStrict ? strict : handler, concurrency, isStrict);
   }
 
   #begin() {
@@ -49,6 +55,11 @@ export class Consumer {
   report() {
     const { user, system } = process.cpuUsage(this.#cpuAtFirst);
     const cpuSeconds = (user + system) / 1e6;
-    return { ...this.progress(), counts: this.#counts, latencies: this.#latencies, cpuSeconds };
+    const counted = {
+      counts: this.#counts,
+      latencies: this.#latencies,
+      misplaced: this.#misplaced,
+    };
+    return { ...this.progress(), ...counted, cpuSeconds };
   }
 }

@@ -31,9 +31,10 @@ export class Producer {
     this.#url = url;
   }
 
-  async many({ from = 0, count }) {
+  /** `group`: all in this one. */
+  async many({ from = 0, count, group }) {
     const start = monotonicMs();
-    await this.#contender.enqueueMany(payloads(from, count));
+    await this.#contender.enqueueMany(payloads(from, count), group);
     return { elapsedMs: monotonicMs() - start, count };
   }
 

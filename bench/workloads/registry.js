@@ -8,6 +8,7 @@ import enqueueBulk from './enqueue-bulk.js';
 import enqueueOne from './enqueue-one.js';
 import enqueueSixteen from './enqueue-sixteen.js';
 import enqueueTransaction from './enqueue-transaction.js';
+import groups from './groups.js';
 import heldSnapshot from './held-snapshot.js';
 import idleLatency from './idle-latency.js';
 import memoryStream from './memory-stream.js';
@@ -24,6 +25,7 @@ export const WORKLOADS = [
   enqueueSixteen,
   enqueueBulk,
   delayed,
+  groups,
   claimCost,
   memoryWorker,
   memoryStream,

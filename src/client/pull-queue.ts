@@ -18,7 +18,8 @@ const FULL_COST_FACTOR = 50;
 /** Somebody who waits for jobs. */
 export interface Waiter {
   readonly max: number;
-  readonly visibilityMs: number;
+  /** Null: as the queue says. */
+  readonly visibilityMs: number | null;
   /** Does not wait: one look decides. */
   readonly isImpatient: boolean;
   /** Ends the wait with these jobs, or none. */
@@ -166,8 +167,8 @@ export class PullQueue {
   }
 
   /** What the first waiters of the first one's visibility want together. */
-  #wanted(): { readonly visibilityMs: number; readonly max: number } {
-    let visibilityMs = 0;
+  #wanted(): { readonly visibilityMs: number | null; readonly max: number } {
+    let visibilityMs: number | null = null;
     let max = 0;
     for (const waiter of this.#waiters) {
       if (max === 0) visibilityMs = waiter.visibilityMs;
@@ -179,7 +180,7 @@ export class PullQueue {
   }
 
   /** @returns the jobs that nobody waits for any more */
-  #handOut(rows: readonly ReceivedRow[], visibilityMs: number): readonly ReceivedRow[] {
+  #handOut(rows: readonly ReceivedRow[], visibilityMs: number | null): readonly ReceivedRow[] {
     let taken = 0;
     for (const waiter of this.#waiters) {
       if (taken >= rows.length) break;

@@ -8,7 +8,7 @@ export interface ReceiveOptions {
   readonly max?: number | undefined;
   /** How long to wait when nothing is ready, 0 to 20 s. Default 0. */
   readonly wait?: Duration | undefined;
-  /** How long the jobs are this consumer's, 100 ms to 12 hours. Default 30 s. */
+  /** How long the jobs are this consumer's, 100 ms to 12 hours. Default: as the queue says, 30 s. */
   readonly visibility?: Duration | undefined;
   /** Ends the wait as if its time were up. */
   readonly signal?: AbortSignal | undefined;
@@ -18,7 +18,8 @@ export interface ReceiveOptions {
 export interface ReceiveSettings {
   readonly max: number;
   readonly waitMs: number;
-  readonly visibilityMs: number;
+  /** Null: as the queue says. */
+  readonly visibilityMs: number | null;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -30,7 +31,10 @@ export function resolveReceiveOptions(options: ReceiveOptions): ReceiveSettings 
   return {
     max: integer('max', options.max, 1, RECEIVE_MAX),
     waitMs: parseDuration(options.wait ?? 0, 'wait', { max: WAIT_MS_MAX }),
-    visibilityMs: parseDuration(options.visibility ?? '30s', 'visibility', VISIBILITY),
+    visibilityMs:
+      options.visibility === undefined
+        ? null
+        : parseDuration(options.visibility, 'visibility', VISIBILITY),
     signal: options.signal,
   };
 }

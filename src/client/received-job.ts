@@ -1,7 +1,7 @@
 import { type Duration, parseDuration } from '../core/duration.js';
 import { snapshotError } from '../core/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
-import type { Job } from '../core/job.js';
+import { type Job, priorityOf } from '../core/job.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { WAIT_MS_MAX } from '../core/queue-policy.js';
 import type { PullCalls, ReceivedRow } from '../db/calls/pull.js';
@@ -143,6 +143,7 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
   readonly maxAttempts: number;
   readonly priority: number;
   readonly enqueuedAt: Date;
+  readonly group: string | null;
   readonly errors: ReceivedJob['errors'];
   visibleAt: Date;
   readonly isStop: boolean;
@@ -155,8 +156,9 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
     this.headers = row.headers ?? {};
     this.attempt = row.attempt - row.uncounted;
     this.maxAttempts = row.max_attempts;
-    this.priority = 100 - (row.lane >> 1);
+    this.priority = priorityOf(row.lane);
     this.enqueuedAt = row.enqueued_at;
+    this.group = row.group_key;
     this.errors = row.errors ?? [];
     this.visibleAt = row.visible_at;
     this.isStop = STOP_HEADER in this.headers;

@@ -48,6 +48,11 @@ export const TRANSITIONS: Readonly<Record<JobState, Readonly<Partial<Record<JobS
     discarded: {},
   };
 
+/** Priority of a job's lane, -100 to 100: see `migrations/0002_jobs.sql` and `0017_suspects.sql`. */
+export function priorityOf(lane: number): number {
+  return 100 - (((lane + 2_000) % 1_000) >> 1);
+}
+
 /** What is kept of one failed attempt. */
 export interface JobError {
   readonly name?: string;
@@ -74,6 +79,8 @@ export interface Job<Payload = unknown> {
   /** -100 to 100; higher runs first. */
   readonly priority: number;
   readonly enqueuedAt: Date;
+  /** Key of its group; null: it is in none. */
+  readonly group: string | null;
   /** Errors of earlier attempts, oldest first; the last 100. */
   readonly errors: readonly JobError[];
 }

@@ -10,6 +10,8 @@ export const PAYLOAD_BYTES_MAX = 67_108_864;
 const INTEGER_MAX = 2_147_483_647;
 /** The largest concurrency, rate and burst. */
 const LIMIT_MAX = 1_000_000;
+/** The longest visibility, 12 hours. */
+const VISIBILITY_MS_MAX = 43_200_000;
 const DAY_MS = 86_400_000;
 
 /** How the delay before the next attempt grows. */
@@ -24,13 +26,16 @@ export interface BackoffPolicy {
   readonly jitter?: number;
 }
 
-/** How many jobs begin in a time, whatever the number of workers: a token bucket. */
+/** How many jobs begin in a time, of a queue or of a group, whatever the number of workers: a token bucket. */
 export interface RatePolicy {
-  /** Jobs (their weights, to be exact) in each `per`, 1 to 1,000,000. */
+  /** Jobs in each `per`, 1 to 1,000,000. Of a queue it is their weights, to be exact. */
   readonly max: number;
   /** 1 ms to 1 day. Default 1 s. */
   readonly per?: Duration;
-  /** Most that may begin at once after a quiet time, 1 to 1,000,000. Default: what 250 ms bring. */
+  /**
+   * Most that may begin at once after a quiet time, 1 to 1,000,000. Default: what 250 ms bring; of a
+   * group 1.
+   */
   readonly burst?: number;
 }
 
@@ -58,17 +63,28 @@ export interface QueuePolicy {
   readonly ttl?: Duration | null;
   /** Delay of every job that names none, 0 to 10 years. Default 0. */
   readonly delay?: Duration;
+  /** How long jobs are a consumer's that `receive` gave them to, 100 ms to 12 h. Default 30 s. */
+  readonly visibility?: Duration;
   /** How long finished jobs stay in the history, 0 (keep none) to 10 years. Default 1 day. */
   readonly retention?: Duration;
   /** Largest payload in bytes of JSON, 1 to 64 MiB. Default 1 MiB. */
   readonly payloadBytesMax?: number;
-  /** Attempts that may end with the death of their worker, 1 to 1000. Default 10. */
+  /**
+   * Attempts that may end with the death of their worker, 1 to 1000. Default 3. A job dies of it only
+   * when it ran alone in its worker at the last one.
+   */
   readonly maxCrashes?: number;
   /**
    * Jobs of one group that may run at once, 1 to 10,000. Default 1: strictly in order. Groups are
    * formed by the option `group` of jobs.
    */
   readonly groupConcurrency?: number;
+  /**
+   * How many jobs of one group get their turn in a time: `max` 1 to 1,000,000 in each `per`, evenly, but
+   * up to `burst` (default 1) at once after a quiet time. Attempts after the first do not count. Default
+   * null: as fast as workers can.
+   */
+  readonly groupRate?: RatePolicy | null;
   /** Jobs (their weights) that run at once in the whole fleet, 1 to 1,000,000. Default null. */
   readonly concurrencyMax?: number | null;
   /** Default null: as fast as workers can. */
@@ -99,10 +115,15 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
   timeout: duration('timeout', 'timeout_ms', 1, INTEGER_MAX, 'nullable'),
   ttl: duration('ttl', 'ttl_ms', 1, WAIT_MS_MAX, 'nullable'),
   delay: duration('delay', 'delay_ms', 0, WAIT_MS_MAX),
+  visibility: duration('visibility', 'visibility_ms', 100, VISIBILITY_MS_MAX),
   retention: duration('retention', 'retention_ms', 0, WAIT_MS_MAX),
   payloadBytesMax: integer('payloadBytesMax', 'payload_bytes_max', 1, PAYLOAD_BYTES_MAX),
   maxCrashes: integer('maxCrashes', 'max_crashes', 1, 1000),
   groupConcurrency: integer('groupConcurrency', 'group_concurrency', 1, 10_000),
+  groupRate: (value, policy) => {
+    if (value === null) policy.group_rate_max = null;
+    else writePart('groupRate', value, 'max', GROUP_RATE_WRITERS, policy);
+  },
   concurrencyMax: (value, policy) => {
     if (value === null) policy.concurrency_max = null;
     else integer('concurrencyMax', 'concurrency_max', 1, LIMIT_MAX)(value, policy);
@@ -141,11 +162,8 @@ const BACKOFF_WRITERS: Readonly<Record<keyof BackoffPolicy, Writer>> = {
   },
 };
 
-const RATE_WRITERS: Readonly<Record<keyof RatePolicy, Writer>> = {
-  max: integer('rate.max', 'rate_max', 1, LIMIT_MAX),
-  per: duration('rate.per', 'rate_ms', 1, DAY_MS),
-  burst: integer('rate.burst', 'rate_burst', 1, LIMIT_MAX),
-};
+const RATE_WRITERS = rateWriters('rate', 'rate');
+const GROUP_RATE_WRITERS = rateWriters('groupRate', 'group_rate');
 
 const BREAKER_WRITERS: Readonly<Record<keyof BreakerPolicy, Writer>> = {
   failures: integer('breaker.failures', 'breaker_failures', 1, 100),
@@ -185,6 +203,14 @@ function writeAll(
     }
     write(value, policy);
   }
+}
+
+function rateWriters(option: string, key: string): Readonly<Record<keyof RatePolicy, Writer>> {
+  return {
+    max: integer(`${option}.max`, `${key}_max`, 1, LIMIT_MAX),
+    per: duration(`${option}.per`, `${key}_ms`, 1, DAY_MS),
+    burst: integer(`${option}.burst`, `${key}_burst`, 1, LIMIT_MAX),
+  };
 }
 
 function writeBackoff(value: unknown, policy: Record<string, string | number | null>): void {

@@ -4,13 +4,14 @@ import { HowdahError } from '../core/errors.js';
 import { type ConnectContext, type ConnectOptions, openSession } from './connect.js';
 import { type Executor, prepare, type Session, type Statement } from './executor.js';
 import { Hosts } from './hosts.js';
+import type { LentTransaction } from './lent-transaction.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
 import { isConnectionUnusable, toHowdahError } from './pg-error.js';
 import { createPool, type OwnPool } from './pool.js';
 import type { Checkout, PoolClientLike, PoolLike } from './pool-like.js';
 import { StatementNames } from './query.js';
 import type { Tables } from './tables.js';
-import { runTransaction } from './transaction.js';
+import { lendTransaction, runTransaction, type TransactionContext } from './transaction.js';
 import { checkVersion } from './version.js';
 
 /** The way to one installation: a pool for short statements, and connections of their own. */
@@ -62,11 +63,12 @@ export class Database implements Executor {
 
   /** See {@link runTransaction}: COMMIT is checked; `run` runs again after 40001 and 40P01. */
   transaction<T>(run: (tx: Executor) => Promise<T>): Promise<T> {
-    const { schema, statementTimeoutMs } = this.settings;
-    return runTransaction(
-      { names: this.#names, schema, statementTimeoutMs, use: (each) => this.#use(each) },
-      run,
-    );
+    return runTransaction(this.#transactionContext, run);
+  }
+
+  /** A transaction for a handler's own statements; see {@link lendTransaction}. */
+  lend<T>(run: (tx: LentTransaction) => Promise<T>): Promise<T> {
+    return lendTransaction(this.#transactionContext, run);
   }
 
   /**
@@ -105,6 +107,11 @@ export class Database implements Executor {
   close(): Promise<void> {
     this.#closing ??= this.#ownPool?.end() ?? Promise.resolve();
     return this.#closing;
+  }
+
+  get #transactionContext(): TransactionContext {
+    const { schema, statementTimeoutMs } = this.settings;
+    return { names: this.#names, schema, statementTimeoutMs, use: (run) => this.#use(run) };
   }
 
   async #query<R>(

@@ -133,7 +133,11 @@ export interface QueuePoliciesView {
   payload_bytes_max: number;
   retention_ms: string;
   max_crashes: number;
+  visibility_ms: number;
   group_concurrency: number;
+  group_rate_max: number | null;
+  group_rate_ms: number;
+  group_rate_burst: number;
   concurrency_max: number | null;
   rate_max: number | null;
   rate_ms: number;

@@ -1,5 +1,6 @@
 import { HowdahError } from '../core/errors.js';
 import type { Executor, Statement } from './executor.js';
+import { LentTransaction } from './lent-transaction.js';
 import { isConnectionUnusable, sqlstateOf, toHowdahError } from './pg-error.js';
 import type { Checkout, PoolClientLike } from './pool-like.js';
 import type { StatementNames } from './query.js';
@@ -32,6 +33,27 @@ export async function runTransaction<T>(
       if (retries >= RETRIES_MAX || !(tx.isStatementNameRefused || isConflict(error))) throw error;
     }
   }
+}
+
+/**
+ * Lends a transaction to code that is not ours, once: it is never run again. COMMIT is checked.
+ * @throws HowdahError HOWDAH_COMMIT_UNKNOWN when the reply to COMMIT was lost
+ */
+export function lendTransaction<T>(
+  context: TransactionContext,
+  run: (tx: LentTransaction) => Promise<T>,
+): Promise<T> {
+  const transaction = new Transaction(context);
+  return context.use((checkout) =>
+    transaction.run(checkout, async () => {
+      const lent = new LentTransaction(checkout.client);
+      try {
+        return await run(lent);
+      } finally {
+        lent.end();
+      }
+    }),
+  );
 }
 
 function isConflict(error: unknown): boolean {

@@ -15,6 +15,7 @@ const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'job.cancelled': 'info',
   'job.expired': 'info',
   'job.stale': 'warn',
+  'job.suspected': 'warn',
   'job.timed-out': 'warn',
   'job.result-replaced': 'warn',
   'handler.leaked': 'warn',

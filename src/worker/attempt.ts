@@ -1,8 +1,9 @@
 import type { JobRef } from '../core/events.js';
-import type { Job, JobError } from '../core/job.js';
+import { type Job, type JobError, priorityOf } from '../core/job.js';
 import type { Json } from '../core/json.js';
 import type { Settlement } from '../core/outcome.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
+import type { SettleOutcome } from '../db/calls/settle.js';
 
 const NO_HEADERS: Readonly<Record<string, Json>> = Object.freeze({});
 const NO_ERRORS: readonly JobError[] = Object.freeze([]);
@@ -14,17 +15,25 @@ export class Attempt {
   readonly claims: number;
   readonly number: number;
   readonly queue: string;
-  /** Its end may give another job of its group its turn. */
-  readonly isMember: boolean;
+  /** Key of its group; null: it is in none. */
+  readonly group: string | null;
+  /** It was claimed behind another member of a strict group. */
+  readonly isFollower: boolean;
   /** What was claimed; dropped when the attempt has ended, for it may be large. */
   row: ClaimedRow | undefined;
   /** How long the handler ran, in milliseconds. */
   durationMs = 0;
   /** How the attempt is to end; undefined while that is open. */
   settlement: Settlement | undefined;
+  /** What became of the job; undefined until the database has said so. */
+  outcome: SettleOutcome | undefined;
+  /** Followers wait for it to be settled. */
+  isLed = false;
   isCancelRequested = false;
   /** The handler has completed the job in its own transaction; whether that commits is not known. */
   isCompletedIn = false;
+  /** It was completed in a transaction of which we know that it was committed: nothing is to settle. */
+  isCommitted = false;
   /** Sent once without an answer: a stale reply may mean that the first try got through. */
   isUncertain = false;
 
@@ -34,9 +43,17 @@ export class Attempt {
     this.claims = rest === null ? 1 : rest[1];
     this.number = rest === null ? 1 : rest[1] - rest[2];
     this.queue = queue;
-    this.isMember = rest !== null && rest[7] !== null;
+    this.group = rest?.[7] ?? null;
+    this.isFollower = rest?.[8] === true;
     this.row = row;
     this.leaseId = leaseId;
+  }
+
+  /** Whether the job has ended: it does not run again. */
+  get isOver(): boolean {
+    const { outcome } = this;
+    if (outcome === 'stale') return this.isCompletedIn;
+    return outcome !== undefined && outcome !== 'ready' && outcome !== 'scheduled';
   }
 
   get ref(): JobRef {
@@ -54,9 +71,9 @@ export function toJob(row: ClaimedRow, queue: string, payload: unknown): Job {
     headers: rest?.[5] ?? NO_HEADERS,
     attempt: rest === null ? 1 : rest[1] - rest[2],
     maxAttempts: row[3],
-    // two lanes a priority: see migrations/0002_jobs.sql
-    priority: 100 - (row[4] >> 1),
+    priority: priorityOf(row[4]),
     enqueuedAt: new Date(row[2]),
+    group: rest?.[7] ?? null,
     errors: rest?.[6] ?? NO_ERRORS,
   };
 }

@@ -6,7 +6,7 @@ import type { Json } from '../core/json.js';
 import type { Outcome } from '../core/outcome.js';
 import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { assertQueueName } from '../core/queue-name.js';
-import type { JobContext } from './job-context.js';
+import type { JobContext, TransactionalContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
 // biome-ignore lint/suspicious/noConfusingVoidType: a handler without a return statement returns void
@@ -16,6 +16,12 @@ export type HandlerReturn = Json | Outcome | undefined | void;
 export type Handler<Payload = unknown> = (
   job: Job<Payload>,
   context: JobContext,
+) => HandlerReturn | Promise<HandlerReturn>;
+
+/** Runs one job in a transaction that completes it. Anything it throws is a failed attempt. */
+export type TransactionalHandler<Payload = unknown> = (
+  job: Job<Payload>,
+  context: TransactionalContext,
 ) => HandlerReturn | Promise<HandlerReturn>;
 
 /** What became of one job of a batch; an Error is a failed attempt, undefined is success. */
@@ -46,8 +52,9 @@ export interface BatchOptions {
   /** How long a call waits for its batch to fill, 0 to 1 h. Default 0: takes what is there. */
   readonly wait?: Duration;
   /**
-   * The jobs of a call have the same group key (or none), in the order of their group. At most
-   * `groupConcurrency` of the queue come together, so let that be as large as `size`. Default false.
+   * The jobs of a call have the same group key (or none), in the order of their group. Of a strict group
+   * (`groupConcurrency: 1`) a call gets what is next in line when its first job is claimed, and where jobs
+   * of it are to run again, only the first of them does; the others wait behind it. Default false.
    */
   readonly byGroup?: boolean;
 }
@@ -63,11 +70,34 @@ export interface WorkOptions {
   readonly prefetch?: number;
 }
 
+/** Of a handler without a transaction. */
+interface Plain {
+  readonly batch?: undefined;
+  readonly transactional?: false | undefined;
+}
+
+/** Of a handler that gets an open transaction. */
+interface Transactional {
+  readonly batch?: undefined;
+  /**
+   * The handler is called in a transaction, `context.tx`, in which the job is completed when it returns:
+   * its writes and the completion are committed together or not at all. Each running handler holds a
+   * connection. Not with `batch`. Default false.
+   */
+  readonly transactional: true;
+}
+
+/** Of a handler that takes many jobs. */
+interface Batched {
+  readonly batch: BatchOptions;
+  readonly transactional?: false | undefined;
+}
+
 /** A queue with its handler, for {@link createWorker}; made by {@link work}. */
 export interface Binding {
   readonly queue: AnyQueue | string;
   readonly name: string;
-  readonly handler: (input: never, context: JobContext) => unknown;
+  readonly handler: (input: never, context: never) => unknown;
   readonly concurrency: number;
   /** Undefined: as the handler's speed allows. */
   readonly prefetch: number | undefined;
@@ -75,9 +105,11 @@ export interface Binding {
   readonly batch:
     | { readonly size: number; readonly waitMs: number; readonly byGroup: boolean }
     | undefined;
+  /** The handler is called in a transaction. */
+  readonly isTransactional: boolean;
 }
 
-const OPTIONS = ['concurrency', 'prefetch', 'batch'];
+const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional'];
 
 /**
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
@@ -86,27 +118,32 @@ const OPTIONS = ['concurrency', 'prefetch', 'batch'];
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: Handler<Payload>,
-  options?: WorkOptions & { readonly batch?: undefined },
+  options?: WorkOptions & Plain,
+): Binding;
+export function work<Payload>(
+  queue: Queue<string, never, Payload>,
+  handler: TransactionalHandler<Payload>,
+  options: WorkOptions & Transactional,
 ): Binding;
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: BatchHandler<Payload>,
-  options: WorkOptions & { readonly batch: BatchOptions },
+  options: WorkOptions & Batched,
 ): Binding;
+export function work(queue: string, handler: Handler, options?: WorkOptions & Plain): Binding;
 export function work(
   queue: string,
-  handler: Handler,
-  options?: WorkOptions & { readonly batch?: undefined },
+  handler: TransactionalHandler,
+  options: WorkOptions & Transactional,
 ): Binding;
-export function work(
-  queue: string,
-  handler: BatchHandler,
-  options: WorkOptions & { readonly batch: BatchOptions },
-): Binding;
+export function work(queue: string, handler: BatchHandler, options: WorkOptions & Batched): Binding;
 export function work(
   queue: AnyQueue | string,
-  handler: (input: never, context: JobContext) => unknown,
-  options: WorkOptions & { readonly batch?: BatchOptions | undefined } = {},
+  handler: (input: never, context: never) => unknown,
+  options: WorkOptions & {
+    readonly batch?: BatchOptions | undefined;
+    readonly transactional?: boolean | undefined;
+  } = {},
 ): Binding {
   const name = nameOf(queue);
   assertQueueName(name);
@@ -119,7 +156,13 @@ export function work(
   for (const key of Object.keys(options)) {
     if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
   }
-  const { concurrency = 10, prefetch, batch } = options;
+  const { concurrency = 10, prefetch, batch, transactional = false } = options;
+  if (typeof transactional !== 'boolean') {
+    throw invalid('transactional', transactional, 'Use true or false.');
+  }
+  if (transactional && batch) {
+    throw invalid('transactional', transactional, 'It does not go with batch: leave one out.');
+  }
   return Object.freeze({
     queue,
     name,
@@ -127,6 +170,7 @@ export function work(
     concurrency: integer('concurrency', concurrency, 1),
     prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
     batch: batch && resolveBatch(batch),
+    isTransactional: transactional,
   });
 }
 

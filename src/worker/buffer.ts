@@ -22,6 +22,13 @@ export class JobBuffer {
     }
   }
 
+  /** To begin before the others. */
+  addFirst(row: ClaimedRow, now: number): void {
+    if (this.length === 0) this.add([row], now);
+    else if (this.#head > 0) this.#rows[--this.#head] = row;
+    else this.#rows.unshift(row);
+  }
+
   take(now: number): ClaimedRow | undefined {
     const row = this.#rows[this.#head];
     if (row === undefined) return undefined;

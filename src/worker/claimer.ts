@@ -18,6 +18,7 @@ import type { Attempt } from './attempt.js';
 import { CLAIM_MAX, ClaimSize } from './claim-size.js';
 import { Doorbell } from './doorbell.js';
 import type { LeaseKeeper } from './lease-keeper.js';
+import type { Quarantine } from './quarantine.js';
 import type { Runner } from './runner.js';
 
 /** A wake-up is passed on at most this often per queue. */
@@ -47,6 +48,8 @@ export interface ClaimerParts {
   readonly onClaimed: (sentAt: number) => void;
   /** Asks the database of a job that says it is a poison pill. */
   readonly askStop: (leaseId: string, id: string, claims: number) => Promise<StopAnswer>;
+  /** Runs suspects; claims wait for it. */
+  readonly quarantine: Quarantine;
   /** A poison pill was for this worker; it claims no more already. */
   readonly onStop: (reason: string) => void;
 }
@@ -74,8 +77,8 @@ export class Claimer {
   readonly #parts: ClaimerParts;
   readonly #lanes: readonly Lane[];
   readonly #laneOf = new Map<Runner, Lane>();
+  readonly #stopping = new AbortController();
   #wake: (() => void) | undefined;
-  #isStopped = false;
   #bellsAfter = 0;
 
   constructor(parts: ClaimerParts) {
@@ -114,8 +117,12 @@ export class Claimer {
   }
 
   stop(): void {
-    this.#isStopped = true;
+    this.#stopping.abort();
     this.#wake?.();
+  }
+
+  get #isStopped(): boolean {
+    return this.#stopping.signal.aborted;
   }
 
   /** Somebody rang: a sleeping queue has work. */
@@ -191,12 +198,12 @@ export class Claimer {
   /** Room enough to be worth a claim: a quarter of what it can hold, or a slot that idles. */
   #hasRoom({ runner }: Lane): boolean {
     const { room } = runner;
-    if (room <= 0 || this.#parts.isHeldUp()) return false;
+    if (room <= 0 || this.#parts.quarantine.isBusy || this.#parts.isHeldUp()) return false;
     return runner.isStarved || room * 4 >= Math.min(runner.capacity, CLAIM_MAX);
   }
 
   async #claim(lane: Lane): Promise<number> {
-    const { claims, line, keeper, clock, onClaimed } = this.#parts;
+    const { claims, line, keeper, clock, onClaimed, quarantine } = this.#parts;
     const { runner, cursors, doorbell } = lane;
     const leaseId = keeper.id ?? (await this.#lease());
     if (leaseId === undefined) return 0;
@@ -204,12 +211,13 @@ export class Claimer {
     const sentAt = clock.monotonic();
     const start = cursors.start(sentAt);
     try {
-      const { rows, payloadChars, hold } = await claims.claim(
+      const { rows, followers, payloadChars, hold } = await claims.claim(
         line,
         runner.name,
         leaseId,
         limit,
         start,
+        runner.turn,
       );
       const now = clock.monotonic();
       let pill: ClaimedRow | undefined;
@@ -218,14 +226,17 @@ export class Claimer {
         if (row[5]?.[5] && STOP_HEADER in row[5][5]) pill ??= row;
       }
       lane.size.claimed(rows.length, payloadChars);
-      lane.hasMore = rows.length >= limit && typeof hold?.againMs !== 'number';
+      const isSuspect = (rows[0]?.[4] ?? 0) < 0;
+      const isFull = rows.length - followers >= limit || isSuspect;
+      lane.hasMore = isFull && typeof hold?.againMs !== 'number';
       cursors.finish(start, !lane.hasMore, now - sentAt);
       doorbell.looked(now, rows.length, lane.hasMore, clock.random());
       this.#found(lane);
       this.#hold(lane, hold, rows.length, now);
       if (rows.length > 0) {
         const mine = pill ? await this.#obey(runner, rows, pill, leaseId) : rows;
-        runner.accept(mine, leaseId, keeper.id !== leaseId);
+        if (isSuspect) await quarantine.run(runner, mine, leaseId, this.#stopping.signal);
+        else runner.accept(mine, leaseId, keeper.id !== leaseId);
         onClaimed(sentAt);
       }
       if (lane.hasMore && runner.room <= 0) void this.#passOn(lane, now);

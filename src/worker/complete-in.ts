@@ -5,6 +5,18 @@ import type { Attempt } from './attempt.js';
 /** No job was ever claimed so often: this fence never fits. */
 const NEVER = -1;
 
+/** What is used of a run. */
+export interface CompletedRun {
+  readonly attempts: readonly Attempt[];
+  readonly isEnded: boolean;
+}
+
+/** What is sent, and where. */
+export interface CompleteInCalls {
+  readonly schema: string;
+  readonly completeInText: string;
+}
+
 /**
  * Completes the jobs of a run in its handler's transaction, in the order of their ids: the order in
  * which everybody locks jobs. When the attempts have ended already, by time-out for instance, the
@@ -13,14 +25,24 @@ const NEVER = -1;
  * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID
  */
 export async function completeIn(
-  { attempts, isEnded }: { readonly attempts: readonly Attempt[]; readonly isEnded: boolean },
+  run: CompletedRun,
   tx: TxHandle,
   result: Json | undefined,
-  { schema, completeInText }: { readonly schema: string; readonly completeInText: string },
+  calls: CompleteInCalls,
+): Promise<void> {
+  const text = result === undefined ? undefined : encodeJson(result, 'result');
+  await completeEncodedIn(run, tx, text, calls);
+}
+
+/** The same; the result is encoded already. */
+export async function completeEncodedIn(
+  { attempts, isEnded }: CompletedRun,
+  tx: TxHandle,
+  text: string | undefined,
+  { schema, completeInText }: CompleteInCalls,
 ): Promise<void> {
   const [first] = attempts;
   if (!first) return;
-  const text = result === undefined ? undefined : encodeJson(result, 'result');
   const run = transactionRunner(tx, schema);
   const jobs = [...attempts].sort(byId).map(({ id, claims }) => {
     const ask = `{"id":"${id}","attempt":${isEnded ? NEVER : claims},"outcome":"complete"`;

@@ -1,5 +1,7 @@
+import { whenAborted } from '../core/abort.js';
 import { maintenanceCalls } from '../db/calls/maintenance.js';
 import type { Engine } from './engine.js';
+import { settled, whenQuiet } from './quiet.js';
 
 /** Most delayed jobs that become ready in one statement. */
 const PROMOTE_MAX = 1_000;
@@ -15,6 +17,8 @@ const LOOK_MS = 20;
 export async function drain(engine: Engine, until: AbortSignal): Promise<boolean> {
   const { claimer, runners, settler, database, parts } = engine;
   const calls = maintenanceCalls(database);
+  // a claim may wait until nothing runs
+  whenAborted(until, () => claimer.stop());
   while (!until.aborted) {
     const found = await claimer.pass();
     if (found > 0) continue;
@@ -42,14 +46,5 @@ export async function finish(engine: Engine, until: AbortSignal): Promise<void> 
   const { claimer, runners, settler, parts } = engine;
   claimer.stop();
   await engine.claiming;
-  while (!until.aborted) {
-    if (runners.every(({ isIdle }) => isIdle) && settler.unsettled === 0) return;
-    await Promise.race([settled(engine), parts.clock.sleep(LOOK_MS, until)]);
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-async function settled({ runners, settler }: Engine): Promise<void> {
-  await Promise.all(runners.map(({ slots }) => slots.whenIdle()));
-  await settler.whenIdle();
+  await whenQuiet({ runners, settler, clock: parts.clock }, until);
 }

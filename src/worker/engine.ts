@@ -10,20 +10,25 @@ import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { Line } from '../db/line.js';
 import { Listener } from '../db/listener.js';
+import type { Attempt } from './attempt.js';
 import { Claimer } from './claimer.js';
 import type { Companion, CompanionFactory } from './companion.js';
-import { completeIn } from './complete-in.js';
+import { completeEncodedIn, completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
-import type { WorkerSettings } from './options.js';
+import { transactionsMax, type WorkerSettings } from './options.js';
+import { Quarantine } from './quarantine.js';
 import { Runner } from './runner.js';
 import { Settler } from './settler.js';
 import { Tally } from './tally.js';
 
 /** How often run time-outs are read again, in case an operator changed them. */
 const POLICY_MS = 10_000;
+
+/** How long connections of handlers are waited for at the end. */
+const CLOSE_MS = 1_000;
 
 /** What an engine is made of. */
 export interface EngineParts {
@@ -43,6 +48,8 @@ export interface EngineParts {
 export class Engine {
   readonly parts: EngineParts;
   readonly database: Database;
+  /** For the transactions of handlers; the same where the application gave its pool. */
+  readonly handlerDatabase: Database;
   readonly tally: Tally;
   readonly claimLine: Line;
   readonly settleLine: Line;
@@ -66,6 +73,11 @@ export class Engine {
     const { settings, clock, hub } = parts;
     this.parts = parts;
     this.database = new Database(settings.database);
+    const wanted = transactionsMax(settings.bindings);
+    this.handlerDatabase =
+      settings.database.pool || wanted === 0
+        ? this.database
+        : new Database({ ...settings.database, connectionsMax: wanted });
     this.tally = new Tally(hub);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
@@ -97,8 +109,7 @@ export class Engine {
       onRoom: () => this.claimer.poke(),
       onSettled: (attempts) => {
         this.claimer.settled(attempts);
-        // members of groups: the next of theirs may be ready now
-        if (attempts.some(({ isMember }) => isMember)) this.claimer.lookAround();
+        if (this.#advance(attempts)) this.claimer.lookAround();
       },
     });
     this.keeper = this.#makeKeeper(leases);
@@ -115,6 +126,10 @@ export class Engine {
       onClaimed: (sentAt) => this.control.claimed(sentAt),
       askStop: (leaseId, id, claims) => this.#stops.obey(this.claimLine, leaseId, id, claims),
       onStop: (reason) => this.parts.onDrain?.(reason),
+      quarantine: new Quarantine({
+        ...{ leases, clock, hub, runners: this.runners, settler: this.settler },
+        ...{ line: this.claimLine, keeper: this.keeper },
+      }),
     });
     const { keeper, runners } = this;
     this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });
@@ -164,6 +179,12 @@ export class Engine {
     await this.keeper.stop();
     const lines = [this.claimLine, this.settleLine, this.listenLine];
     await Promise.allSettled(lines.map((line) => line.close()));
+    // a handler that does not return keeps its connection
+    if (this.handlerDatabase !== this.database) {
+      const done = new AbortController();
+      const closed = this.handlerDatabase.close().finally(() => done.abort());
+      await Promise.race([closed, this.parts.clock.sleep(CLOSE_MS, done.signal)]);
+    }
     await this.database.close();
   }
 
@@ -193,7 +214,7 @@ export class Engine {
 
   #makeRunners(completeInText: string): Runner[] {
     const { settings, clock, hub } = this.parts;
-    const { schema } = this.database;
+    const calls = { schema: this.database.schema, completeInText };
     return settings.bindings.map(
       (binding) =>
         new Runner(binding, {
@@ -205,7 +226,11 @@ export class Engine {
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),
           onRoom: (runner) => this.claimer.onRoom(runner),
-          completeIn: (run, tx, result) => completeIn(run, tx, result, { schema, completeInText }),
+          completeIn: (run, tx, result) => completeIn(run, tx, result, calls),
+          transactions: {
+            lend: (run) => this.handlerDatabase.lend(run),
+            complete: (run, tx, result) => completeEncodedIn(run, tx, result, calls),
+          },
         }),
     );
   }
@@ -255,6 +280,17 @@ export class Engine {
         if (isHearing) void this.#askOrder();
       },
     });
+  }
+
+  /** Lets those begin that waited for these. @returns whether others of their groups may be ready now */
+  #advance(attempts: readonly Attempt[]): boolean {
+    let mayBeReady = false;
+    for (const attempt of attempts) {
+      if (attempt.group === null) continue;
+      const runner = this.runners.find(({ name }) => name === attempt.queue);
+      if (!runner?.settled(attempt)) mayBeReady = true;
+    }
+    return mayBeReady;
   }
 
   /** Whether an operator wants it to drain. One that fails is asked again with the policies. */

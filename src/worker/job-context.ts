@@ -1,5 +1,6 @@
 import type { Json } from '../core/json.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
+import type { JobTransaction } from '../db/lent-transaction.js';
 import type { Logger } from '../telemetry/logger.js';
 
 /** What a handler can do beside its job. */
@@ -22,6 +23,16 @@ export interface JobContext {
    *   transaction fail then), HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID for the result
    */
   completeIn(tx: TxHandle, result?: Json): Promise<void>;
+}
+
+/** What the handler of `work(queue, handler, { transactional: true })` can do beside its job. */
+export interface TransactionalContext extends Omit<JobContext, 'completeIn'> {
+  /**
+   * The open transaction in which the job is completed when the handler returns a result or nothing. What
+   * is written by it is committed together with that, or not at all. It is rolled back when the handler
+   * throws, returns an outcome such as `snooze('5m')`, or the job is no longer this attempt's.
+   */
+  readonly tx: JobTransaction;
 }
 
 /** What a context draws on. */
@@ -49,5 +60,24 @@ export class RunContext implements JobContext {
 
   completeIn(tx: TxHandle, result?: Json): Promise<void> {
     return this.#source.completeIn(tx, result);
+  }
+}
+
+/** The same with a transaction. */
+export class TransactionalRunContext implements TransactionalContext {
+  readonly tx: JobTransaction;
+  readonly #context: JobContext;
+
+  constructor(context: JobContext, tx: JobTransaction) {
+    this.#context = context;
+    this.tx = tx;
+  }
+
+  get signal(): AbortSignal {
+    return this.#context.signal;
+  }
+
+  get log(): Logger {
+    return this.#context.log;
   }
 }

@@ -71,15 +71,19 @@ const OWN_OPTIONS = [
   'logger',
 ] as const satisfies readonly (keyof WorkerOptions)[];
 
+/** Most connections of one pool of ours. */
+const CONNECTIONS_MAX = 1_000;
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
 
 /** @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID naming option and value */
 export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
   assertKnown(options);
+  const bindings = checkBindings(options.queues);
+  checkConnections(bindings, options);
   const leaseMs = parseDuration(options.lease ?? '30s', 'lease', { min: 1_000, max: HOUR_MS });
   return {
-    bindings: checkBindings(options.queues),
+    bindings,
     leaseMs,
     heartbeatMs: resolveHeartbeat(options.heartbeat, leaseMs),
     pollMs: parseDuration(options.poll ?? '2s', 'poll', { min: 50, max: HOUR_MS }),
@@ -130,6 +134,37 @@ function checkBindings(bindings: unknown): readonly Binding[] {
     names.add(binding.name);
   }
   return bindings;
+}
+
+/** Connections that handlers hold when all run at once, each in its transaction. */
+export function transactionsMax(bindings: readonly Binding[]): number {
+  return bindings.reduce((sum, each) => sum + (each.isTransactional ? each.concurrency : 0), 0);
+}
+
+/** A pool of the application must hold them, and one more for the worker itself. */
+function checkConnections(bindings: readonly Binding[], { pool }: WorkerOptions): void {
+  const wanted = transactionsMax(bindings);
+  const { max } = (pool?.options ?? {}) as { readonly max?: unknown };
+  if (pool && typeof max === 'number' && wanted > 0 && max <= wanted) {
+    throw new HowdahError(
+      'HOWDAH_OPTION_INVALID',
+      `Option pool: it has ${max} connections, but transactional handlers hold up to ${wanted}.`,
+      {
+        details: { option: 'pool', max, wanted },
+        remedy: `Give it max: ${wanted + 1} or more, or lower their concurrency.`,
+      },
+    );
+  }
+  if (wanted > CONNECTIONS_MAX) {
+    throw new HowdahError(
+      'HOWDAH_OPTION_INVALID',
+      `Option queues: transactional handlers hold up to ${wanted} connections at once.`,
+      {
+        details: { option: 'queues', wanted },
+        remedy: `Lower their concurrency to ${CONNECTIONS_MAX} in all.`,
+      },
+    );
+  }
 }
 
 function resolveHeartbeat(heartbeat: Duration | undefined, leaseMs: number): number {

@@ -2,6 +2,8 @@
 const AHEAD_MS = 25;
 /** Most jobs claimed ahead, unless the binding says otherwise. */
 const AHEAD_MAX = 1_000;
+/** Most members of one group claimed at once. */
+const TURN_MAX = 32;
 /** Weight of the newest duration. */
 const WEIGHT = 0.25;
 
@@ -30,6 +32,13 @@ export class Pace {
     if (this.#averageMs === undefined) return 0;
     const rate = this.#concurrency / Math.max(this.#averageMs, 0.001);
     return Math.min(AHEAD_MAX, Math.floor(rate * AHEAD_MS));
+  }
+
+  /** Members of one group to claim at once: as many as take 25 ms one after another, at most 32. */
+  get turn(): number {
+    if (this.#fixed !== undefined) return Math.min(TURN_MAX, this.#fixed + 1);
+    if (this.#averageMs === undefined) return 1;
+    return Math.max(1, Math.min(TURN_MAX, Math.floor(AHEAD_MS / Math.max(this.#averageMs, 0.001))));
   }
 
   /** Notes that a handler took so long for `jobs` jobs. */

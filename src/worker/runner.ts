@@ -12,11 +12,13 @@ import type { Binding } from './binding.js';
 import { JobBuffer } from './buffer.js';
 import { type Call, SingleCall } from './call.js';
 import type { Decision } from './decide.js';
+import { Followers } from './followers.js';
 import { GroupBuffer } from './group-buffer.js';
 import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
 import { Run, type RunHost } from './run.js';
+import { TransactionalCall, type Transactions } from './transactional-call.js';
 
 /** How long jobs may be held ahead without any having begun; then they are given back. */
 const STALL_MS = 1_000;
@@ -45,6 +47,8 @@ export interface RunnerParts {
   readonly onEnd: (deadline: number) => void;
   /** Jobs may be claimed again. */
   readonly onRoom: (runner: Runner) => void;
+  /** Of handlers that are called in a transaction. */
+  readonly transactions: Transactions;
   readonly completeIn: (run: Run, tx: TxHandle, result: Json | undefined) => Promise<void>;
 }
 
@@ -62,6 +66,7 @@ export class Runner implements RunHost {
   readonly #call: Call;
   readonly #pace: Pace;
   readonly #buffer: JobBuffer | GroupBuffer;
+  readonly #followers = new Followers();
   /** Jobs in one call of the handler. */
   readonly #size: number;
   #leaseId = '';
@@ -76,7 +81,7 @@ export class Runner implements RunHost {
     this.#buffer = binding.batch?.byGroup ? new GroupBuffer() : new JobBuffer();
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
-    this.#call = binding.batch ? new BatchCall(binding, this.#endAttempt) : new SingleCall(binding);
+    this.#call = this.#makeCall(parts.transactions);
     const { clock, hub, onDeadline, onBegin, onEnd } = parts;
     this.runs = new OpenRuns({
       queue: this.name,
@@ -108,6 +113,12 @@ export class Runner implements RunHost {
     return this.capacity - this.slots.used * this.#size - this.#buffer.length;
   }
 
+  /** Most members of one group to claim at once. */
+  get turn(): number {
+    if (this.binding.batch?.byGroup) return this.#size;
+    return this.#followers.isFull ? 1 : this.#pace.turn;
+  }
+
   /** A slot is free and nothing is there to begin. */
   get isStarved(): boolean {
     return this.#buffer.length === 0 && this.slots.free > 0;
@@ -115,12 +126,12 @@ export class Runner implements RunHost {
 
   /** Nothing runs and nothing waits to. */
   get isIdle(): boolean {
-    return this.slots.used === 0 && this.#buffer.length === 0;
+    return this.slots.used === 0 && this.#buffer.length + this.#followers.length === 0;
   }
 
   /** Ids of the jobs it holds. */
   get jobIds(): string[] {
-    return this.runs.jobIds.concat(this.#buffer.ids());
+    return this.runs.jobIds.concat(this.#buffer.ids(), this.#followers.ids());
   }
 
   /**
@@ -133,8 +144,26 @@ export class Runner implements RunHost {
       return;
     }
     this.#leaseId = leaseId;
-    this.#buffer.add(rows, this.#parts.clock.monotonic());
+    const now = this.#parts.clock.monotonic();
+    // a call that takes a whole group takes those that would follow, too
+    const isByGroup = this.#buffer instanceof GroupBuffer;
+    this.#buffer.add(isByGroup ? rows : this.#followers.keep(rows, now), now);
     process.nextTick(() => this.pump());
+  }
+
+  /**
+   * An attempt is settled. Of those that wait behind it in its group the next begins, or all are given
+   * back because it is to run again. @returns whether any waited
+   */
+  settled(attempt: Attempt): boolean {
+    const { group } = attempt;
+    if (group === null || !this.#followers.isLed(attempt)) return false;
+    const next = attempt.isOver ? this.#followers.next(group) : undefined;
+    if (next && this.#buffer instanceof JobBuffer) {
+      this.#buffer.addFirst(next, this.#parts.clock.monotonic());
+      this.pump();
+    } else this.#giveBack(this.#followers.take(group), attempt.leaseId);
+    return true;
   }
 
   /** Begins jobs while slots are free. */
@@ -199,8 +228,9 @@ export class Runner implements RunHost {
     );
   }
 
-  /** Gives jobs back that were claimed ahead of a handler which turned out to be slow. */
+  /** Gives jobs back that were claimed ahead of a handler which turned out to be slow, and long turns. */
   unstall(now: number): void {
+    this.#giveBack(this.#followers.takeOld(now - STALL_MS), this.#leaseId);
     const waitedMs = now - this.#buffer.waitingSince;
     if (this.#pace.isFixed || this.#buffer.length === 0 || this.slots.free > 0) return;
     if (waitedMs < STALL_MS) return;
@@ -210,7 +240,7 @@ export class Runner implements RunHost {
 
   /** Somebody asked to cancel these jobs: those that run are told, those that wait are settled. */
   cancel(ids: ReadonlySet<string>): void {
-    for (const row of this.#buffer.takeIds(ids)) {
+    for (const row of this.#buffer.takeIds(ids).concat(this.#followers.takeIds(ids))) {
       this.#endAttempt(new Attempt(row, this.name, this.#leaseId), CANCELLED_UNBEGUN);
     }
     this.runs.cancel(ids);
@@ -224,13 +254,21 @@ export class Runner implements RunHost {
   /** Begins no more jobs, and gives back those that have not begun. */
   stop(): void {
     this.#isStopped = true;
-    this.#giveBack(this.#buffer.takeAll(), this.#leaseId);
+    this.#giveBackAll();
   }
 
   /** The lease is lost: what has not begun is given back, what runs is told and forgotten. */
   forsake(reason: HowdahError): void {
-    this.#giveBack(this.#buffer.takeAll(), this.#leaseId);
+    this.#giveBackAll();
     this.runs.forsake(reason);
+  }
+
+  #makeCall(transactions: Transactions): Call {
+    const { binding } = this;
+    if (binding.batch) return new BatchCall(binding, this.#endAttempt);
+    return binding.isTransactional
+      ? new TransactionalCall(binding, transactions)
+      : new SingleCall(binding);
   }
 
   #begin(now: number): void {
@@ -277,6 +315,7 @@ export class Runner implements RunHost {
   readonly #endAttempt = (attempt: Attempt, { settlement, problem }: Decision): void => {
     attempt.settlement = settlement;
     attempt.row = undefined;
+    attempt.isLed = this.#followers.isLed(attempt);
     this.#parts.settle(attempt);
     if (problem !== undefined) {
       this.#parts.hub.emit('job.result-replaced', { job: attempt.ref, problem });
@@ -286,6 +325,10 @@ export class Runner implements RunHost {
   #afterReturn(run: Run): void {
     this.runs.returned(run);
     this.pump();
+  }
+
+  #giveBackAll(): void {
+    this.#giveBack(this.#buffer.takeAll().concat(this.#followers.takeAll()), this.#leaseId);
   }
 
   #giveBack(rows: readonly ClaimedRow[], leaseId: string): void {

@@ -3,7 +3,7 @@ import type { Clock } from '../core/clock.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import type { Settlement } from '../core/outcome.js';
-import type { SettleCalls, SettledRow } from '../db/calls/settle.js';
+import type { SettleCalls, SettledRow, SettleOutcome } from '../db/calls/settle.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
 import type { Attempt } from './attempt.js';
@@ -67,6 +67,11 @@ export class Settler {
 
   /** Takes over an attempt whose settlement is decided. */
   add(attempt: Attempt): void {
+    if (attempt.isCommitted) {
+      this.#parts.tally.settled(attempt, 'completed', null);
+      this.#parts.onSettled([attempt]);
+      return;
+    }
     this.#unsettled++;
     if (attempt.isCompletedIn) {
       void this.#send([attempt]);
@@ -129,7 +134,9 @@ export class Settler {
   }
 
   async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
-    const { calls, line, tally } = this.#parts;
+    const { calls, line } = this.#parts;
+    const [first] = batch;
+    if (batch.length === 1 && first?.isLed) return this.#completeLed(first);
     const ids = batch.map(({ id }) => id);
     const claims = batch.map((attempt) => attempt.claims);
     const results = encodeResults(batch);
@@ -139,13 +146,24 @@ export class Settler {
     if (!stale) return false;
     const staleIds = stale.length > 0 ? new Set(stale) : undefined;
     for (const attempt of batch) {
-      tally.settled(attempt, staleIds?.has(attempt.id) ? 'stale' : 'completed', null);
+      this.#note(attempt, staleIds?.has(attempt.id) ? 'stale' : 'completed', null);
     }
     return true;
   }
 
+  async #completeLed(attempt: Attempt): Promise<boolean> {
+    const { calls, line } = this.#parts;
+    const { leaseId, id, claims, settlement } = attempt;
+    const isFound = await this.#insist([attempt], () =>
+      calls.completeLed(line, leaseId, id, claims, settlement?.result ?? null),
+    );
+    if (isFound === undefined) return false;
+    this.#note(attempt, isFound ? 'completed' : 'stale', null);
+    return true;
+  }
+
   async #settle(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
-    const { calls, line, pool, tally } = this.#parts;
+    const { calls, line, pool } = this.#parts;
     // may wait for the lock of a transaction that a handler has left open: not on the line then
     const executor = batch[0]?.isCompletedIn ? pool : line;
     const asks = encodeAsks(batch);
@@ -154,9 +172,14 @@ export class Settler {
     const byId = new Map<string, SettledRow>(rows.map((row) => [row[0], row]));
     for (const attempt of batch) {
       const row = byId.get(attempt.id);
-      tally.settled(attempt, row?.[1] ?? 'stale', row?.[2] ?? null);
+      this.#note(attempt, row?.[1] ?? 'stale', row?.[2] ?? null);
     }
     return true;
+  }
+
+  #note(attempt: Attempt, outcome: SettleOutcome, runAtMs: number | null): void {
+    attempt.outcome = outcome;
+    this.#parts.tally.settled(attempt, outcome, runAtMs);
   }
 
   /** Tries until it succeeds. Undefined: the database refused the data, or this is closed. */

@@ -48,3 +48,22 @@ test('limits, pause with an end, drain and circuit from the command line', async
   const heavy = await runCli(['enqueue', 'api', '{}', '--weight', '11'], { url });
   expect([heavy.code, heavy.stderr.includes('HOWDAH_WEIGHT_INVALID')]).toEqual([2, true]);
 });
+
+test('a rate per key from the command line', async ({ url }) => {
+  const set = (...args: string[]) => runCli(['queues', 'set', 'keys', ...args, '--json'], { url });
+  const rate = ['--group-rate', '10/5m', '--group-rate-burst', '2'];
+  expect((await set(...rate)).json[0]).toMatchObject({
+    groupRateMax: 10,
+    groupRateMs: 300_000,
+    groupRateBurst: 2,
+    rateMax: null,
+  });
+  expect((await set('--group-rate', 'none')).json[0]).toMatchObject({ groupRateMax: null });
+  for (const bad of [
+    ['--group-rate', '0/s'],
+    ['--group-rate-burst', '5'],
+    ['--group-rate', '1/s', '--group-rate-burst', '0'],
+  ]) {
+    expect((await set(...bad)).code, bad.join(' ')).toBe(2);
+  }
+});

@@ -218,6 +218,37 @@ describe('a batch handler', () => {
     expect(calls).toEqual(['1,2,3,4,5', '2']);
   });
 
+  test('takes a strict group in turns, in order, through failures', async ({ url, pool }) => {
+    const name = await createQueue(pool, { backoff_ms: 0, max_attempts: 2 });
+    const calls: string[] = [];
+    let fails = 1;
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(
+          name,
+          (jobs) => {
+            calls.push(jobs.map(({ payload, attempt }) => `${payload}.${attempt}`).join());
+            if (fails-- > 0) throw new Error('all of them');
+            return jobs.map(({ payload, attempt }) =>
+              payload === 6 && attempt === 1 ? new Error('this one') : undefined,
+            );
+          },
+          { batch: { size: 4, byGroup: true }, concurrency: 2 },
+        ),
+      ],
+    });
+    const ids = await enqueue(
+      pool,
+      name,
+      [1, 2, 3, 4, 5, 6, 7].map((payload) => ({ group: 'g', payload })),
+    );
+    expect(await worker.runOnce()).toMatchObject({ completed: 7, failed: 2 });
+    expect(calls).toEqual(['1.1,2.1,3.1,4.1', '1.2,2.1,3.1,4.1', '5.1,6.1,7.1', '6.2']);
+    for (const id of ids) await waitForState(pool, id, 'completed');
+    expect((await pool.query('select * from howdah.check_groups()')).rows).toEqual([]);
+  });
+
   test.for([
     [{ size: 0 }, 'batch.size'],
     [{ size: 10_001 }, 'batch.size'],

@@ -117,15 +117,15 @@ async function heldBy(pool: pg.Pool, worker: FaultWorker): Promise<number> {
   return rows[0].n;
 }
 
-/** Runs of attempts that began before an earlier member of their group had ended. */
+/** Handlers that began before an earlier member of their group had ended. */
 async function violations(pool: pg.Pool, queue: string): Promise<unknown[]> {
   const { rows } = await pool.query(
     `select * from (
-      select id, group_key, claimed_at, attempt,
+      select id, group_key, (select min(r.at) from runs r where r.job_id = id) as began,
         lag(id) over w as previous, lag(finished_at) over w as previous_end
       from howdah.jobs_all where queue = $1
       window w as (partition by group_key order by id)) x
-    where previous_end is null and previous is not null or claimed_at < previous_end limit 5`,
+    where previous_end is null and previous is not null or began < previous_end limit 5`,
     [queue],
   );
   return rows;

@@ -35,6 +35,7 @@ describe('a worker', () => {
         maxAttempts: 3,
         priority: 7,
         enqueuedAt: expect.any(Date),
+        group: null,
         errors: [],
       },
     ]);

@@ -281,7 +281,7 @@ describe('upkeep waits for nobody', () => {
   });
 
   test('nor does the reaper', async ({ db, a, b }) => {
-    const { queue, lease, job } = await running(db, 1, { max_crashes: 1 });
+    const { queue, lease, job } = await running(db, 1, { max_attempts: 1 });
     await db.killLease(lease);
     await a.begin();
     await a.enqueue(queue, 1, { group: 'g' });

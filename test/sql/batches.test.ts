@@ -155,6 +155,23 @@ describe('a batch', () => {
   });
 });
 
+test('a member of a turn that is completed by itself counts, too', async ({ db }) => {
+  const queue = await newQueue(db);
+  const id = await open(db);
+  await db.enqueue(queue, 3, { batch: id, group: 'g' });
+  await close(db, id);
+  const lease = await db.openLease();
+  const [row] = await db.rows<{ ids: string }>(
+    "select ids from howdah.claim_many($1, $2, 1, '{}', '{}', 3)",
+    [queue, lease],
+  );
+  const ids = String(row?.ids).split(',');
+  expect(ids).toHaveLength(3);
+  for (const job of ids) await db.one('select howdah.complete_led($1, $2, 1)', [lease, job]);
+  expect(await batch(db, id)).toMatchObject({ state: 'completed', completed: '3' });
+  await db.expectTruth();
+});
+
 describe('a dead job that is redriven', () => {
   test('is pending again while its batch has not ended', async ({ db }) => {
     const { queue, after, id, ids, lease } = await filled(db, 2);

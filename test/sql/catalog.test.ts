@@ -29,17 +29,23 @@ describe('privileges', () => {
       'add_error',
       'backoff_ms',
       'bucket_size',
+      'claim_limit',
       'clock',
       'error_fingerprint',
+      'is_alone',
       'is_bad_dedupe',
       'is_out_of_range',
       'is_weight_wrong',
       'job_problem',
+      'lane_priority',
       'left_group',
       'ms_until',
+      'new_head',
+      'plain_lane',
       'refill_ms',
       'run_at_of',
       'smoothed_rate',
+      'suspect_lane',
     ]);
   });
 

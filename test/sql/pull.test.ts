@@ -152,6 +152,19 @@ describe('receive', () => {
 });
 
 describe('visibility', () => {
+  test('is what the queue says where the call names none', async ({ db }) => {
+    const queue = await newQueue(db, { visibility_ms: 300_000 });
+    await db.enqueue(queue, 2, { group: 'g' });
+    const [job] = await db.rows<Received & { visible_at: Date; group_key: string }>(
+      'select * from howdah.receive($1)',
+      [queue],
+    );
+    const now = await db.one<Date>('select howdah.clock()');
+    expect(Number(job?.visible_at) - Number(now)).toBeGreaterThan(290_000);
+    expect(job?.group_key).toBe('g');
+    await db.closeLease(String(job?.lease_id));
+  });
+
   test('a job that is not settled in time runs again: its attempt counts, no crash does', async ({
     db,
   }) => {

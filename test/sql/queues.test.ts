@@ -23,7 +23,7 @@ describe('create_queue', () => {
       delay_ms: '0',
       payload_bytes_max: 1048576,
       retention_ms: '86400000',
-      max_crashes: 10,
+      max_crashes: 3,
       dead_letter_queue: 'dead-letters',
     });
   });
@@ -88,6 +88,7 @@ const BOUNDS: [key: string, good: unknown[], bad: unknown[]][] = [
   ['payload_bytes_max', [1, 67108864], [0, 67108865, null]],
   ['retention_ms', [0, 315360000000], [-1, 315360000001, null]],
   ['max_crashes', [1, 1000], [0, 1001, null]],
+  ['visibility_ms', [100, 43_200_000], [-1, 99, 13 * 3_600_000, null]],
 ];
 
 describe('policy', () => {

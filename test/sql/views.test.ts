@@ -71,6 +71,7 @@ describe('views', () => {
 
   test('schema_version is the number of the newest migration', async ({ db }) => {
     const files = await readdir(new URL('../../migrations/', import.meta.url));
-    expect(await db.one('select howdah.schema_version()')).toBe(files.length);
+    const newest = Number(files.sort().at(-1)?.slice(0, 4));
+    expect(await db.one('select howdah.schema_version()')).toBe(newest);
   });
 });

@@ -7,6 +7,12 @@ interface Link {
   readonly server: net.Socket;
 }
 
+/** Bytes on their way, and when they arrive. */
+interface Late {
+  readonly chunk: Buffer;
+  readonly at: number;
+}
+
 /** What the proxy does to what passes. */
 interface Faults {
   delayMs: number;
@@ -24,6 +30,7 @@ export class FaultProxy {
   readonly #server: net.Server;
   readonly #target: URL;
   readonly #links = new Set<Link>();
+  readonly #late = new Map<net.Socket, Late[]>();
   readonly #faults: Faults = {
     delayMs: 0,
     isFrozen: false,
@@ -150,10 +157,26 @@ export class FaultProxy {
     });
   }
 
+  /** Nothing overtakes what was sent before it, also when the delay has become shorter. */
   #send(socket: net.Socket, chunk: Buffer): void {
     const { delayMs } = this.#faults;
-    if (delayMs === 0) socket.write(chunk);
-    else setTimeout(() => socket.writable && socket.write(chunk), delayMs);
+    const queue = this.#late.get(socket);
+    if (queue) queue.push({ chunk, at: performance.now() + delayMs });
+    else if (delayMs === 0) socket.write(chunk);
+    else {
+      this.#late.set(socket, [{ chunk, at: performance.now() + delayMs }]);
+      setTimeout(() => this.#deliver(socket), delayMs);
+    }
+  }
+
+  #deliver(socket: net.Socket): void {
+    const queue = this.#late.get(socket) ?? [];
+    while (queue[0] && queue[0].at <= performance.now()) {
+      const { chunk } = queue.shift() as Late;
+      if (socket.writable) socket.write(chunk);
+    }
+    if (queue[0]) setTimeout(() => this.#deliver(socket), queue[0].at - performance.now());
+    else this.#late.delete(socket);
   }
 }
 

@@ -6,7 +6,7 @@ import type { BatchOptions, WorkerEventType, WorkerOptions, WorkOptions } from '
 import type pg from 'pg';
 import { onTestFinished } from 'vitest';
 import { waitFor } from './wait-for.js';
-import { ROOT, spawnScript, type WorkerProcess } from './worker-process.js';
+import { ROOT, WorkerProcess } from './worker-process.js';
 
 /** Options of `scripts/fault-worker.mjs`. */
 export interface FaultWorkerOptions
@@ -15,7 +15,10 @@ export interface FaultWorkerOptions
   readonly queue: string;
   /** Where its handlers write; default `url`. */
   readonly effectsUrl?: string;
-  readonly binding?: WorkOptions & { readonly batch?: BatchOptions };
+  readonly binding?: WorkOptions & {
+    readonly batch?: BatchOptions;
+    readonly transactional?: boolean;
+  };
   /** Worked as well, one job at a time. */
   readonly extraQueues?: readonly string[];
 }
@@ -34,9 +37,9 @@ export interface PrintedEvent {
 export class FaultWorker {
   readonly process: WorkerProcess;
 
-  constructor(options: FaultWorkerOptions) {
+  constructor(options: FaultWorkerOptions, nodeArgs: readonly string[] = []) {
     const script = `${ROOT}test/support/scripts/fault-worker.mjs`;
-    this.process = spawnScript(script, [JSON.stringify(options)]);
+    this.process = new WorkerProcess([...nodeArgs, script, JSON.stringify(options)]);
   }
 
   get pid(): number {

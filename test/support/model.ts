@@ -43,6 +43,12 @@ export interface ModelJob {
 
 const PARKED = 32_767;
 
+/** The lane of a job, whether it is a suspect or not. */
+const plain = (lane: number): number => (lane === PARKED ? lane : (lane + 2_000) % 1_000);
+
+/** It was claimed alone because of its crashes. */
+const isAlone = ({ lane }: ModelJob): boolean => lane < -1_000;
+
 export class Model {
   /** Milliseconds since the world began. */
   now = 0;
@@ -142,7 +148,7 @@ export class Model {
     job.origin ??= job.queue;
     if (!isParked) job.queue = deadLetterQueue;
     Object.assign(job, {
-      lane: isParked ? PARKED : job.lane | 1,
+      lane: isParked ? PARKED : plain(job.lane) | 1,
       order: this.next(),
       isDead: true,
       lease: null,
@@ -156,7 +162,10 @@ export class Model {
   }
 
   putBack(job: ModelJob, runAt: number | null, isAtHead: boolean, order = this.next()): void {
-    if (job.lane !== PARKED) job.lane = job.lane - (job.lane % 2) + (isAtHead ? 0 : 1);
+    if (job.lane !== PARKED && !(job.lane < 0 && isAtHead)) {
+      const lane = plain(job.lane);
+      job.lane = lane - (lane % 2) + (isAtHead ? 0 : 1);
+    }
     Object.assign(job, {
       lease: null,
       isCancelRequested: false,
@@ -232,12 +241,26 @@ export class Model {
         job.crashes += 1;
         job.errors += 1;
       } else job.uncounted += 1;
-      const isOut = job.attempt - job.uncounted >= (job.maxAttempts ?? queue.maxAttempts);
       if (job.isCancelRequested) this.finish(job, 'cancelled');
-      else if (job.crashes >= queue.maxCrashes || (isCrash && isOut)) this.bury(job);
-      else this.putBack(job, null, true, order);
+      else if (!isCrash) this.putBack(job, null, true, order);
+      else this.#crashed(job, queue, order);
     }
     this.leases.delete(lease);
+  }
+
+  #crashed(job: ModelJob, queue: ModelQueue, order: number): void {
+    const attempts = job.maxAttempts ?? queue.maxAttempts;
+    const isOut = job.attempt - job.uncounted >= attempts;
+    const isLastCrash = isAlone(job) && job.crashes >= queue.maxCrashes;
+    if (isLastCrash || (isOut && (attempts === 1 || isAlone(job)))) {
+      this.bury(job);
+      return;
+    }
+    if (isOut) job.uncounted += 1;
+    const lane = plain(job.lane);
+    const isLast = isOut || job.crashes > 1 || job.crashes + 1 >= queue.maxCrashes;
+    job.lane = lane - (lane % 2) - (isLast ? 2_000 : 1_000);
+    this.putBack(job, null, true, order);
   }
 
   reap(): void {
@@ -270,7 +293,7 @@ export class Model {
     Object.assign(job, {
       queue: job.origin,
       origin: null,
-      lane: job.lane === PARKED ? 201 : job.lane | 1,
+      lane: job.lane === PARKED ? 201 : plain(job.lane) | 1,
       order: job.group === null ? this.next() : null,
       place: job.group === null ? null : this.next(),
       isDead: false,

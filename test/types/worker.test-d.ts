@@ -23,6 +23,14 @@ const bindings = [
   work(plain, (jobs) => jobs.map(({ payload }) => (payload.id > 0 ? undefined : new Error('no'))), {
     batch: { size: 100, wait: '50ms' },
   }),
+  work(
+    plain,
+    async ({ payload }, { tx, signal }) => {
+      const { rows } = await tx.query<{ n: number }>('select 1 as n', [payload.id]);
+      return signal.aborted ? snooze('1m') : { n: rows[0]?.n ?? 0 };
+    },
+    { transactional: true, concurrency: 4 },
+  ),
   work(plain, async (jobs) => new Map(jobs.map(({ id }) => [id, { done: true }])), {
     batch: { size: 10 },
   }),
@@ -42,6 +50,10 @@ work(email, ({ payload }) => payload.too);
 work(plain, ({ payload }) => payload.at.getTime());
 // @ts-expect-error without `batch` a handler gets one job
 work(plain, (jobs) => jobs.length);
+// @ts-expect-error without `transactional` there is no transaction
+work(plain, (_job, { tx }) => tx.query('select 1').then(() => undefined));
+// @ts-expect-error a transactional handler takes one job
+work(plain, () => undefined, { transactional: true, batch: { size: 2 } });
 // @ts-expect-error not a duration
 createWorker({ queues: bindings, lease: '30 parsecs' });
 // @ts-expect-error no such option

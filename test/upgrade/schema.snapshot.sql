@@ -85,6 +85,9 @@ column dedupes.key text not null
 column dedupes.job_id bigint not null
 column dedupes.digest bytea not null
 column dedupes.expires_at timestamp with time zone not null
+column group_rates.queue_id integer not null
+column group_rates.key text not null
+column group_rates.next_at timestamp with time zone not null
 column groups.queue_id integer not null
 column groups.key text not null
 column groups.admitted integer not null
@@ -170,6 +173,7 @@ column jobs.bytes integer
 column jobs.after_id bigint
 column jobs.group_key text
 column jobs.group_seq bigint
+column jobs.follow_seq bigint
 column jobs.batch_id bigint
 column jobs_all.id bigint
 column jobs_all.queue text
@@ -208,6 +212,7 @@ column leases.attention boolean not null default false
 column leases.held integer
 column leases.drain_reason text
 column leases.info jsonb not null default '{}'::jsonb
+column leases.aside bigint[]
 column limit_deltas.queue_id integer not null
 column limit_deltas.id bigint not null
 column limit_deltas.permits integer not null default 0
@@ -243,6 +248,9 @@ column queue_policies.payload_bytes_max integer
 column queue_policies.retention_ms bigint
 column queue_policies.max_crashes smallint
 column queue_policies.group_concurrency integer
+column queue_policies.group_rate_max integer
+column queue_policies.group_rate_ms integer
+column queue_policies.group_rate_burst integer
 column queue_policies.max_depth integer
 column queue_policies.max_bytes bigint
 column queue_policies.concurrency_max integer
@@ -253,6 +261,7 @@ column queue_policies.breaker_failures smallint
 column queue_policies.breaker_window_ms integer
 column queue_policies.breaker_cooldown_ms integer
 column queue_policies.ageing_ms bigint
+column queue_policies.visibility_ms integer
 column queue_policies.dead_letter_queue text
 column queue_policies.paused_at timestamp with time zone
 column queue_policies.paused_reason text
@@ -297,10 +306,14 @@ column queues.backoff_jitter real not null default 0.2
 column queues.timeout_ms integer default 300000
 column queues.ttl_ms bigint
 column queues.delay_ms bigint not null default 0
+column queues.visibility_ms integer not null default 30000
 column queues.payload_bytes_max integer not null default 1048576
 column queues.retention_ms bigint not null default 86400000
-column queues.max_crashes smallint not null default 10
+column queues.max_crashes smallint not null default 3
 column queues.group_concurrency integer not null default 1
+column queues.group_rate_max integer
+column queues.group_rate_ms integer not null default 1000
+column queues.group_rate_burst integer not null default 1
 column queues.concurrency_max integer
 column queues.rate_max integer
 column queues.rate_ms integer not null default 1000
@@ -349,6 +362,7 @@ constraint batches_pkey on howdah.batches PRIMARY KEY (id)
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
 constraint dedupes_pkey on howdah.dedupes PRIMARY KEY (queue_id, key)
+constraint group_rates_pkey on howdah.group_rates PRIMARY KEY (queue_id, key)
 constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
@@ -373,6 +387,9 @@ constraint queues_concurrency_max_check on howdah.queues CHECK (((concurrency_ma
 constraint queues_dead_letter_queue_id_fkey on howdah.queues FOREIGN KEY (dead_letter_queue_id) REFERENCES howdah.queues(id)
 constraint queues_delay_ms_check on howdah.queues CHECK (((delay_ms >= 0) AND (delay_ms <= '315360000000'::bigint)))
 constraint queues_group_concurrency_check on howdah.queues CHECK (((group_concurrency >= 1) AND (group_concurrency <= 10000)))
+constraint queues_group_rate_burst_check on howdah.queues CHECK (((group_rate_burst >= 1) AND (group_rate_burst <= 1000000)))
+constraint queues_group_rate_max_check on howdah.queues CHECK (((group_rate_max >= 1) AND (group_rate_max <= 1000000)))
+constraint queues_group_rate_ms_check on howdah.queues CHECK (((group_rate_ms >= 1) AND (group_rate_ms <= 86400000)))
 constraint queues_max_attempts_check on howdah.queues CHECK (((max_attempts >= 1) AND (max_attempts <= 1000)))
 constraint queues_max_bytes_check on howdah.queues CHECK (((max_bytes >= 1) AND (max_bytes <= '1125899906842624'::bigint)))
 constraint queues_max_crashes_check on howdah.queues CHECK (((max_crashes >= 1) AND (max_crashes <= 1000)))
@@ -386,6 +403,7 @@ constraint queues_rate_ms_check on howdah.queues CHECK (((rate_ms >= 1) AND (rat
 constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0) AND (retention_ms <= '315360000000'::bigint)))
 constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
 constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
+constraint queues_visibility_ms_check on howdah.queues CHECK (((visibility_ms >= 100) AND (visibility_ms <= 43200000)))
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
 constraint subscriptions_pkey on howdah.subscriptions PRIMARY KEY (topic, queue_id)
 constraint subscriptions_topic_check on howdah.subscriptions CHECK ((topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
@@ -398,6 +416,8 @@ CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
 CREATE INDEX dedupes_expires_idx ON howdah.dedupes USING btree (expires_at)
 CREATE UNIQUE INDEX dedupes_pkey ON howdah.dedupes USING btree (queue_id, key)
+CREATE INDEX group_rates_next_idx ON howdah.group_rates USING btree (next_at)
+CREATE UNIQUE INDEX group_rates_pkey ON howdah.group_rates USING btree (queue_id, key)
 CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
@@ -421,6 +441,7 @@ options batches (fillfactor=50, autovacuum_vacuum_threshold=100)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
 options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
+options group_rates (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options groups (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -447,13 +468,15 @@ function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.ro
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
 function howdah.check_topic(text) returns void security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
-function howdah.claim_many(text,bigint,integer,smallint[],bigint[]) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
+function howdah.claim_limit(smallint,integer) returns integer
+function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_batch(bigint) returns text security definer
 function howdah.close_lease(bigint) returns integer security definer
 function howdah.close_queue(text,text) returns void security definer
 function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
+function howdah.complete_led(bigint,bigint,integer,jsonb) returns boolean security definer
 function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
 function howdah.create_partitions() returns integer security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
@@ -483,10 +506,13 @@ function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) return
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
+function howdah.is_alone(smallint) returns boolean
 function howdah.is_bad_dedupe(jsonb) returns boolean
+function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.lane_priority(smallint) returns integer
 function howdah.lead(bigint,integer) returns bigint security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
@@ -495,6 +521,7 @@ function howdah.lock_jobs(bigint[]) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_until(timestamp with time zone) returns bigint
+function howdah.new_head(howdah.jobs) returns howdah.groups
 function howdah.note_added(bigint[]) returns void security definer
 function howdah.note_completed(bigint[]) returns void security definer
 function howdah.note_completions(bigint,bigint[],integer[]) returns void security definer
@@ -506,19 +533,22 @@ function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
 function howdah.order_drain(bigint[],text) returns void security definer
+function howdah.pace_members(integer,text,bigint[]) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pass_gate(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
+function howdah.plain_lane(smallint) returns smallint
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
 function howdah.prune_dedupes(integer) returns integer security definer
+function howdah.prune_group_rates(integer) returns integer security definer
 function howdah.publish(jsonb,boolean) returns TABLE(queue text, id bigint, created boolean) security definer
 function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
-function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone) security definer
+function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone, group_key text) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
 function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns howdah.groups security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
@@ -527,6 +557,7 @@ function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
 function howdah.retry_after_ms(integer,double precision) returns integer security definer
+function howdah.return_follower(howdah.jobs) returns howdah.groups security definer
 function howdah.return_permits(integer,integer) returns void security definer
 function howdah.ring(text,integer,bigint) returns void security definer
 function howdah.ring_promoter(timestamp with time zone) returns void security definer
@@ -536,6 +567,7 @@ function howdah.room_of(howdah.queues,integer) returns howdah.room security defi
 function howdah.run_at_of(jsonb,bigint,timestamp with time zone) returns timestamp with time zone
 function howdah.run_now(bigint[]) returns TABLE(id bigint, outcome text) security definer
 function howdah.schema_version() returns integer security definer
+function howdah.set_aside(bigint,bigint[]) returns boolean security definer
 function howdah.set_circuit(text,text,text,timestamp with time zone) returns void security definer
 function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
 function howdah.settle_one(howdah.jobs,jsonb) returns record security definer
@@ -549,7 +581,9 @@ function howdah.stop_consumers(text,text) returns bigint security definer
 function howdah.stop_ringing(bigint,text[]) returns void security definer
 function howdah.subscribe(text,text) returns boolean security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
+function howdah.suspect_lane(smallint,integer,boolean) returns smallint
 function howdah.sweep(integer) returns integer security definer
+function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.unsubscribe(text,text) returns boolean security definer

@@ -39,10 +39,14 @@ interface QueueRow {
   readonly timeoutMs: number | null;
   readonly ttlMs: number | null;
   readonly delayMs: number;
+  readonly visibilityMs: number;
   readonly retentionMs: number;
   readonly payloadBytesMax: number;
   readonly maxCrashes: number;
   readonly groupConcurrency: number;
+  readonly groupRateMax: number | null;
+  readonly groupRateMs: number;
+  readonly groupRateBurst: number;
   readonly concurrencyMax: number | null;
   readonly rateMax: number | null;
   readonly rateMs: number;
@@ -77,10 +81,14 @@ const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'timeoutMs', title: 'TIMEOUT', as: 'ms' },
   { key: 'ttlMs', title: 'TTL', as: 'ms' },
   { key: 'delayMs', isHidden: true },
+  { key: 'visibilityMs', isHidden: true },
   { key: 'retentionMs', title: 'RETENTION', as: 'ms' },
   { key: 'payloadBytesMax', isHidden: true },
   { key: 'maxCrashes', isHidden: true },
   { key: 'groupConcurrency', isHidden: true },
+  { key: 'groupRateMax', isHidden: true },
+  { key: 'groupRateMs', isHidden: true },
+  { key: 'groupRateBurst', isHidden: true },
   { key: 'concurrencyMax', isHidden: true },
   { key: 'rateMax', isHidden: true },
   { key: 'rateMs', isHidden: true },
@@ -108,10 +116,13 @@ interface SetArguments extends NameArguments {
   readonly timeout: string | undefined;
   readonly ttl: string | undefined;
   readonly delay: string | undefined;
+  readonly visibility: string | undefined;
   readonly retention: string | undefined;
   readonly payloadBytesMax: number | undefined;
   readonly maxCrashes: number | undefined;
   readonly groupConcurrency: number | undefined;
+  readonly groupRate: string | undefined;
+  readonly groupRateBurst: number | undefined;
   readonly concurrencyMax: string | undefined;
   readonly rate: string | undefined;
   readonly rateBurst: number | undefined;
@@ -368,10 +379,13 @@ function policyOptions<T>(yargs: Argv<T>) {
     .option('timeout', time('How long an attempt may run, or none (5m)'))
     .option('ttl', time('How long a job may wait, or none (none)'))
     .option('delay', time('Delay of jobs that name none (0)'))
+    .option('visibility', time('How long jobs that are received are held (30s)'))
     .option('retention', time('How long finished jobs are kept (1d)'))
     .option('payload-bytes-max', { type: 'number', describe: 'Largest payload (1048576)' })
-    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause' })
+    .option('max-crashes', { type: 'number', describe: 'Deaths of workers a job may cause (3)' })
     .option('group-concurrency', { type: 'number', describe: 'Jobs of a group at once (1)' })
+    .option('group-rate', time('Jobs of a group in a time, as 10/s or 1/5m, or none (none)'))
+    .option('group-rate-burst', { type: 'number', describe: 'Most jobs of a group at once (1)' })
     .option('concurrency-max', time('Jobs that run at once in the whole fleet, or none (none)'))
     .option('rate', time('Jobs in a time, as 1000/s or 10/5m, or none (none)'))
     .option('rate-burst', { type: 'number', describe: 'Most jobs at once (what 250 ms bring)' })
@@ -397,6 +411,7 @@ function policyOf(options: SetArguments): QueuePolicy {
     timeout: options.timeout === 'none' ? null : durationOf(options.timeout),
     ttl: options.ttl === 'none' ? null : durationOf(options.ttl),
     delay: durationOf(delay),
+    visibility: durationOf(options.visibility),
     retention: durationOf(retention),
     payloadBytesMax,
     maxCrashes,
@@ -412,8 +427,15 @@ function policyOf(options: SetArguments): QueuePolicy {
 /** Limits as the command line writes them. */
 function limitsOf(options: SetArguments): Record<string, unknown> {
   const { concurrencyMax, rate, rateBurst, breaker, breakerCooldown, ageing } = options;
+  const { groupRate, groupRateBurst } = options;
   if (rateBurst !== undefined && !rate?.includes('/')) {
     throw usageError('Option rate-burst needs --rate.', 'For example --rate 1000/s.');
+  }
+  if (groupRateBurst !== undefined && !groupRate?.includes('/')) {
+    throw usageError(
+      'Option group-rate-burst needs --group-rate.',
+      'For example --group-rate 10/s.',
+    );
   }
   if (breakerCooldown !== undefined && !breaker?.includes('/')) {
     throw usageError('Option breaker-cooldown needs --breaker.', 'For example --breaker 5/1m.');
@@ -421,6 +443,7 @@ function limitsOf(options: SetArguments): Record<string, unknown> {
   return {
     concurrencyMax: concurrencyMax === 'none' ? null : numberOf(concurrencyMax),
     rate: ratioOf(rate, 'max', 'per', { burst: rateBurst }),
+    groupRate: ratioOf(groupRate, 'max', 'per', { burst: groupRateBurst }),
     breaker: ratioOf(breaker, 'failures', 'window', { cooldown: durationOf(breakerCooldown) }),
     ageing: ageing === 'none' ? null : durationOf(ageing),
   };
@@ -498,10 +521,14 @@ function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRo
     timeoutMs: policy.timeout_ms,
     ttlMs: policy.ttl_ms === null ? null : Number(policy.ttl_ms),
     delayMs: Number(policy.delay_ms),
+    visibilityMs: policy.visibility_ms,
     retentionMs: Number(policy.retention_ms),
     payloadBytesMax: policy.payload_bytes_max,
     maxCrashes: policy.max_crashes,
     groupConcurrency: policy.group_concurrency,
+    groupRateMax: policy.group_rate_max,
+    groupRateMs: policy.group_rate_ms,
+    groupRateBurst: policy.group_rate_burst,
     concurrencyMax: policy.concurrency_max,
     rateMax: policy.rate_max,
     rateMs: policy.rate_ms,

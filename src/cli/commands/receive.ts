@@ -20,7 +20,7 @@ export const receiveCommand = command<ReceiveArguments>({
       .option('wait', { type: 'string', describe: 'When nothing is ready, wait: 0 to 20s' })
       .option('visibility', {
         type: 'string',
-        describe: 'How long they are yours, 100ms to 12h (default: 30s)',
+        describe: 'How long they are yours, 100ms to 12h (as the queue says)',
       })
       .example('$0 receive emails --max 10 --wait 20s --visibility 5m', '')
       .example('$0 receive emails | jq -r .receipt | $0 jobs complete -', ''),
@@ -39,8 +39,18 @@ export const receiveCommand = command<ReceiveArguments>({
       const output = outputOf(options);
       for (const job of jobs) {
         const { id, queue, receipt, attempt, maxAttempts, priority, payload, headers } = job;
-        const { enqueuedAt, visibleAt, errors } = job;
-        const facts = { id, queue, receipt, attempt, maxAttempts, priority, enqueuedAt, visibleAt };
+        const { enqueuedAt, visibleAt, errors, group } = job;
+        const facts = {
+          id,
+          queue,
+          receipt,
+          attempt,
+          maxAttempts,
+          priority,
+          enqueuedAt,
+          visibleAt,
+          group,
+        };
         output.json({ ...facts, payload, headers, errors });
       }
     });

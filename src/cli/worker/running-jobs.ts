@@ -1,6 +1,5 @@
 import type { Job } from '../../core/job.js';
 import type { Binding } from '../../worker/binding.js';
-import type { JobContext } from '../../worker/job-context.js';
 
 /** A job whose handler has begun and not returned. */
 export interface RunningJob {
@@ -21,7 +20,7 @@ export class RunningJobs {
   /** The same binding, watched. */
   track(binding: Binding): Binding {
     const { handler } = binding;
-    const watched = (input: never, context: JobContext): unknown => {
+    const watched = (input: never, context: never): unknown => {
       const jobs = [input].flat() as unknown as readonly Job[];
       for (const job of jobs) this.#begin(job);
       try {

@@ -32,6 +32,8 @@ export type ClaimedRest = readonly [
   errors: readonly JobError[] | null,
   /** Key of its group; a member is never ready by its id, so it always has this row. */
   group: string | null,
+  /** It may begin only when the member of its group before it is settled. */
+  isFollower?: true,
 ];
 
 /** Jobs of one lane as the database gives them. */
@@ -73,6 +75,8 @@ export interface Hold {
 export interface Claimed {
   /** In order of lane and readiness. */
   readonly rows: ClaimedRow[];
+  /** How many of them are followers: they came beyond the limit. */
+  readonly followers: number;
   /** Length of their payloads as text. */
   readonly payloadChars: number;
   /** Of a queue with limits, or paused until a time. */
@@ -88,6 +92,7 @@ export function seqOf(row: ClaimedRow): number {
 export interface ClaimCalls {
   /**
    * Takes ready jobs under a lease, in order of lane and readiness.
+   * @param turn most members of one group: with its head come others, as followers; 1: none
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_LEASE_LOST
    */
   claim(
@@ -96,6 +101,7 @@ export interface ClaimCalls {
     leaseId: string,
     limit: number,
     start: ClaimStart,
+    turn: number,
   ): Promise<Claimed>;
   /** Run time-out in milliseconds per queue (null: none); queues that do not exist are left out. */
   readTimeouts(
@@ -109,7 +115,7 @@ export function claimCalls(database: Database): ClaimCalls {
   const claim = database.statement(
     'claim',
     `select lane, ids, enqueued, payloads, rest, max_attempts
-    from {{schema}}.claim_many($1, $2::bigint, $3, $4::smallint[], $5::bigint[])`,
+    from {{schema}}.claim_many($1, $2::bigint, $3, $4::smallint[], $5::bigint[], $6)`,
     'array',
   );
   const timeouts = database.statement(
@@ -118,8 +124,8 @@ export function claimCalls(database: Database): ClaimCalls {
     'array',
   );
   return {
-    async claim(executor, queue, leaseId, limit, { lanes, after }) {
-      const values = [queue, leaseId, limit, `{${lanes.join()}}`, `{${after.join()}}`];
+    async claim(executor, queue, leaseId, limit, { lanes, after }, turn) {
+      const values = [queue, leaseId, limit, `{${lanes.join()}}`, `{${after.join()}}`, turn];
       const found = await executor.query<LaneRow | HoldRow>(claim, values);
       return toClaimed(found);
     },
@@ -132,6 +138,7 @@ export function claimCalls(database: Database): ClaimCalls {
 function toClaimed(lanes: readonly (LaneRow | HoldRow)[]): Claimed {
   const rows: ClaimedRow[] = [];
   let payloadChars = 0;
+  let followers = 0;
   let hold: Hold | undefined;
   for (const laneRow of lanes) {
     if (laneRow[0] === null) {
@@ -146,8 +153,9 @@ function toClaimed(lanes: readonly (LaneRow | HoldRow)[]): Claimed {
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] as string;
       const more = rest?.[id] ?? null;
+      if (more?.[8]) followers++;
       rows.push([id, payloads[i], Number(times[i]), more?.[4] ?? maxAttempts, lane, more]);
     }
   }
-  return { rows, payloadChars, hold };
+  return { rows, followers, payloadChars, hold };
 }

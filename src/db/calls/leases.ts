@@ -16,6 +16,11 @@ export interface LeaseCalls {
   heartbeat(executor: Executor, leaseId: string): Promise<HeartbeatAnswer>;
   /** Gives back what the lease still holds, attempts uncounted. @returns how many jobs */
   close(executor: Executor, leaseId: string): Promise<number>;
+  /**
+   * Which claimed jobs have not begun, because others run that must not be beside them; null: they do.
+   * @returns false when the lease has ended
+   */
+  setAside(executor: Executor, leaseId: string, ids: readonly string[] | null): Promise<boolean>;
   /** From now on notify this lease of work in these queues, too. */
   sleep(executor: Executor, leaseId: string, queues: readonly string[]): Promise<void>;
   /** No more notifications: this worker looks by itself. */
@@ -44,6 +49,10 @@ export function leaseCalls(database: Database): LeaseCalls {
     'select alive, attention from {{schema}}.heartbeat($1::bigint)',
   );
   const close = database.statement('close_lease', 'select {{schema}}.close_lease($1::bigint) as n');
+  const aside = database.statement(
+    'set_aside',
+    'select {{schema}}.set_aside($1::bigint, $2::bigint[]) as alive',
+  );
   const sleep = database.statement('sleep', 'select {{schema}}.sleep($1::bigint, $2::text[])');
   const wake = database.statement('wake', 'select {{schema}}.wake($1::bigint)');
   const ring = database.statement('ring', 'select {{schema}}.ring($1, 1, $2::bigint)');
@@ -67,6 +76,10 @@ export function leaseCalls(database: Database): LeaseCalls {
     async close(executor, leaseId) {
       const [row] = await executor.query<{ n: number }>(close, [leaseId]);
       return row?.n ?? 0;
+    },
+    async setAside(executor, leaseId, ids) {
+      const [row] = await executor.query<{ alive: boolean }>(aside, [leaseId, ids]);
+      return row?.alive === true;
     },
     async sleep(executor, leaseId, queues) {
       await executor.query(sleep, [leaseId, queues]);

@@ -21,6 +21,7 @@ export interface ReceivedRow {
   readonly seq: string;
   /** When it runs again unless it is settled or extended before, by the clock of the database. */
   readonly visible_at: Date;
+  readonly group_key: string | null;
 }
 
 /** What became of the settlement at place `ordinal` (from 1) of those asked for. */
@@ -31,11 +32,15 @@ export interface SettledReceivedRow {
 
 /** Pull: jobs for programs without a handler runtime. */
 export interface PullCalls {
-  /** Up to `max` ready jobs under a new lease. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, ... */
+  /**
+   * Up to `max` ready jobs under a new lease.
+   * @param visibilityMs null: as the queue says
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_LEASE_INVALID
+   */
   receive(
     queue: string,
     max: number,
-    visibilityMs: number,
+    visibilityMs: number | null,
     start: ClaimStart,
     consumer: string,
   ): Promise<ReceivedRow[]>;
@@ -57,7 +62,7 @@ export function pullCalls(database: Database): PullCalls {
   const receive = database.statement(
     'receive',
     `select lease_id, id, attempt, uncounted, payload, headers, enqueued_at, max_attempts, errors,
-      lane, seq, visible_at
+      lane, seq, visible_at, group_key
     from {{schema}}.receive($1, $2, $3, $4::smallint[], $5::bigint[], $6)`,
   );
   const settle = database.statement(

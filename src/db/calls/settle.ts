@@ -39,6 +39,19 @@ export interface SettleCalls {
     claims: readonly number[],
     results: string | null,
   ): Promise<string[]>;
+  /**
+   * Success of a member of a group behind which a follower waits. What it changes is not on the disk
+   * at once, but with the next settle of its turn.
+   * @param result JSON text
+   * @returns false: it was stale
+   */
+  completeLed(
+    executor: Executor,
+    leaseId: string,
+    id: string,
+    claims: number,
+    result: string | null,
+  ): Promise<boolean>;
   /** Any outcomes of one lease. @param asks JSON array of {@link SettleAsk} */
   settle(executor: Executor, leaseId: string, asks: string): Promise<SettledRow[]>;
   /**
@@ -55,6 +68,11 @@ export function settleCalls(database: Database): SettleCalls {
     'select * from {{schema}}.complete_many($1::bigint, $2::bigint[], $3::integer[], $4::text::jsonb)',
     'array',
   );
+  const completeLed = database.statement(
+    'complete-led',
+    'select {{schema}}.complete_led($1::bigint, $2::bigint, $3, $4::text::jsonb)',
+    'array',
+  );
   const settle = database.statement(
     'settle',
     `select id, outcome, date_part('epoch', run_at) * 1000
@@ -66,6 +84,10 @@ export function settleCalls(database: Database): SettleCalls {
       const values = [leaseId, `{${ids.join()}}`, `{${claims.join()}}`, results];
       const rows = await executor.query<[string]>(complete, values);
       return rows.map(([id]) => id);
+    },
+    async completeLed(executor, leaseId, id, claims, result) {
+      const rows = await executor.query<[boolean]>(completeLed, [leaseId, id, claims, result]);
+      return rows[0]?.[0] === true;
     },
     settle: (executor, leaseId, asks) =>
       executor.query<SettledRow & object>(settle, [leaseId, asks]),

@@ -71,11 +71,7 @@ function plainVerbs() {
 function effectVerbs(pool) {
   const effect = (before) => (job, context) =>
     inTransaction(pool, async (tx) => {
-      await tx.query('insert into effects (job_id, attempt, pid) values ($1, $2, $3)', [
-        job.id,
-        job.attempt,
-        process.pid,
-      ]);
+      await insertEffect(tx, job);
       await before(job.payload);
       await context.completeIn(tx, { pid: process.pid, attempt: job.attempt });
     });
@@ -83,7 +79,25 @@ function effectVerbs(pool) {
     effect: effect(({ ms = 0 }) => (ms > 0 ? sleep(ms) : undefined)),
     effectHeld: effect(({ gate }) => opened(gate)),
     effectBlocked: effect(({ gate }) => block(gate)),
+    /** For a transactional binding. */
+    async effectInTx(job, { tx }) {
+      await insertEffect(tx, job);
+      return { pid: process.pid, attempt: job.attempt };
+    },
+    /** The same; its process dies when the handler has returned and nothing is committed. */
+    async effectThenKilled(job, { tx }) {
+      await insertEffect(tx, job);
+      return { toJSON: () => process.kill(process.pid, 'SIGKILL') };
+    },
   };
+}
+
+async function insertEffect(tx, { id, attempt }) {
+  await tx.query('insert into effects (job_id, attempt, pid) values ($1, $2, $3)', [
+    id,
+    attempt,
+    process.pid,
+  ]);
 }
 
 /** One pool a host of the URL; after a failure the next one is used. */

@@ -66,6 +66,18 @@ export const hostileHandlers = {
   /** Its answer comes when its attempt has timed out long ago. */
   answersTooLate: () => new Promise((resolve) => setTimeout(() => resolve('too late'), 1_500)),
   exits: () => process.exit(0),
+  aborts: () => process.abort(),
+  /** Out of memory, in the way that ends a process. */
+  exhausts() {
+    const hoard = [];
+    for (;;) hoard.push(new Array(1_000_000).fill(hoard.length));
+  },
+  /** Never lets the event loop turn again, until whoever watches the process loses patience. */
+  spins() {
+    const begunAt = performance.now();
+    while (performance.now() - begunAt < 5_000);
+    process.kill(process.pid, 'SIGKILL');
+  },
   throwsInTimer() {
     setTimeout(() => {
       throw new Error('in a timer');

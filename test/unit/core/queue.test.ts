@@ -29,6 +29,7 @@ describe('queue', () => {
           retention: 0,
           payloadBytesMax: 1024,
           maxCrashes: 2,
+          visibility: '5m',
           deadLetterQueue: queue('a-dead'),
         }),
       ),
@@ -44,6 +45,7 @@ describe('queue', () => {
       retention_ms: 0,
       payload_bytes_max: 1024,
       max_crashes: 2,
+      visibility_ms: 300_000,
       dead_letter_queue: 'a-dead',
     });
   });
@@ -95,6 +97,8 @@ describe('queue', () => {
     [{ payloadBytesMax: 0 }, 'payloadBytesMax'],
     [{ payloadBytesMax: 1e9 }, 'payloadBytesMax'],
     [{ maxCrashes: 0 }, 'maxCrashes'],
+    [{ visibility: '13h' }, 'visibility'],
+    [{ visibility: -1 }, 'visibility'],
     [{ deadLetterQueue: 'q' }, 'own deadLetterQueue'],
     [{ schema: {} }, 'schema'],
     [{ atempts: 3 }, 'atempts does not exist'],

@@ -37,3 +37,15 @@ test('a prefetch that was given is kept', () => {
   pace.ran(0.01, 1);
   expect(pace.ahead).toBe(7);
 });
+
+test('of one group it takes what runs in 25 ms, at most 32, and one while nothing is known', () => {
+  const pace = new Pace(10, undefined);
+  expect(pace.turn).toBe(1);
+  pace.ran(5, 1);
+  expect(pace.turn).toBe(5);
+  for (let i = 0; i < 100; i++) pace.ran(0.01, 1);
+  expect(pace.turn).toBe(32);
+  for (let i = 0; i < 100; i++) pace.ran(1000, 1);
+  expect(pace.turn).toBe(1);
+  expect([new Pace(1, 0).turn, new Pace(1, 7).turn, new Pace(1, 500).turn]).toEqual([1, 8, 32]);
+});

@@ -3,6 +3,7 @@ import type { Clock } from '../../../src/core/clock.js';
 import { HowdahError } from '../../../src/core/errors.js';
 import { EventHub, type WorkerEvent } from '../../../src/core/events.js';
 import type { ClaimedRow } from '../../../src/db/calls/claim.js';
+import type { SettleOutcome } from '../../../src/db/calls/settle.js';
 import { silentLogger } from '../../../src/telemetry/logger.js';
 import type { Attempt } from '../../../src/worker/attempt.js';
 import { type Handler, type WorkOptions, work } from '../../../src/worker/binding.js';
@@ -33,9 +34,10 @@ function runnerWith(handler: Handler, options: WorkOptions = {}) {
     onEnd: () => {},
     onRoom: () => {},
     completeIn: async () => {},
+    transactions: { lend: () => Promise.reject(new Error('none')), complete: async () => {} },
   });
   const verbs = () => settled.map(({ id, settlement }) => `${id} ${settlement?.verb}`);
-  return { runner, time, events, verbs };
+  return { runner, time, events, verbs, settled };
 }
 
 function rows(...ids: string[]): ClaimedRow[] {
@@ -145,5 +147,73 @@ describe('Runner', () => {
     expect(verbs().length).toBeLessThan(10);
     for (let n = 0; n < 30; n++) await turn();
     expect(verbs()).toHaveLength(30);
+  });
+});
+
+/** A head and its followers, as one claim brings them. */
+function turnOf(group: string, ...ids: string[]): ClaimedRow[] {
+  return ids.map((id, index) => {
+    const rest = [1, 1, 0, false, null, null, null, group] as const;
+    return [id, {}, 0, 10, 201, index > 0 ? [...rest, true] : rest];
+  });
+}
+
+describe('Followers of a runner', () => {
+  /** Tells the runner what the database said of everything that has ended since. */
+  function confirm(
+    { runner, settled }: Pick<ReturnType<typeof runnerWith>, 'runner' | 'settled'>,
+    outcome: SettleOutcome,
+  ): boolean[] {
+    return settled.splice(0).map((attempt) => {
+      attempt.outcome = outcome;
+      return runner.settled(attempt);
+    });
+  }
+
+  test('each begins when the one before it is settled, not when it has returned', async () => {
+    const begun: string[] = [];
+    const it = runnerWith(({ id }) => void begun.push(id), { concurrency: 4 });
+    it.runner.accept(turnOf('g', '1', '2', '3'), '7', false);
+    await turn();
+    await turn();
+    expect(begun).toEqual(['1']);
+    expect([it.runner.isIdle, it.runner.jobIds]).toEqual([false, ['2', '3']]);
+    expect(it.settled.map(({ isLed }) => isLed)).toEqual([true]);
+    expect(confirm(it, 'completed')).toEqual([true]);
+    expect(begun).toEqual(['1', '2']);
+    expect(confirm(it, 'dead')).toEqual([true]);
+    expect(it.settled.map(({ id, isLed }) => [id, isLed])).toEqual([['3', false]]);
+    expect(confirm(it, 'completed')).toEqual([false]);
+    expect([begun, it.runner.isIdle]).toEqual([['1', '2', '3'], true]);
+  });
+
+  test.for(['ready', 'scheduled', 'stale'] as const)(
+    'what is %s after it was settled lets none begin: they are given back',
+    async (outcome, _context) => {
+      const it = runnerWith(() => undefined, { concurrency: 4 });
+      it.runner.accept(turnOf('g', '1', '2', '3'), '7', false);
+      await turn();
+      expect(confirm(it, outcome)).toEqual([true]);
+      expect(it.verbs()).toEqual(['2 release', '3 release']);
+      expect(it.runner.isIdle).toBe(true);
+    },
+  );
+
+  test('they are given back when the worker stops, when the turn is old, and when one is cancelled that one only', async () => {
+    const stopped = runnerWith(() => new Promise(() => {}), { concurrency: 1 });
+    stopped.runner.accept(turnOf('g', '1', '2'), '7', false);
+    await turn();
+    stopped.runner.stop();
+    expect(stopped.verbs()).toEqual(['2 release']);
+
+    const old = runnerWith(() => new Promise(() => {}), { concurrency: 1 });
+    old.runner.accept(turnOf('g', '1', '2', '3'), '7', false);
+    await turn();
+    old.runner.cancel(new Set(['2']));
+    expect(old.verbs()).toEqual(['2 cancel']);
+    expect(confirm(old, 'cancelled')).toEqual([false]);
+    old.time.now += 1_001;
+    old.runner.unstall(old.time.now);
+    expect(old.verbs()).toEqual(['3 release']);
   });
 });

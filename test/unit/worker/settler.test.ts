@@ -41,6 +41,10 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
       const stale = take({ over: over(executor), leaseId, ids, text });
       return (stale ?? []) as string[];
     },
+    completeLed: async (executor, leaseId, id, _claims, text) => {
+      const stale = take({ over: over(executor), leaseId, ids: [id], text: text ?? 'led' });
+      return stale === undefined;
+    },
     settle: async (executor, leaseId, text) => {
       const asks = JSON.parse(text) as { id: string }[];
       const ids = asks.map(({ id }) => id);
@@ -100,6 +104,22 @@ describe('Settler', () => {
     settler.add(having);
     await settler.whenIdle();
     expect(sent.map(({ text }) => text)).toEqual([null, `{"${having.id}":{"a":1}}`]);
+  });
+
+  test('one that leads is completed by itself when nothing else is to be; its outcome is noted', async () => {
+    const { settler, sent, counts } = settlerWith();
+    const led = attempt({ verb: 'complete', result: '[1]' });
+    led.isLed = true;
+    settler.add(led);
+    await settler.whenIdle();
+    expect(sent.map(({ text }) => text)).toEqual(['[1]']);
+    expect([led.outcome, led.isOver, counts.completed]).toEqual(['completed', true, 1]);
+    for (const each of [attempt(COMPLETE), attempt(COMPLETE), attempt(FAIL)]) {
+      each.isLed = true;
+      settler.add(each);
+    }
+    await settler.whenIdle();
+    expect(sent.map(({ ids }) => ids.length)).toEqual([1, 2, 1]);
   });
 
   test('other ends go apart, and each lease goes apart', async () => {

@@ -1,0 +1,92 @@
+// Runs the jobs and writes down what it was told of them: node worker.mjs '<settings>'. Its log has a
+// line an event; each is in the file before the next is made, so that kill -9 loses none.
+import { openSync, writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { randomOf } from './random.mjs';
+
+const { url, dist, name, seed, logFile, poll } = JSON.parse(process.argv[2]);
+const { createWorker, silentLogger, work } = await import(dist);
+
+const CONCURRENCY = 8;
+
+const log = openSync(logFile, 'a');
+const say = (line) => writeSync(log, `${JSON.stringify(line)}\n`);
+const random = randomOf(seed);
+const pool = new pg.Pool({
+  connectionString: url,
+  max: CONCURRENCY * 2,
+  application_name: 'torture handlers',
+  connectionTimeoutMillis: 3_000,
+  query_timeout: 8_000,
+});
+pool.on('error', () => undefined);
+pool.on('connect', (connection) => connection.on('error', () => undefined));
+
+async function behave({ do: verb }, { signal }) {
+  if (verb === 'flaky' && random() < 0.5) throw new Error('flaky');
+  if (verb === 'slow') await sleep(100 + random() * 400, undefined, { signal });
+  // does not look at its signal: what it says comes when its lease may have ended
+  if (verb === 'long') await sleep(1_500 + random() * 2_000);
+  if (verb === 'exit') process.exit(1);
+  if (verb === 'poison') throw new Error('poison');
+}
+
+/** The effect and the completion in one transaction. */
+async function withEffect(job, context) {
+  const tx = await pool.connect();
+  let broken;
+  try {
+    await tx.query('begin');
+    await tx.query('insert into effects (n, job_id, attempt, worker) values ($1, $2, $3, $4)', [
+      job.payload.n,
+      job.id,
+      job.attempt,
+      name,
+    ]);
+    await behave(job.payload, context);
+    await context.completeIn(tx, { n: job.payload.n });
+    if (random() < 0.15) await sleep(random() * 300);
+    await tx.query('commit');
+  } catch (error) {
+    broken = await tx.query('rollback').then(
+      () => undefined,
+      (reason) => reason,
+    );
+    throw error;
+  } finally {
+    tx.release(broken);
+  }
+}
+
+async function plainly(job, context) {
+  if (job.queue === 'poison') say({ type: 'run', id: job.id, attempt: job.attempt });
+  await behave(job.payload, context);
+  return { n: job.payload.n };
+}
+
+const concurrency = CONCURRENCY;
+const worker = createWorker({
+  url,
+  name,
+  lease: '2s',
+  poll,
+  grace: '2s',
+  logger: silentLogger,
+  queues: [
+    work('effects', withEffect, { concurrency }),
+    work('groups', withEffect, { concurrency }),
+    work('notes', plainly, { concurrency }),
+    work('poison', plainly, { concurrency: 2 }),
+  ],
+});
+worker.onEvent((event) => {
+  const { type, job, error, outcome, isUncertain } = event;
+  const line = { type, id: job?.id, attempt: job?.attempt, outcome, isUncertain };
+  say({ ...line, code: error?.code });
+});
+process.once('SIGTERM', () => void worker.stop().then(() => process.exit(0)));
+await worker.start().catch(({ code }) => {
+  say({ type: 'not-started', code });
+  process.exit(1);
+});

@@ -1,0 +1,230 @@
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { FaultProxy } from '../test/support/fault-proxy.js';
+import { CHECKS } from './checks/check.js';
+import { type Evidence, gather } from './checks/evidence.js';
+import { Cluster } from './cluster.js';
+import { Crowd } from './crowd.js';
+import { Disk } from './disk.js';
+import { Fleet, type Place } from './fleet.js';
+import type { Field, Nemesis } from './nemeses/nemesis.js';
+import type { Random } from './random.js';
+import { prepare } from './schema.js';
+
+/** One run: what acts, on what, for how long. */
+export interface BattleOptions {
+  readonly random: Random;
+  readonly seconds: number;
+  readonly nemeses: readonly Nemesis[];
+  /** The package under test: its `dist`, `migrations` and `node_modules`. */
+  readonly packageDir: string;
+  /** How often workers look without being told. Default 1 s. */
+  readonly poll?: string;
+  /** Longest time in which nothing ends before what is left is taken for lost. Default 30 s. */
+  readonly stallSeconds?: number;
+  readonly log: (line: string) => void;
+}
+
+export interface Strike {
+  readonly nemesis: string;
+  /** What shows that it hit; undefined when it did not. */
+  readonly evidence: string | undefined;
+}
+
+export interface Verdict {
+  readonly check: string;
+  readonly problems: readonly string[];
+}
+
+export interface BattleReport {
+  readonly strikes: readonly Strike[];
+  readonly verdicts: readonly Verdict[];
+  readonly facts: Readonly<Record<string, number | string>>;
+}
+
+const HOUR_MS = 3_600_000;
+/** One worker each: the clocks of two of three are wrong. */
+const SKEWS_MS = [0, HOUR_MS, -HOUR_MS];
+const PRODUCERS = 2;
+const DISK_MB = 640;
+const STALL_SECONDS = 30;
+const LOOPS = 5;
+const PAUSE_MS = 30;
+
+/** Fights, waits until everything has ended, and judges. */
+export async function fight(options: BattleOptions): Promise<BattleReport> {
+  const { random, packageDir, log } = options;
+  const dir = await mkdtemp(path.join(tmpdir(), 'howdah-torture-logs-'));
+  const wantsDisk = options.nemeses.some(({ name }) => name === 'full-disk');
+  const disk = wantsDisk ? Disk.make(DISK_MB) : undefined;
+  const cluster = await Cluster.start(settingsOf(random), disk);
+  const startProxies = (count: number): Promise<FaultProxy[]> =>
+    Promise.all(Array.from({ length: count }, () => FaultProxy.start(cluster.url)));
+  const workerProxies = await startProxies(SKEWS_MS.length);
+  const producerProxies = await startProxies(PRODUCERS);
+  await mkdir(dir, { recursive: true });
+  try {
+    await prepare(cluster, packageDir);
+    const snapshot = await holdSnapshot(cluster);
+    const fleet = new Fleet({
+      packageDir,
+      dir,
+      random: random.fork('fleet'),
+      poll: options.poll ?? '1s',
+    });
+    for (const place of placesOf(workerProxies)) fleet.start(place);
+    const crowd = new Crowd({
+      packageDir,
+      dir,
+      urls: producerProxies.map(({ url }) => url),
+      random: random.fork('crowd'),
+      loops: LOOPS,
+      pauseMs: PAUSE_MS,
+    });
+    const field: Field = {
+      cluster,
+      fleet,
+      crowd,
+      workerProxies,
+      producerProxies,
+      disk,
+      random: random.fork('strikes'),
+    };
+    const strikes = await strikeFor(field, options);
+    await crowd.stop();
+    await snapshot.end();
+    const left = await settled(cluster, options.stallSeconds ?? STALL_SECONDS);
+    const killed = await fleet.stop();
+    const evidence = await gather(cluster, crowd, fleet);
+    log(`  ${left} jobs left`);
+    return {
+      strikes,
+      verdicts: [...judge(evidence), ...processes(crowd, fleet, killed)],
+      facts: factsOf(evidence, fleet),
+    };
+  } finally {
+    await Promise.all([...workerProxies, ...producerProxies].map((proxy) => proxy.stop()));
+    await cluster.stop();
+    disk?.remove();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+function settingsOf(random: Random): Record<string, string | number | boolean> {
+  return {
+    autovacuum: random.chance(0.5),
+    max_connections: 80,
+    max_wal_size: '64MB',
+    min_wal_size: '32MB',
+    shared_buffers: '32MB',
+  };
+}
+
+function placesOf(proxies: readonly FaultProxy[]): Place[] {
+  return proxies.map(({ url }, i) => ({ url, skewMs: SKEWS_MS[i] ?? 0 }));
+}
+
+/** A transaction that is open throughout; begun again when its session is lost. */
+async function holdSnapshot(cluster: Cluster): Promise<{ end(): Promise<void> }> {
+  let isOver = false;
+  const done = (async () => {
+    while (!isOver) {
+      try {
+        const client = await cluster.connect();
+        await client.query('begin isolation level repeatable read');
+        await client.query('select 1 from orders limit 1');
+        while (!isOver) {
+          await client.query('select 1');
+          await sleep(250);
+        }
+        await client.end();
+      } catch {
+        await sleep(250);
+      }
+    }
+  })();
+  return {
+    end() {
+      isOver = true;
+      return done;
+    },
+  };
+}
+
+async function strikeFor(
+  field: Field,
+  { nemeses, seconds, log }: BattleOptions,
+): Promise<Strike[]> {
+  const strikes: Strike[] = [];
+  const begun = performance.now();
+  const isOver = (): boolean => performance.now() - begun > seconds * 1_000;
+  const able = nemeses.filter((nemesis) => {
+    const why = nemesis.unable?.(field);
+    if (why) log(`  ${nemesis.name} is left out: ${why}`);
+    return !why;
+  });
+  await sleep(2_000);
+  while (!isOver()) {
+    for (const nemesis of field.random.shuffle(able)) {
+      if (isOver()) break;
+      const evidence = await nemesis.strike(field);
+      strikes.push({ nemesis: nemesis.name, evidence });
+      const at = ((performance.now() - begun) / 1_000).toFixed(1).padStart(6);
+      log(`  ${at} s  ${nemesis.name.padEnd(18)} ${evidence ?? 'did not hit'}`);
+      await field.cluster.ready();
+      await sleep(field.random.int(200, 1_200));
+    }
+  }
+  return strikes;
+}
+
+/** Waits until nothing is left to do, or nothing moves any more. Returns what is left. */
+async function settled(cluster: Cluster, stallSeconds: number): Promise<number> {
+  let best = Number.POSITIVE_INFINITY;
+  let movedAt = performance.now();
+  for (;;) {
+    const left = await cluster
+      .value<number>("select count(*)::int from howdah.job_states where state <> 'dead'")
+      .catch(() => best);
+    if (left === 0) return 0;
+    if (left < best) {
+      best = left;
+      movedAt = performance.now();
+    } else if (performance.now() - movedAt > stallSeconds * 1_000) return left;
+    await sleep(200);
+  }
+}
+
+function judge(evidence: Evidence): Verdict[] {
+  return CHECKS.map(({ name, find }) => ({ check: name, problems: find(evidence) }));
+}
+
+function processes(crowd: Crowd, fleet: Fleet, killed: number): Verdict[] {
+  const late = killed > 0 ? [`${killed} workers did not stop within 20 s`] : [];
+  const loud = fleet.all
+    .filter(({ child }) => child.errors !== '')
+    .map(({ name, child }) => `${name} wrote ${child.errors.slice(0, 500)}`);
+  return [
+    { check: 'producers and workers end in good order', problems: [...crowd.faults, ...late] },
+    { check: 'no process writes to its standard error', problems: loud },
+  ];
+}
+
+function factsOf(evidence: Evidence, fleet: Fleet): Record<string, number> {
+  const operations = evidence.operations.flat();
+  const count = (type: string): number =>
+    evidence.lines.filter((line) => line.type === type).length;
+  return {
+    operations: operations.length,
+    'operations that failed': operations.filter(({ end }) => end === 'failed').length,
+    jobs: evidence.jobs.length,
+    'committed effects': evidence.effects.length,
+    'dead letters': evidence.deadLetters,
+    'worker processes': fleet.all.length,
+    'stale settles refused': count('job.stale'),
+    'leases lost': count('lease.lost'),
+    'connections lost by workers': count('connection.lost'),
+  };
+}

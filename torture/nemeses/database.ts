@@ -1,0 +1,112 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+import { type Field, type Nemesis, seen, waiting } from './nemesis.js';
+
+export const noSlots: Nemesis = {
+  name: 'no-slots',
+  what: 'all connection slots are taken, and sessions are ended so that they are wanted',
+  async strike({ cluster, random }) {
+    const taken: pg.Client[] = [];
+    let isFull = false;
+    while (!isFull && taken.length < 200) {
+      const client = new pg.Client({ connectionString: cluster.url, application_name: 'torture' });
+      client.on('error', () => undefined);
+      await client.connect().then(
+        () => taken.push(client),
+        () => {
+          isFull = true;
+        },
+      );
+    }
+    await cluster
+      .value(
+        `select count(pg_terminate_backend(pid)) from pg_stat_activity
+        where application_name like 'howdah%' and pid % 3 = 0`,
+      )
+      .catch(() => undefined);
+    await sleep(random.int(500, 2_500));
+    await Promise.all(taken.map((client) => client.end().catch(() => undefined)));
+    return isFull ? `after ${taken.length} more connections` : undefined;
+  },
+};
+
+/** Somebody locks a table of ours, as a careless migration would. */
+async function holdTable(field: Field, ms: number): Promise<number> {
+  const client = await field.cluster.connect();
+  try {
+    await client.query('begin');
+    const table = field.random.pick(['jobs', 'leases', 'queues', 'groups', 'history']);
+    await client.query(`lock table howdah.${table} in access exclusive mode`);
+    const count = await seen(async () => (await waiting(field)) || undefined, ms);
+    await sleep(ms);
+    await client.query('rollback');
+    return count ?? 0;
+  } finally {
+    await client.end().catch(() => undefined);
+  }
+}
+
+export const lockedTable: Nemesis = {
+  name: 'locked-table',
+  what: 'a table is locked for up to two seconds',
+  async strike(field) {
+    const sessions = await holdTable(field, field.random.int(300, 2_000)).catch(() => 0);
+    return sessions > 0 ? `${sessions} sessions waited` : undefined;
+  },
+};
+
+/** While it holds, statements of ours end with an error. */
+function timeouts(name: string, what: string, setting: string): Nemesis {
+  return {
+    name,
+    what,
+    async strike(field) {
+      const { cluster } = field;
+      const set = async (value: string): Promise<void> => {
+        await cluster.pool.query(`alter system ${value}`);
+        await cluster.pool.query('select pg_reload_conf()');
+      };
+      await set(`set ${setting} = '150ms'`);
+      const sessions = await holdTable(field, 600).catch(() => 0);
+      await set(`reset ${setting}`);
+      return sessions > 0 ? `${sessions} sessions waited` : undefined;
+    },
+  };
+}
+
+export const lockTimeout = timeouts('lock-timeout', 'lock_timeout strikes', 'lock_timeout');
+export const statementTimeout = timeouts(
+  'statement-timeout',
+  'statement_timeout strikes',
+  'statement_timeout',
+);
+
+/** A session that locks jobs in the wrong order, again and again. */
+export const deadlock: Nemesis = {
+  name: 'deadlock',
+  what: 'somebody locks rows in the wrong order',
+  async strike(field) {
+    const { cluster } = field;
+    const count = (): Promise<number> =>
+      cluster.value(
+        'select deadlocks::int from pg_stat_database where datname = current_database()',
+      );
+    const before = await count();
+    const client = await cluster.connect();
+    await client.query("set deadlock_timeout = '10ms'");
+    const deadline = performance.now() + 2_500;
+    while (performance.now() < deadline) {
+      await client
+        .query(
+          `do $$ declare r record; begin
+            for r in select id from howdah.jobs order by id desc limit 60 loop
+              perform 1 from howdah.jobs where id = r.id for update; perform pg_sleep(0.002);
+            end loop; end $$`,
+        )
+        .catch(() => undefined);
+    }
+    await client.end().catch(() => undefined);
+    const hit = (await seen(async () => (await count()) - before || undefined, 2_000)) ?? 0;
+    return hit > 0 ? `${hit} deadlocks` : undefined;
+  },
+};

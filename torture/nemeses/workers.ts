@@ -1,0 +1,86 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Member } from '../fleet.js';
+import { type Field, type Nemesis, seen } from './nemesis.js';
+
+/** Jobs that are held by this worker now. */
+function held({ cluster }: Field, { name }: Member): Promise<number> {
+  return cluster.value<number>(
+    "select count(*)::int from howdah.job_states where worker = $1 and state = 'running'",
+    [name],
+  );
+}
+
+/** A worker that holds jobs, if there is one soon, and how many. */
+async function busyMember(field: Field): Promise<{ member: Member; jobs: number } | undefined> {
+  const members = field.random.shuffle(field.fleet.members);
+  return seen(async () => {
+    for (const member of members) {
+      const jobs = member.child.isRunning ? await held(field, member) : 0;
+      if (jobs > 0) return { member, jobs };
+    }
+    return undefined;
+  }, 3_000);
+}
+
+const LEASE_MS = 2_000;
+
+export const killWorker: Nemesis = {
+  name: 'kill-worker',
+  what: 'kill -9 of a worker that holds jobs',
+  async strike(field) {
+    const victim = await busyMember(field);
+    if (!victim) return undefined;
+    await victim.member.child.end('SIGKILL');
+    return `${victim.jobs} jobs held`;
+  },
+};
+
+/** Frozen for longer than its lease: others take its jobs, then it comes back and goes on. */
+export const zombie: Nemesis = {
+  name: 'zombie',
+  what: 'SIGSTOP past the lease, then SIGCONT',
+  async strike(field) {
+    const victim = await busyMember(field);
+    if (!victim) return undefined;
+    const { member, jobs } = victim;
+    member.child.kill('SIGSTOP');
+    await sleep(LEASE_MS + field.random.int(1_000, 2_500));
+    const lines = field.fleet.linesOf(member).length;
+    member.child.kill('SIGCONT');
+    const line = await field.fleet
+      .heard(member, ['lease.lost', 'job.stale'], lines, 8_000)
+      .catch(() => undefined);
+    return line && `${jobs} jobs held, then ${line.type}`;
+  },
+};
+
+export const restartWorker: Nemesis = {
+  name: 'restart-worker',
+  what: 'SIGTERM of a worker that holds jobs (rolling restart)',
+  async strike(field) {
+    const victim = await busyMember(field);
+    if (!victim) return undefined;
+    await victim.member.child.end('SIGTERM');
+    return `${victim.jobs} jobs held, exit code ${victim.member.child.exitCode}`;
+  },
+};
+
+/** A job whose handler ends its process, until it has no attempt left. */
+export const killerJob: Nemesis = {
+  name: 'killer-job',
+  what: 'a job whose handler ends its process',
+  async strike({ cluster }) {
+    const id = await cluster.value<string>(
+      `select id::text from howdah.enqueue('{"queue":"poison","payload":{"do":"exit"}}')`,
+    );
+    const state = await seen(
+      () =>
+        cluster.value<string | undefined>(
+          "select state from howdah.job_states where id = $1 and state = 'dead'",
+          [id],
+        ),
+      25_000,
+    );
+    return state && `job ${id} is dead`;
+  },
+};
