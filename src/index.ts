@@ -1,6 +1,7 @@
 export { Batch } from './client/batch.js';
 export type { BatchFilter, BatchInfo, OnComplete, OpenBatchOptions } from './client/batches.js';
 export { Client, createClient } from './client/client.js';
+export type { ClientOptions } from './client/client-options.js';
 export type {
   DeadLetter,
   DeadLetterFilter,
@@ -17,15 +18,27 @@ export type {
   EnqueueManyResult,
   Rejection,
 } from './client/enqueue-many.js';
+export type { EnqueueCall, EnqueueMiddleware } from './client/enqueue-middleware.js';
 export type { BlockedGroup } from './client/groups.js';
 export type { JobDetails, JobFilter, JobSummary } from './client/jobs.js';
-export type { ClientOptions, EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
+export type { EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
 export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
 export type { QueueStats } from './client/queues.js';
 export type { ReceiveOptions } from './client/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
+export type {
+  PreviewedRun,
+  PreviewTarget,
+  ScheduleFilter,
+  ScheduleInfo,
+  ScheduleOutcome,
+  ScheduleRun,
+  Schedules,
+} from './client/schedules.js';
 export type { PublishOptions, Subscription, SubscriptionFilter } from './client/topics.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
+export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
+export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';
 export type { DedupeMode, DedupeOptions } from './core/dedupe.js';
 export type { Duration } from './core/duration.js';
 export type { JobOptions } from './core/enqueue-options.js';
@@ -38,6 +51,8 @@ export {
   type HowdahErrorOptions,
 } from './core/errors.js';
 export type {
+  EventListener,
+  EventOf,
   JobRef,
   WorkerEvent,
   WorkerEventListener,
@@ -46,6 +61,7 @@ export type {
 } from './core/events.js';
 export type { Job, JobError, JobState } from './core/job.js';
 export type { Json, Jsonified } from './core/json.js';
+export type { MissedPolicy } from './core/nominal-times.js';
 export {
   cancelJob,
   deadLetter,
@@ -58,6 +74,7 @@ export {
 } from './core/outcome.js';
 export { type AnyQueue, type Queue, type QueueOptions, queue, toPolicy } from './core/queue.js';
 export type { BackoffPolicy, BreakerPolicy, QueuePolicy, RatePolicy } from './core/queue-policy.js';
+export { type AnySchedule, type Schedule, schedule } from './core/schedule.js';
 export type {
   SchemaInput,
   SchemaOutput,
@@ -69,6 +86,7 @@ export type { BatchState } from './db/calls/batches.js';
 export type { CancelOutcome, ControlRow, RunNowOutcome } from './db/calls/control.js';
 export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead-letters.js';
 export type { Enqueued } from './db/calls/enqueue.js';
+export type { ScheduleChange } from './db/calls/schedules.js';
 export type { DrainedWorker } from './db/calls/stop.js';
 export type { Published } from './db/calls/topics.js';
 export { Database } from './db/database.js';
@@ -104,6 +122,7 @@ export {
   type LogLevel,
   silentLogger,
 } from './telemetry/logger.js';
+export type { AttemptMiddleware, NextAttempt } from './worker/attempt-middleware.js';
 export {
   type BatchEntry,
   type BatchHandler,

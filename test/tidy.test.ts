@@ -21,6 +21,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   pg: ['db'],
   kysely: ['db'],
   'node-pg-migrate': ['db'],
+  croner: ['core'],
   hono: ['http', 'gateway', 'dashboard'],
   '@hono/node-server': ['http'],
   yargs: ['cli'],

@@ -13,6 +13,7 @@ import heldSnapshot from './held-snapshot.js';
 import idleLatency from './idle-latency.js';
 import memoryStream from './memory-stream.js';
 import memoryWorker from './memory-worker.js';
+import schedules from './schedules.js';
 import steady from './steady.js';
 
 export const WORKLOADS = [
@@ -27,6 +28,7 @@ export const WORKLOADS = [
   delayed,
   groups,
   claimCost,
+  schedules,
   memoryWorker,
   memoryStream,
 ];

@@ -37,17 +37,22 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_LEASE_INVALID',
   'HOWDAH_BATCH_INVALID',
   'HOWDAH_TOPIC_INVALID',
+  'HOWDAH_SCHEDULE_INVALID',
+  'HOWDAH_SCHEDULE_EXISTS',
+  'HOWDAH_CRON_INVALID',
+  'HOWDAH_ZONE_INVALID',
 ]);
 
-const MISSING: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
+const UNKNOWN: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_QUEUE_UNKNOWN',
   'HOWDAH_WORKER_UNKNOWN',
+  'HOWDAH_SCHEDULE_UNKNOWN',
   'HOWDAH_BATCH_UNKNOWN',
 ]);
 
 /** The exit code that an error stands for. */
 export function exitCodeOf(error: unknown): number {
   if (!(error instanceof HowdahError)) return EXIT.failure;
-  if (MISSING.has(error.code)) return EXIT.notFound;
+  if (UNKNOWN.has(error.code)) return EXIT.notFound;
   return USAGE.has(error.code) ? EXIT.usage : EXIT.failure;
 }

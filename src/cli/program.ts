@@ -9,6 +9,7 @@ import { jobsCommand } from './commands/jobs.js';
 import { migrateCommand } from './commands/migrate.js';
 import { queuesCommand } from './commands/queues.js';
 import { receiveCommand } from './commands/receive.js';
+import { schedulesCommand } from './commands/schedules.js';
 import { statusCommand } from './commands/status.js';
 import { topicsCommand } from './commands/topics.js';
 import { workCommand } from './commands/work.js';
@@ -32,6 +33,7 @@ const COMMANDS = [
   statusCommand,
   jobsCommand,
   queuesCommand,
+  schedulesCommand,
   deadLettersCommand,
   batchesCommand,
   topicsCommand,
@@ -40,7 +42,7 @@ const COMMANDS = [
 ] as unknown as readonly CommandModule<GlobalOptions, GlobalOptions>[];
 
 /** Commands of commands. */
-const GROUPS = ['jobs', 'queues', 'dead-letters', 'batches', 'topics', 'workers'];
+const GROUPS = ['jobs', 'queues', 'dead-letters', 'batches', 'topics', 'workers', 'schedules'];
 
 /** Options that may be given more than once. */
 const LISTS = new Set(['_', 'ids', 'receipts', 'state', 'queue', 'names']);

@@ -8,8 +8,8 @@ import type {
   EnqueueManyOptions,
   EnqueueManyResult,
 } from './enqueue-many.js';
-import type { Enqueuer } from './enqueuer.js';
 import type { EnqueueOptions } from './options.js';
+import type { Producer } from './producer.js';
 
 /**
  * A set of jobs, of any queues, that is filled, closed, and followed by one job when all of them have
@@ -18,13 +18,13 @@ import type { EnqueueOptions } from './options.js';
 export class Batch {
   readonly id: string;
   readonly #batches: Batches;
-  readonly #enqueuer: Enqueuer;
+  readonly #producer: Producer;
 
   /** Made by `client.batch()` and `client.batchOf()`. */
-  constructor(id: string, batches: Batches, enqueuer: Enqueuer) {
+  constructor(id: string, batches: Batches, producer: Producer) {
     this.id = id;
     this.#batches = batches;
-    this.#enqueuer = enqueuer;
+    this.#producer = producer;
   }
 
   /**
@@ -43,7 +43,7 @@ export class Batch {
     payload: unknown,
     options?: EnqueueOptions,
   ): Promise<Enqueued> {
-    return this.#enqueuer.enqueue(target, payload, { ...options, batch: this.id });
+    return this.#producer.enqueue(target, payload, { ...options, batch: this.id });
   }
 
   /** `client.enqueueMany` with the option `batch`. @throws HowdahError as `enqueue` */
@@ -72,7 +72,7 @@ export class Batch {
     payloads: Iterable<unknown> | AsyncIterable<unknown>,
     options?: EnqueueManyOptions,
   ): Promise<EnqueueManyResult> {
-    return this.#enqueuer.enqueueMany(target, payloads, { ...options, batch: this.id });
+    return this.#producer.enqueueMany(target, payloads, { ...options, batch: this.id });
   }
 
   /**

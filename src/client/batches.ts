@@ -1,5 +1,6 @@
 import { batchIdOf } from '../core/batch-id.js';
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import { describeValue } from '../core/describe-value.js';
 import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
@@ -71,12 +72,19 @@ export class Batches {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #context: CallerTransactionContext;
+  readonly #codecs: Codecs | undefined;
   readonly #calls;
 
-  constructor(database: Database, clock: Clock, context: CallerTransactionContext) {
+  constructor(
+    database: Database,
+    clock: Clock,
+    context: CallerTransactionContext,
+    codecs: Codecs | undefined,
+  ) {
     this.#database = database;
     this.#clock = clock;
     this.#context = context;
+    this.#codecs = codecs;
     this.#calls = batchCalls(database);
   }
 
@@ -130,7 +138,7 @@ export class Batches {
     }
     const { queue, payload, ...options } = follower;
     const target = queue as AnyQueue | string;
-    const text = await jobEncoder(target, options, this.#clock.now())(payload);
+    const text = await jobEncoder(target, options, this.#clock.now(), this.#codecs)(payload);
     if (tx !== undefined) await this.#transaction(tx).declare(target);
     else if (typeof target !== 'string') await this.#context.declarations.ensure(target);
     return text;

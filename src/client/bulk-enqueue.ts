@@ -150,7 +150,7 @@ export class BulkEnqueue {
       return;
     }
     this.#duplicates += report.duplicates.size;
-    await this.#accept(chunk.indexes, report.ids);
+    await this.#accept(chunk.indexes, report.ids, (i) => !report.duplicates.has(i));
   }
 
   async #sendReport(chunk: Chunk): Promise<void> {
@@ -164,16 +164,18 @@ export class BulkEnqueue {
     }
     const ids: string[] = [];
     const accepted: number[] = [];
+    const created: boolean[] = [];
     settled.forEach((each, i) => {
       const index = chunk.indexes[i] as number;
       if ('error' in each) this.#note(index, each.error);
       else {
         ids.push(each.value.id);
         if (!each.value.created) this.#duplicates++;
+        created.push(each.value.created);
         accepted.push(index);
       }
     });
-    await this.#accept(accepted, ids);
+    await this.#accept(accepted, ids, (i) => created[i] === true);
   }
 
   /** Those that found the queue full, for as long as the call is to wait without any getting in. */
@@ -201,13 +203,21 @@ export class BulkEnqueue {
     }
   }
 
-  async #accept(indexes: readonly number[], ids: readonly string[]): Promise<void> {
+  async #accept(
+    indexes: readonly number[],
+    ids: readonly string[],
+    isCreated: (at: number) => boolean,
+  ): Promise<void> {
     this.#accepted += indexes.length;
     const all = this.#ids;
     if (all) for (const [i, index] of indexes.entries()) all[index] = ids[i] as string;
     const { onBatch } = this.#context;
     if (!onBatch) return;
-    const jobs = indexes.map((index, i) => ({ index, id: ids[i] as string }));
+    const jobs = indexes.map((index, i) => ({
+      index,
+      id: ids[i] as string,
+      created: isCreated(i),
+    }));
     const batch: EnqueuedBatch = { jobs, accepted: this.#accepted, rejected: this.#rejected };
     await onBatch(batch);
   }

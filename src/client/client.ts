@@ -1,7 +1,10 @@
 import { batchIdOf } from '../core/batch-id.js';
+import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
+import { codecsOf } from '../core/codec.js';
 import type { Duration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
+import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import type { AnyQueue, Queue } from '../core/queue.js';
 import type { QueuePolicy } from '../core/queue-policy.js';
 import type { CancelOutcome, ControlRow, RunNowOutcome } from '../db/calls/control.js';
@@ -11,9 +14,11 @@ import type { DrainedWorker } from '../db/calls/stop.js';
 import type { Published } from '../db/calls/topics.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
+import { jsonLogger } from '../telemetry/logger.js';
 import { checkFullOptions } from './backpressure.js';
 import { Batch } from './batch.js';
 import { Batches, type BatchFilter, type BatchInfo, type OpenBatchOptions } from './batches.js';
+import type { ClientOptions } from './client-options.js';
 import {
   type DeadLetter,
   type DeadLetterFilter,
@@ -28,16 +33,19 @@ import type {
   EnqueueManyOptions,
   EnqueueManyResult,
 } from './enqueue-many.js';
+import { layersOf } from './enqueue-middleware.js';
 import { Enqueuer } from './enqueuer.js';
 import { Gatherer } from './gatherer.js';
 import { type BlockedGroup, Groups } from './groups.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
-import { type ClientOptions, type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { type EnqueueOptions, resolveGatherOptions } from './options.js';
+import { Producer } from './producer.js';
 import { Pull } from './pull.js';
 import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
 import { type QueueStats, Queues } from './queues.js';
 import type { ReceiveOptions } from './receive-options.js';
 import type { Receipt, ReceivedJob } from './received-job.js';
+import { Schedules } from './schedules.js';
 import { send } from './send.js';
 import {
   type PublishOptions,
@@ -60,8 +68,11 @@ export function createClient(options: ClientOptions = {}): Client {
  * HOWDAH_DATABASE_READ_ONLY, HOWDAH_TIMEOUT, HOWDAH_PERMISSION_DENIED and HOWDAH_SCHEMA_MISSING.
  */
 export class Client {
+  /** Cron schedules. */
+  readonly schedules: Schedules;
   readonly #database: Database;
-  readonly #enqueuer: Enqueuer;
+  readonly #hub: EventHub<ClientEvents>;
+  readonly #producer: Producer;
   readonly #queues: Queues;
   readonly #groups: Groups;
   readonly #jobs: Jobs;
@@ -74,30 +85,40 @@ export class Client {
 
   constructor(options: ClientOptions = {}) {
     checkFullOptions({ onFull: options.onFull, waitMax: options.waitMax });
+    const layers = layersOf(options.middleware);
     const database = new Database(options);
+    const codecs = codecsOf(options.codec, database.schema);
+    const logger = options.logger ?? jsonLogger({ level: 'warn' });
+    const hub = new EventHub<ClientEvents>(({ type, ...facts }) => {
+      if (type === 'listener.threw') logger.error(type, facts);
+    });
     const calls = enqueueCalls(database);
     const clock = systemClock;
     const report = (jobs: string) => send(() => calls.report(database, jobs), clock);
     const all = (jobs: string) => send(() => calls.all(database, jobs), clock);
     const declarations = new Declarations(database, options.queues);
     this.#database = database;
+    this.#hub = hub;
     const context = { schema: database.schema, calls, declarations, pool: options.pool };
-    this.#enqueuer = new Enqueuer({
+    const enqueuer = new Enqueuer({
       ...context,
       clock,
       gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
       report,
       all,
       full: { onFull: options.onFull, waitMax: options.waitMax },
+      codecs,
     });
+    this.#producer = new Producer({ enqueuer, layers, hub });
     this.#queues = new Queues(database);
     this.#groups = new Groups(database);
-    this.#jobs = new Jobs(database);
-    this.#deadLetters = new DeadLetters(database);
+    this.#jobs = new Jobs(database, codecs);
+    this.#deadLetters = new DeadLetters(database, codecs);
     this.#workers = new Workers(database);
-    this.#batches = new Batches(database, clock, context);
-    this.#topics = new Topics(database, clock, context);
-    this.#pull = new Pull(database, declarations, clock);
+    this.#batches = new Batches(database, clock, context, codecs);
+    this.#topics = new Topics(database, clock, context, codecs);
+    this.#pull = new Pull({ database, declarations, clock, codecs, hub });
+    this.schedules = new Schedules(database, declarations, clock, codecs);
   }
 
   /**
@@ -125,7 +146,7 @@ export class Client {
     options?: EnqueueOptions,
   ): Promise<Enqueued> {
     if (this.#closing) return Promise.reject(closed());
-    return this.#enqueuer.enqueue(target, payload, options);
+    return this.#producer.enqueue(target, payload, options);
   }
 
   /**
@@ -160,7 +181,7 @@ export class Client {
     options: EnqueueManyOptions = {},
   ): Promise<EnqueueManyResult> {
     if (this.#closing) throw closed();
-    return this.#enqueuer.enqueueMany(target, payloads, options);
+    return this.#producer.enqueueMany(target, payloads, options);
   }
 
   /**
@@ -176,7 +197,7 @@ export class Client {
 
   /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
   batchOf(id: string): Batch {
-    return new Batch(batchIdOf(id), this.#batches, this.#enqueuer);
+    return new Batch(batchIdOf(id), this.#batches, this.#producer);
   }
 
   /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */
@@ -405,9 +426,25 @@ export class Client {
     return this.#workers.placePill(queue, options.mode ?? 'one');
   }
 
+  /**
+   * Hears what this client has done, after its commit: see `ClientEvents`. A listener that throws disturbs
+   * nobody; `logger` is told. @returns a function that takes the listener away
+   */
+  onEvent(listener: EventListener<ClientEvents>): () => void {
+    return this.#hub.add(listener);
+  }
+
+  /** Hears the events of one type. @returns a function that takes the listener away */
+  on<T extends keyof ClientEvents>(
+    type: T,
+    listener: (event: EventOf<ClientEvents, T>) => void,
+  ): () => void {
+    return this.#hub.on(type, listener);
+  }
+
   /** Ends waiting `receive` calls, waits for the enqueues and settlements under way, then disconnects; a pool that was given stays. */
   close(): Promise<void> {
-    this.#closing ??= Promise.all([this.#enqueuer.idle(), this.#pull.close()]).then(() =>
+    this.#closing ??= Promise.all([this.#producer.close(), this.#pull.close()]).then(() =>
       this.#database.close(),
     );
     return this.#closing;

@@ -1,3 +1,4 @@
+import type { CodecField, Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { JobError } from '../core/job.js';
 import { assertJobIds } from '../core/job-id.js';
@@ -14,6 +15,7 @@ import { inspectCalls } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
 import type { DeadLettersView } from '../db/tables.js';
 import { integer } from './options.js';
+import { lastErrorOf, readFields } from './stored-fields.js';
 
 const LIMIT_MAX = 100_000;
 
@@ -86,16 +88,20 @@ export interface DeadLetter {
   readonly payload: Json;
   readonly headers: Readonly<Record<string, Json>>;
   readonly errors: readonly JobError[];
+  /** What no codec of this client could decode; it is shown as it is stored. Mostly empty. */
+  readonly undecoded: readonly CodecField[];
 }
 
 /** Jobs that are out of attempts: list, send back, delete. */
 export class DeadLetters {
   readonly #database: Database;
+  readonly #codecs: Codecs | undefined;
   readonly #calls;
   readonly #inspect;
 
-  constructor(database: Database) {
+  constructor(database: Database, codecs?: Codecs) {
     this.#database = database;
+    this.#codecs = codecs;
     this.#calls = deadLetterCalls(database);
     this.#inspect = inspectCalls(database);
   }
@@ -110,7 +116,7 @@ export class DeadLetters {
       after,
       limit: integer('limit', options.limit, 100, 1000),
     });
-    return rows.map(deadLetterOf);
+    return rows.map((row) => deadLetterOf(row, this.#codecs));
   }
 
   async redrive(filter: DeadLetterFilter, options: RedriveOptions = {}): Promise<RedrivenRow[]> {
@@ -204,18 +210,20 @@ function filterInvalid(key: string, problem: string): HowdahError {
   });
 }
 
-function deadLetterOf(row: DeadLettersView): DeadLetter {
+function deadLetterOf(row: DeadLettersView, codecs: Codecs | undefined): DeadLetter {
+  const { payload, headers, errors, undecoded } = readFields(row, row.dead_letter_queue, codecs);
   return {
     id: row.id,
     queue: row.queue,
     deadLetterQueue: row.dead_letter_queue,
     reason: row.reason,
-    lastError: row.last_error,
+    lastError: lastErrorOf(errors, row.last_error),
     fingerprint: row.fingerprint,
     deadAt: row.dead_at,
     enqueuedAt: row.enqueued_at,
-    payload: row.payload as Json,
-    headers: (row.headers ?? {}) as Readonly<Record<string, Json>>,
-    errors: (row.errors ?? []) as readonly JobError[],
+    payload,
+    headers,
+    errors,
+    undecoded,
   };
 }

@@ -28,8 +28,15 @@ export interface EnqueueManyOptions extends Omit<EnqueueOptions, 'dedupe'> {
 
 /** What one statement did. */
 export interface EnqueuedBatch {
-  /** The jobs it enqueued: position of the payload in the input, from 0, and id. */
-  readonly jobs: readonly { readonly index: number; readonly id: string }[];
+  /**
+   * The jobs it enqueued: position of the payload in the input, from 0, and id; `created` is false where
+   * the dedupe key was taken.
+   */
+  readonly jobs: readonly {
+    readonly index: number;
+    readonly id: string;
+    readonly created: boolean;
+  }[];
   /** Enqueued so far, this statement included. */
   readonly accepted: number;
   /** Refused so far. */

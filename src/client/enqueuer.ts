@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
 import { jobEncoder } from '../core/job-text.js';
@@ -23,6 +24,7 @@ export interface EnqueuerContext extends CallerTransactionContext {
   readonly all: SendJobs;
   /** What the client does at a full queue. */
   readonly full: FullOptions;
+  readonly codecs: Codecs | undefined;
 }
 
 /** Enqueues: one job or many, by themselves or in a transaction of the caller. */
@@ -41,9 +43,10 @@ export class Enqueuer {
     payload: unknown,
     options: EnqueueOptions | undefined,
   ): Promise<Enqueued> {
-    const { clock, declarations, gatherer } = this.#context;
+    const { clock, declarations, gatherer, codecs } = this.#context;
     try {
-      const job = jobEncoder(target, this.#withDefaults(options), clock.now())(payload);
+      const encode = jobEncoder(target, this.#withDefaults(options), clock.now(), codecs);
+      const job = encode(payload);
       const whileFull = this.#waiterOf(options);
       if (options?.tx !== undefined) return this.#track(this.#enqueueIn(options.tx, target, job));
       const definition = definitionOf(target);
@@ -151,13 +154,13 @@ export class Enqueuer {
         remedy: "Use 'throw' or 'report'.",
       });
     }
-    const { clock, all, report } = this.#context;
+    const { clock, all, report, codecs } = this.#context;
     const transaction = tx === undefined ? undefined : new CallerTransaction(tx, this.#context);
     return {
       onError,
       batchSize: integer('batchSize', batchSize, 1000, 1000),
       onBatch,
-      encode: jobEncoder(target, this.#withDefaults(job) as JobOptions, clock.now()),
+      encode: jobEncoder(target, this.#withDefaults(job) as JobOptions, clock.now(), codecs),
       whileFull: this.#waiterOf(options),
       transaction,
       isInTransaction: transaction !== undefined,

@@ -1,3 +1,5 @@
+import type { CodecField, Codecs } from '../core/codec.js';
+import { decodeErrors } from '../core/error-codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { JobError, JobState } from '../core/job.js';
 import { assertJobIds } from '../core/job-id.js';
@@ -9,6 +11,7 @@ import { inspectCalls, type JobSummaryRow } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
 import type { JobsAllView } from '../db/tables.js';
 import { integer } from './options.js';
+import { lastErrorOf, readFields } from './stored-fields.js';
 
 const IDS_MAX = 10_000;
 const STATES: readonly JobState[] = [
@@ -55,6 +58,8 @@ export interface JobDetails extends JobSummary {
   /** Errors of its attempts, oldest first; the last 100. */
   readonly errors: readonly JobError[];
   readonly result: Json | null;
+  /** What no codec of this client could decode; it is shown as it is stored. Mostly empty. */
+  readonly undecoded: readonly CodecField[];
 }
 
 /** Which jobs to list: newest first. */
@@ -70,11 +75,13 @@ export interface JobFilter {
 /** Looks at jobs and changes their course. */
 export class Jobs {
   readonly #database: Database;
+  readonly #codecs: Codecs | undefined;
   readonly #control;
   readonly #inspect;
 
-  constructor(database: Database) {
+  constructor(database: Database, codecs?: Codecs) {
     this.#database = database;
+    this.#codecs = codecs;
     this.#control = controlCalls(database);
     this.#inspect = inspectCalls(database);
   }
@@ -82,7 +89,7 @@ export class Jobs {
   async get(id: string): Promise<JobDetails | undefined> {
     assertJobIds([id]);
     const row = await this.#inspect.job(id);
-    return row && detailsOf(row);
+    return row && detailsOf(row, this.#codecs);
   }
 
   async list(filter: JobFilter): Promise<JobSummary[]> {
@@ -95,8 +102,16 @@ export class Jobs {
       states,
       after,
       limit: integer('limit', filter.limit, 100, 1000),
+      isErrorWanted: this.#codecs !== undefined,
     });
-    return rows.map(summaryOf);
+    return rows.map((row) => ({ ...summaryOf(row), ...this.#lastError(row) }));
+  }
+
+  /** Of a job whose last error is encoded. */
+  #lastError({ id, queue, error, last_error }: JobSummaryRow): Partial<JobSummary> {
+    if (!this.#codecs || !error) return {};
+    const errors = decodeErrors(this.#codecs, [error], { jobId: id, foundIn: queue });
+    return { lastError: lastErrorOf(errors, last_error) };
   }
 
   async cancel(
@@ -147,12 +162,7 @@ function summaryOf(row: JobSummaryRow): JobSummary {
   };
 }
 
-function detailsOf(row: JobsAllView): JobDetails {
-  return {
-    ...summaryOf(row),
-    payload: row.payload as Json,
-    headers: (row.headers ?? {}) as Readonly<Record<string, Json>>,
-    errors: (row.errors ?? []) as readonly JobError[],
-    result: row.result as Json | null,
-  };
+function detailsOf(row: JobsAllView, codecs: Codecs | undefined): JobDetails {
+  const fields = readFields(row, row.queue, codecs);
+  return { ...summaryOf(row), ...fields, lastError: lastErrorOf(fields.errors, row.last_error) };
 }

@@ -1,9 +1,7 @@
 import type { Duration } from '../core/duration.js';
 import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
-import type { AnyQueue } from '../core/queue.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
-import type { DatabaseOptions } from '../db/options.js';
 
 /** How concurrent `enqueue` calls outside a transaction share statements. */
 export interface GatherOptions {
@@ -24,17 +22,6 @@ export interface GatherOptions {
  * history keeps as discarded.
  */
 export type OnFull = 'throw' | 'wait' | 'drop-oldest';
-
-/** What a client is made with. */
-export interface ClientOptions extends DatabaseOptions {
-  readonly gather?: GatherOptions;
-  /** For calls that do not say it themselves. In a caller's transaction `wait` means `throw`. */
-  readonly onFull?: OnFull;
-  /** As in {@link EnqueueOptions}. */
-  readonly waitMax?: Duration;
-  /** Queues to declare at the first use of the client. Others are declared at their own first use. */
-  readonly queues?: readonly AnyQueue[];
-}
 
 /** What can be said of one job, and the transaction to enqueue it in. */
 export interface EnqueueOptions extends JobOptions {

@@ -1,17 +1,26 @@
 import { hostname } from 'node:os';
 import { whenAborted } from '../core/abort.js';
+import type { ClientEvents } from '../core/client-events.js';
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
+import { isPermanent } from '../core/outcome.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
 import { type PullCalls, pullCalls, type ReceivedRow } from '../db/calls/pull.js';
 import { stopCalls } from '../db/calls/stop.js';
 import type { Database } from '../db/database.js';
 import type { Declarations } from '../db/declarations.js';
+import { openReceived } from './open-received.js';
 import { PullQueue, type Waiter } from './pull-queue.js';
 import { PullSettler } from './pull-settler.js';
 import { PullStation } from './pull-station.js';
 import { parseReceipt } from './receipt.js';
-import { type ReceiveOptions, resolveReceiveOptions } from './receive-options.js';
+import {
+  type ReceiveOptions,
+  type ReceiveSettings,
+  resolveReceiveOptions,
+} from './receive-options.js';
 import {
   HeldJob,
   HeldReceipt,
@@ -26,11 +35,22 @@ const IDLE_MS = 5_000;
 /** Most waiters of one client. */
 const WAITERS_MAX = 100_000;
 
+/** What a {@link Pull} is made with. */
+export interface PullParts {
+  readonly database: Database;
+  readonly declarations: Declarations;
+  readonly clock: Clock;
+  readonly codecs: Codecs | undefined;
+  readonly hub: EventHub<ClientEvents>;
+}
+
 /** The consumer's side of a client: receive jobs, settle them. */
 export class Pull {
   readonly #database: Database;
   readonly #declarations: Declarations;
   readonly #clock: Clock;
+  readonly #codecs: Codecs | undefined;
+  readonly #hub: EventHub<ClientEvents>;
   readonly #calls: PullCalls;
   readonly #settler: PullSettler;
   readonly #consumer = `${hostname()}:${process.pid}`.slice(0, 200);
@@ -40,10 +60,12 @@ export class Pull {
   #waiters = 0;
   #isClosed = false;
 
-  constructor(database: Database, declarations: Declarations, clock: Clock) {
+  constructor({ database, declarations, clock, codecs, hub }: PullParts) {
     this.#database = database;
     this.#declarations = declarations;
     this.#clock = clock;
+    this.#codecs = codecs;
+    this.#hub = hub;
     this.#calls = pullCalls(database);
     this.#settler = new PullSettler(this.#calls);
   }
@@ -55,22 +77,49 @@ export class Pull {
     if (signal?.aborted) return [];
     if (this.#waiters >= WAITERS_MAX) throw tooMany(this.#waiters);
     const name = nameOf(target);
-    const parts = this.#parts;
+    const until = this.#clock.monotonic() + waitMs;
+    for (let leftMs = waitMs; ; leftMs = Math.max(0, until - this.#clock.monotonic())) {
+      const rows = await this.#wait(name, { max, visibilityMs, waitMs: leftMs, signal });
+      const jobs = await this.#open(rows, name);
+      // where none of them could be decoded, others may be
+      if (jobs.length > 0 || rows.length === 0 || this.#isClosed || signal?.aborted) return jobs;
+    }
+  }
+
+  async #wait(
+    name: string,
+    { max, visibilityMs, waitMs, signal }: ReceiveSettings,
+  ): Promise<readonly ReceivedRow[]> {
     const queue = this.#queue(name);
     this.#waiters += 1;
     clearTimeout(this.#idle);
     try {
-      const rows = await waitIn(
-        queue,
-        { max, visibilityMs, isImpatient: waitMs === 0 },
-        waitMs,
-        signal,
-      );
-      return rows.map((row) => new HeldJob(row, name, parts));
+      return await waitIn(queue, { max, visibilityMs, isImpatient: waitMs === 0 }, waitMs, signal);
     } finally {
       this.#waiters -= 1;
       if (this.#waiters === 0 && !this.#isClosed) this.#closeLater();
     }
+  }
+
+  /** Jobs that cannot be decoded are settled as failed, as a worker does it. */
+  async #open(rows: readonly ReceivedRow[], queue: string): Promise<ReceivedJob[]> {
+    const jobs: ReceivedJob[] = [];
+    const parts = this.#parts;
+    for (const row of rows) {
+      try {
+        jobs.push(new HeldJob(openReceived(row, queue, this.#codecs), queue, parts));
+        const attempt = row.attempt - row.uncounted;
+        if (this.#hub.hears('job.received'))
+          this.#hub.emit('job.received', { job: { id: row.id, queue, attempt } });
+      } catch (thrown) {
+        const held = new HeldReceipt({ ...holdOf(row), queue }, parts);
+        const settling = isPermanent(thrown)
+          ? held.deadLetter((thrown as Error).message)
+          : held.fail(thrown);
+        await settling.catch(() => undefined); // its visibility ends it
+      }
+    }
+    return jobs;
   }
 
   receipt(receipt: string): Receipt {
@@ -91,6 +140,11 @@ export class Pull {
     return {
       calls: this.#calls,
       settler: this.#settler,
+      codecs: this.#codecs,
+      onSettled: ({ id, queue }, outcome) => {
+        if (this.#hub.hears('job.settled'))
+          this.#hub.emit('job.settled', { job: { id, queue }, outcome });
+      },
       obey: ({ leaseId, id, claims }) => obey(this.#database, leaseId, id, claims),
     };
   }

@@ -1,4 +1,5 @@
 import { HowdahError } from '../core/errors.js';
+import { assertQueueName } from '../core/queue-name.js';
 
 /** Which hold of which job: the fence. */
 export interface Hold {
@@ -6,17 +7,20 @@ export interface Hold {
   readonly id: string;
   /** Claims so far. */
   readonly claims: number;
+  /** Where it was received; named in the text only where there is a codec, which asks for it. */
+  readonly queue?: string | undefined;
 }
 
 /** The fence as one opaque text, to be handed to another process. */
-export function formatReceipt({ leaseId, id, claims }: Hold): string {
-  return `${leaseId}.${id}.${claims}`;
+export function formatReceipt({ leaseId, id, claims, queue }: Hold): string {
+  const fence = `${leaseId}.${id}.${claims}`;
+  return queue === undefined ? fence : `${fence}.${queue}`;
 }
 
-/** @throws HowdahError HOWDAH_OPTION_INVALID */
+/** @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID */
 export function parseReceipt(receipt: string): Hold {
-  const match = /^(\d{1,19})\.(\d{1,18})\.(\d{1,9})$/.exec(receipt);
-  const [, leaseId, id, claims] = match ?? [];
+  const match = /^(\d{1,19})\.(\d{1,18})\.(\d{1,9})(?:\.(.{1,128}))?$/.exec(receipt);
+  const [, leaseId, id, claims, queue] = match ?? [];
   if (leaseId === undefined || id === undefined || BigInt(leaseId) > 9223372036854775807n) {
     throw new HowdahError(
       'HOWDAH_OPTION_INVALID',
@@ -24,5 +28,6 @@ export function parseReceipt(receipt: string): Hold {
       { details: { option: 'receipt' }, remedy: 'Use the receipt of a job as receive gave it.' },
     );
   }
-  return { leaseId, id, claims: Number(claims) };
+  if (queue !== undefined) assertQueueName(queue);
+  return { leaseId, id, claims: Number(claims), queue };
 }

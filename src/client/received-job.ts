@@ -1,5 +1,7 @@
+import type { CodecPlace, Codecs } from '../core/codec.js';
 import { type Duration, parseDuration } from '../core/duration.js';
-import { snapshotError } from '../core/error-snapshot.js';
+import { encodeError } from '../core/error-codec.js';
+import { type ErrorSnapshot, snapshotError } from '../core/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
 import { type Job, priorityOf } from '../core/job.js';
 import { encodeJson, type Json } from '../core/json.js';
@@ -65,6 +67,9 @@ export interface ReceivedJob extends Job<Json>, Receipt {
 export interface ReceiptParts {
   readonly calls: PullCalls;
   readonly settler: PullSettler;
+  readonly codecs: Codecs | undefined;
+  /** Told of each settlement, after its commit. */
+  readonly onSettled: (hold: Hold, outcome: string) => void;
   /** Settles a poison pill. */
   readonly obey: (hold: Hold) => Promise<unknown>;
 }
@@ -72,11 +77,14 @@ export interface ReceiptParts {
 /** The calls of one hold. */
 export class HeldReceipt implements Receipt {
   readonly #parts: ReceiptParts;
+  readonly #headers: Readonly<Record<string, Json>> | undefined;
   #hold: Hold;
 
-  constructor(hold: Hold, parts: ReceiptParts) {
+  /** @param headers of the job, decoded, where they are known */
+  constructor(hold: Hold, parts: ReceiptParts, headers?: Readonly<Record<string, Json>>) {
     this.#hold = hold;
     this.#parts = parts;
+    this.#headers = headers;
   }
 
   get receipt(): string {
@@ -84,15 +92,21 @@ export class HeldReceipt implements Receipt {
   }
 
   async complete(result?: unknown): Promise<void> {
-    const encoded = result === undefined ? '' : `,"result":${encodeResult(result)}`;
-    await this.#settle(`"outcome":"complete"${encoded}`);
+    if (result === undefined) {
+      await this.#settle('"outcome":"complete"');
+      return;
+    }
+    const { codecs } = this.#parts;
+    const text = encodeResult(result);
+    const stored = codecs ? codecs.encode('result', text, this.#place) : text;
+    await this.#settle(`"outcome":"complete","result":${stored}`);
   }
 
   async fail(error: unknown, options: FailOptions = {}): Promise<string> {
     const { delay } = options;
     const delayMs =
       delay === undefined ? undefined : parseDuration(delay, 'delay', { max: WAIT_MS_MAX });
-    const ask = { outcome: 'fail', error: snapshotError(error), delay_ms: delayMs };
+    const ask = { outcome: 'fail', error: this.#errorOf(snapshotError(error)), delay_ms: delayMs };
     return this.#settle(JSON.stringify(ask).slice(1, -1));
   }
 
@@ -109,7 +123,7 @@ export class HeldReceipt implements Receipt {
     const error = snapshotError(new Error(reason), { stack: false });
     const ask = {
       outcome: 'dead_letter',
-      error,
+      error: this.#errorOf(error),
       reason: error.message.slice(0, REASON_CHARS_MAX).toWellFormed(),
     };
     await this.#settle(JSON.stringify(ask).slice(1, -1));
@@ -119,7 +133,7 @@ export class HeldReceipt implements Receipt {
     const ms = parseDuration(visibility, 'visibility', VISIBILITY);
     const { leaseId, id, claims } = this.#hold;
     const row = await this.#parts.calls.extend(leaseId, id, claims, ms);
-    this.#hold = { leaseId: row.lease_id, id, claims };
+    this.#hold = { leaseId: row.lease_id, id, claims, queue: this.#hold.queue };
     return row.visible_at;
   }
 
@@ -128,8 +142,30 @@ export class HeldReceipt implements Receipt {
     return this.#parts.obey(this.#hold);
   }
 
-  #settle(more: string): Promise<string> {
-    return this.#parts.settler.settle(this.#hold, more);
+  #errorOf(error: ErrorSnapshot): object {
+    const { codecs } = this.#parts;
+    return codecs ? encodeError(codecs, error, this.#place) : error;
+  }
+
+  /** @throws HowdahError HOWDAH_OPTION_INVALID for a receipt that names no queue */
+  get #place(): CodecPlace {
+    const { id, queue } = this.#hold;
+    if (queue !== undefined) return { queue, jobId: id, headers: this.#headers };
+    throw new HowdahError(
+      'HOWDAH_OPTION_INVALID',
+      'The receipt names no queue, which a codec needs.',
+      {
+        details: { option: 'receipt' },
+        remedy: 'Receive the job by a client that has a codec, too.',
+      },
+    );
+  }
+
+  async #settle(more: string): Promise<string> {
+    const hold = this.#hold;
+    const outcome = await this.#parts.settler.settle(hold, more);
+    this.#parts.onSettled(hold, outcome);
+    return outcome;
   }
 }
 
@@ -148,8 +184,9 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
   visibleAt: Date;
   readonly isStop: boolean;
 
+  /** @param row decoded */
   constructor(row: ReceivedRow, queue: string, parts: ReceiptParts) {
-    super(holdOf(row), parts);
+    super({ ...holdOf(row), queue: parts.codecs && queue }, parts, row.headers ?? {});
     this.id = row.id;
     this.queue = queue;
     this.payload = row.payload;

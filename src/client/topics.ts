@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import { encodeJobOptions, type JobOptions } from '../core/enqueue-options.js';
 import { encodeJson } from '../core/json.js';
 import { encodePayload } from '../core/payload.js';
@@ -35,12 +36,19 @@ export class Topics {
   readonly #database: Database;
   readonly #clock: Clock;
   readonly #context: CallerTransactionContext;
+  readonly #codecs: Codecs | undefined;
   readonly #calls;
 
-  constructor(database: Database, clock: Clock, context: CallerTransactionContext) {
+  constructor(
+    database: Database,
+    clock: Clock,
+    context: CallerTransactionContext,
+    codecs: Codecs | undefined,
+  ) {
     this.#database = database;
     this.#clock = clock;
     this.#context = context;
+    this.#codecs = codecs;
     this.#calls = topicCalls(database);
   }
 
@@ -60,8 +68,17 @@ export class Topics {
   ): Promise<readonly Published[]> {
     const { tx } = options;
     const name = encodeJson(topic, 'topic', 'HOWDAH_TOPIC_INVALID');
-    const members = encodeJobOptions(options, 0, this.#clock.now());
-    const text = `{"topic":${name},"payload":${await encodePayload('', payload)}${members}}`;
+    // what a codec is told of a publication is its topic: it has no queue of its own
+    const codecs = this.#codecs;
+    const place = { queue: topic, headers: options.headers };
+    const codec = codecs && {
+      payload: (text: string) => codecs.encode('payload', text, place),
+      headers: (text: string) => codecs.encode('headers', text, place),
+      dedupeKey: (key: string) => codecs.dedupeKey(key, topic),
+    };
+    const members = encodeJobOptions(options, 0, this.#clock.now(), codec);
+    const encoded = await encodePayload('', payload, codec?.payload);
+    const text = `{"topic":${name},"payload":${encoded}${members}}`;
     if (tx === undefined) {
       return send(() => this.#calls.publish(this.#database, text), this.#clock);
     }

@@ -39,8 +39,12 @@ export interface DedupeOptions {
 
 const MODES: ReadonlySet<unknown> = new Set(['skip', 'replace', 'throttle', 'latest']);
 
-/** Checks the options and encodes them for the SQL function. @throws HowdahError HOWDAH_DEDUPE_INVALID */
-export function encodeDedupe(value: unknown): string {
+/**
+ * Checks the options and encodes them for the SQL function.
+ * @param keyOf what a codec stores in place of the key
+ * @throws HowdahError HOWDAH_DEDUPE_INVALID, HOWDAH_CODEC_FAILED
+ */
+export function encodeDedupe(value: unknown, keyOf?: (key: string) => string): string {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw invalid('dedupe', value, "Use an object such as { key: 'order-7' }.");
   }
@@ -49,23 +53,30 @@ export function encodeDedupe(value: unknown): string {
   if (unknown !== undefined) {
     throw invalid(`dedupe.${unknown}`, rest[unknown], 'Known are key, window and mode.');
   }
-  if (
-    typeof key !== 'string' ||
-    key === '' ||
-    // a character has 1 to 3 bytes per UTF-16 unit: most keys need no counting
-    (key.length * 3 > DEDUPE_KEY_BYTES_MAX && Buffer.byteLength(key) > DEDUPE_KEY_BYTES_MAX)
-  ) {
-    throw invalid('dedupe.key', key, `Use text of 1 to ${DEDUPE_KEY_BYTES_MAX} bytes.`);
-  }
+  assertKey(key);
+  const stored = keyOf ? keyOf(key) : key;
+  if (keyOf) assertKey(stored);
   if (mode !== undefined && !MODES.has(mode)) {
     throw invalid('dedupe.mode', mode, "Use 'skip', 'replace', 'throttle' or 'latest'.");
   }
   const members = [
-    `"key":${encodeJson(key, 'dedupe.key', 'HOWDAH_DEDUPE_INVALID')}`,
+    `"key":${encodeJson(stored, 'dedupe.key', 'HOWDAH_DEDUPE_INVALID')}`,
     ...(window === undefined ? [] : [`"window_ms":${windowMs(window)}`]),
     ...(mode === undefined ? [] : [`"mode":"${mode}"`]),
   ];
   return `{${members.join(',')}}`;
+}
+
+function assertKey(key: unknown): asserts key is string {
+  if (
+    typeof key === 'string' &&
+    key !== '' &&
+    // a character has 1 to 3 bytes per UTF-16 unit: most keys need no counting
+    (key.length * 3 <= DEDUPE_KEY_BYTES_MAX || Buffer.byteLength(key) <= DEDUPE_KEY_BYTES_MAX)
+  ) {
+    return;
+  }
+  throw invalid('dedupe.key', key, `Use text of 1 to ${DEDUPE_KEY_BYTES_MAX} bytes.`);
 }
 
 function windowMs(value: unknown): number {

@@ -1,4 +1,5 @@
 import { batchIdOf } from './batch-id.js';
+import { looksEncoded } from './codec.js';
 import { type DedupeOptions, encodeDedupe } from './dedupe.js';
 import { describeValue } from './describe-value.js';
 import { type Duration, parseDuration } from './duration.js';
@@ -49,19 +50,27 @@ export interface JobOptions {
   readonly dedupe?: DedupeOptions | undefined;
 }
 
+/** What a codec makes of options before they are stored. */
+export interface OptionsCodec {
+  /** @param text JSON */
+  readonly headers: (text: string) => string;
+  readonly dedupeKey: (key: string) => string;
+}
+
 /**
  * Checks the options of one job and encodes them as JSON members for the SQL function: `,"a":1,"b":2`.
  * @param defaultPriority written where the options name no priority, unless it is 0
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
  * @throws HowdahError HOWDAH_DELAY_INVALID, HOWDAH_RUN_AT_INVALID, HOWDAH_PRIORITY_INVALID,
  *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_GROUP_INVALID,
- *   HOWDAH_WEIGHT_INVALID, HOWDAH_DEDUPE_INVALID, HOWDAH_BATCH_UNKNOWN,
+ *   HOWDAH_WEIGHT_INVALID, HOWDAH_DEDUPE_INVALID, HOWDAH_CODEC_FAILED, HOWDAH_BATCH_UNKNOWN,
  *   HOWDAH_OPTION_INVALID
  */
 export function encodeJobOptions(
   options: JobOptions | undefined,
   defaultPriority: number,
   now: number,
+  codec?: OptionsCodec,
 ): string {
   let members = '';
   let priority = defaultPriority;
@@ -96,10 +105,10 @@ export function encodeJobOptions(
         members += `,"weight":${weight(value)}`;
         break;
       case 'headers':
-        members += `,"headers":${encodeHeaders(value)}`;
+        members += `,"headers":${encodeHeaders(value, codec?.headers)}`;
         break;
       case 'dedupe':
-        members += `,"dedupe":${encodeDedupe(value)}`;
+        members += `,"dedupe":${encodeDedupe(value, codec?.dedupeKey)}`;
         break;
       case 'onFull':
         if (value === 'drop-oldest') members += ',"on_full":"drop_oldest"';
@@ -182,17 +191,18 @@ function weight(value: unknown): number {
   );
 }
 
-function encodeHeaders(value: unknown): string {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+function encodeHeaders(value: unknown, encode?: (text: string) => string): string {
+  if (typeof value !== 'object' || value === null || Array.isArray(value) || looksEncoded(value)) {
     throw new HowdahError(
       'HOWDAH_HEADERS_INVALID',
-      `Option headers: ${describeValue(value)} is not an object.`,
+      `Option headers: ${describeValue(value)} is not an object, or has the reserved key $howdah.`,
       { details: { option: 'headers' } },
     );
   }
   const text = encodeJson(value, 'headers', 'HOWDAH_HEADERS_INVALID');
-  const bytes = Buffer.byteLength(text);
-  if (text.startsWith('{') && bytes <= HEADERS_BYTES_MAX) return text;
+  const stored = encode && text.startsWith('{') ? encode(text) : text;
+  const bytes = Buffer.byteLength(stored);
+  if (stored.startsWith('{') && bytes <= HEADERS_BYTES_MAX) return stored;
   throw new HowdahError(
     'HOWDAH_HEADERS_INVALID',
     `Option headers has ${bytes} bytes of JSON; allowed is an object of ${HEADERS_BYTES_MAX}.`,

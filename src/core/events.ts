@@ -15,6 +15,10 @@ export interface WorkerEvents {
   'worker.draining': { readonly worker: string; readonly reason: string };
   'worker.stopping': { readonly worker: string };
   'worker.stopped': { readonly worker: string };
+  /** It is held by this worker; most claims bring many. Only told to listeners. */
+  'job.claimed': { readonly job: JobRef };
+  /** Its handler is called. Only told to listeners. */
+  'job.started': { readonly job: JobRef };
   /** The attempt is settled as completed. */
   'job.completed': { readonly job: JobRef; readonly durationMs: number };
   /** The attempt is settled as failed; the job runs again at `runAt` (null: now). */
@@ -85,42 +89,59 @@ export interface WorkerEvents {
 export type WorkerEventType = keyof WorkerEvents;
 
 /** One event: its type beside its facts. */
-export type WorkerEvent = {
-  [T in WorkerEventType]: { readonly type: T } & WorkerEvents[T];
-}[WorkerEventType];
+export type EventOf<Events, T extends keyof Events = keyof Events> = {
+  [K in T]: { readonly type: K } & Events[K];
+}[T];
 
-export type WorkerEventListener = (event: WorkerEvent) => void;
+export type EventListener<Events> = (event: EventOf<Events>) => void;
+
+export type WorkerEvent = EventOf<WorkerEvents>;
+
+export type WorkerEventListener = EventListener<WorkerEvents>;
+
+/** Frequent: only those who listen hear of them. */
+const QUIET: ReadonlySet<string> = new Set(['job.claimed', 'job.started', 'job.completed']);
 
 /** Hands events to listeners. A listener that throws disturbs nobody. */
-export class EventHub {
-  readonly #listeners = new Set<WorkerEventListener>();
-  readonly #log: WorkerEventListener;
+export class EventHub<Events extends object = WorkerEvents> {
+  readonly #all = new Set<EventListener<Events>>();
+  readonly #byType = new Map<keyof Events, Set<EventListener<Events>>>();
+  readonly #log: EventListener<Events & ThrewEvents>;
 
-  /** @param log receives every event but `job.completed`, whether anybody listens or not */
-  constructor(log: WorkerEventListener = () => {}) {
+  /** @param log receives every event but those of {@link QUIET}, whether anybody listens or not */
+  constructor(log: EventListener<Events & ThrewEvents> = () => {}) {
     this.#log = log;
   }
 
   /** Whether anybody listens: lets the hot path skip making events. */
-  get isHeard(): boolean {
-    return this.#listeners.size > 0;
+  hears(type: keyof Events): boolean {
+    return this.#all.size > 0 || (this.#byType.get(type)?.size ?? 0) > 0;
   }
 
   /** @returns a function that takes the listener away */
-  add(listener: WorkerEventListener): () => void {
+  add(listener: EventListener<Events>): () => void {
     // a wrapper of its own, so that the same function added twice is removed once
-    const own: WorkerEventListener = (event) => listener(event);
-    this.#listeners.add(own);
-    return () => void this.#listeners.delete(own);
+    const own: EventListener<Events> = (event) => listener(event);
+    this.#all.add(own);
+    return () => void this.#all.delete(own);
   }
 
-  emit<T extends WorkerEventType>(type: T, facts: WorkerEvents[T]): void {
-    const event = { type, ...facts } as unknown as WorkerEvent;
-    if (type !== 'job.completed') this.#tell(this.#log, event);
-    for (const listener of this.#listeners) this.#tell(listener, event);
+  /** Hears the events of one type. @returns a function that takes the listener away */
+  on<T extends keyof Events>(type: T, listener: (event: EventOf<Events, T>) => void): () => void {
+    const own: EventListener<Events> = (event) => listener(event as EventOf<Events, T>);
+    const those = this.#byType.get(type) ?? new Set();
+    this.#byType.set(type, those.add(own));
+    return () => void those.delete(own);
   }
 
-  #tell(listener: WorkerEventListener, event: WorkerEvent): void {
+  emit<T extends keyof Events & string>(type: T, facts: Events[T]): void {
+    const event = { type, ...facts } as unknown as EventOf<Events>;
+    if (!QUIET.has(type)) this.#tell(this.#log as EventListener<Events>, event);
+    for (const listener of this.#all) this.#tell(listener, event);
+    for (const listener of this.#byType.get(type) ?? []) this.#tell(listener, event);
+  }
+
+  #tell(listener: EventListener<Events>, event: EventOf<Events>): void {
     try {
       const returned: unknown = listener(event);
       if (returned instanceof Promise) returned.catch((error) => this.#onThrow(listener, error));
@@ -129,8 +150,13 @@ export class EventHub {
     }
   }
 
-  #onThrow(listener: WorkerEventListener, error: unknown): void {
-    if (listener === this.#log) return;
-    this.#tell(this.#log, { type: 'listener.threw', error: snapshotError(error) });
+  #onThrow(listener: EventListener<Events>, error: unknown): void {
+    const log = this.#log as EventListener<Events>;
+    if (listener === log) return;
+    const event: EventOf<ThrewEvents> = { type: 'listener.threw', error: snapshotError(error) };
+    this.#tell(log, event as unknown as EventOf<Events>);
   }
 }
+
+/** What every log is told. */
+type ThrewEvents = Pick<WorkerEvents, 'listener.threw'>;

@@ -1,4 +1,5 @@
-import { encodeJobOptions, type JobOptions } from './enqueue-options.js';
+import type { Codecs } from './codec.js';
+import { encodeJobOptions, type JobOptions, type OptionsCodec } from './enqueue-options.js';
 import { encodePayload } from './payload.js';
 import { type AnyQueue, nameOf } from './queue.js';
 
@@ -7,6 +8,7 @@ import { type AnyQueue, nameOf } from './queue.js';
  * joining such texts. The encoder returns a promise only where the schema is asynchronous. A dedupe key
  * may be a function of the payload.
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
+ * @param codecs what payload, headers and dedupe key pass
  * @throws HowdahError what {@link encodeJobOptions} throws; the encoder what {@link encodePayload}
  *   throws
  */
@@ -14,34 +16,39 @@ export function jobEncoder(
   target: AnyQueue | string,
   options: JobOptions | undefined,
   now: number,
+  codecs?: Codecs,
 ): (payload: unknown) => string | Promise<string> {
+  const queue = nameOf(target);
   // the rule for names leaves nothing to escape
-  const head = `{"queue":"${nameOf(target)}","payload":`;
+  const head = `{"queue":"${queue}","payload":`;
+  const codec = codecs && codecOf(codecs, queue, options);
   const priority = typeof target === 'string' ? 0 : target.priority;
   const keyOf: unknown = options?.dedupe?.key;
+  const encode = (payload: unknown, tail: string): string | Promise<string> => {
+    const text = encodePayload(target, payload, codec?.payload);
+    return typeof text === 'string' ? head + text + tail : text.then((late) => head + late + tail);
+  };
   if (typeof keyOf === 'function') {
     return (payload) => {
       const dedupe = { ...options?.dedupe, key: keyOf(payload) as string };
-      return encodeWith(
-        target,
-        payload,
-        head,
-        `${encodeJobOptions({ ...options, dedupe }, priority, now)}}`,
-      );
+      return encode(payload, `${encodeJobOptions({ ...options, dedupe }, priority, now, codec)}}`);
     };
   }
-  const tail = `${encodeJobOptions(options, priority, now)}}`;
-  return (payload) => encodeWith(target, payload, head, tail);
+  const tail = `${encodeJobOptions(options, priority, now, codec)}}`;
+  return (payload) => encode(payload, tail);
 }
 
-function encodeWith(
-  target: AnyQueue | string,
-  payload: unknown,
-  head: string,
-  tail: string,
-): string | Promise<string> {
-  const text = encodePayload(target, payload);
-  return typeof text === 'string' ? head + text + tail : text.then((late) => head + late + tail);
+function codecOf(
+  codecs: Codecs,
+  queue: string,
+  options: JobOptions | undefined,
+): OptionsCodec & { readonly payload: (text: string) => string } {
+  const place = { queue, headers: options?.headers };
+  return {
+    payload: (text) => codecs.encode('payload', text, place),
+    headers: (text) => codecs.encode('headers', text, place),
+    dedupeKey: (key) => codecs.dedupeKey(key, queue),
+  };
 }
 
 /** The most text of jobs joined in one statement, about 1 MiB; a larger job goes alone. */

@@ -42,6 +42,7 @@ type EncodeErrorCode = Extract<
   | 'HOWDAH_DEDUPE_INVALID'
   | 'HOWDAH_BATCH_INVALID'
   | 'HOWDAH_TOPIC_INVALID'
+  | 'HOWDAH_CODEC_FAILED'
 >;
 
 /**

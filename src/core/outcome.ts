@@ -28,6 +28,8 @@ export interface Settlement {
   /** Of `snooze` and `rate_limited`; of `fail` instead of the queue's backoff. */
   readonly delayMs?: number;
   readonly reason?: string;
+  /** The reason is made of a thrown error, not given as one. */
+  readonly isThrown?: true;
 }
 
 /**
@@ -108,7 +110,7 @@ export function settlementOfThrown(thrown: unknown): Settlement {
   if (asked?.verb === 'rate_limited') return asked;
   const error = snapshotError(thrown);
   if (!isPermanent(thrown)) return { verb: 'fail', error };
-  return { verb: 'dead_letter', error, reason: error.message.slice(0, 200) };
+  return { verb: 'dead_letter', error, reason: error.message.slice(0, 200), isThrown: true };
 }
 
 function thrownOutcome(thrown: unknown): Settlement | undefined {
@@ -119,7 +121,8 @@ function thrownOutcome(thrown: unknown): Settlement | undefined {
   }
 }
 
-function isPermanent(thrown: unknown): boolean {
+/** Whether something thrown says that no retry can help. Never throws. */
+export function isPermanent(thrown: unknown): boolean {
   try {
     return (thrown as Partial<PermanentError> | null | undefined)?.[PERMANENT] === true;
   } catch {

@@ -1,3 +1,4 @@
+import { looksEncoded } from './codec.js';
 import { HowdahError } from './errors.js';
 import { encodeJson } from './json.js';
 import type { AnyQueue, Queue } from './queue.js';
@@ -9,24 +10,28 @@ const ISSUES_SHOWN_MAX = 3;
  * Encodes a payload for a queue: as JSON that loses nothing, within the bound the queue declares,
  * and valid for its schema as the handler will see it, that is after its way through JSON. What is
  * stored is what was handed over, not what the schema made of it.
- * @returns the JSON text; a promise only where the schema is asynchronous
- * @throws HowdahError HOWDAH_PAYLOAD_INVALID, HOWDAH_PAYLOAD_TOO_LARGE
+ * @param encode what a codec makes of the text; the bound of the queue is for what that returns
+ * @returns the JSON text to store; a promise only where the schema is asynchronous
+ * @throws HowdahError HOWDAH_PAYLOAD_INVALID, HOWDAH_PAYLOAD_TOO_LARGE, HOWDAH_CODEC_FAILED
  */
 export function encodePayload(
   target: AnyQueue | string,
   payload: unknown,
+  encode?: (text: string) => string,
 ): string | Promise<string> {
   const text = encodeJson(payload, 'payload');
-  if (typeof target === 'string') return text;
+  if (looksEncoded(payload)) throw reserved();
+  const stored = encode ? encode(text) : text;
+  if (typeof target === 'string') return stored;
   const max = target.policy.payloadBytesMax;
   // a character has at most 3 bytes per UTF-16 unit: most payloads need no counting
-  if (max !== undefined && text.length * 3 > max && Buffer.byteLength(text) > max) {
-    throw tooLarge(target.name, Buffer.byteLength(text), max);
+  if (max !== undefined && stored.length * 3 > max && Buffer.byteLength(stored) > max) {
+    throw tooLarge(target.name, Buffer.byteLength(stored), max);
   }
-  if (!target.schema) return text;
+  if (!target.schema) return stored;
   try {
     const checked = validatePayload(target, JSON.parse(text));
-    return isPromise(checked) ? checked.then(() => text) : text;
+    return isPromise(checked) ? checked.then(() => stored) : stored;
   } catch (error) {
     const { issues } = (error as HowdahError).details;
     if (!issues || !fitsBeforeJson(target, payload)) throw error;
@@ -108,6 +113,13 @@ function schemaFailed(definition: AnyQueue, cause: unknown): HowdahError {
     `the schema of queue ${definition.name} threw while it checked a payload.`,
     { cause, details: { queue: definition.name } },
   );
+}
+
+/** It would be taken for one that a codec has encoded. */
+function reserved(): HowdahError {
+  return new HowdahError('HOWDAH_PAYLOAD_INVALID', 'payload has the reserved key $howdah.', {
+    remedy: 'Put it one level down, or name it otherwise.',
+  });
 }
 
 function tooLarge(name: string, bytes: number, max: number): HowdahError {

@@ -1,3 +1,5 @@
+import type { JobError } from '../core/job.js';
+
 /** Row types of the views that may be read. `bigint` is text, `timestamptz` is Date. */
 
 export interface JobStatesView {
@@ -19,7 +21,7 @@ export interface JobStatesView {
   last_error: string | null;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
   cancel_requested: boolean;
   group_key: string | null;
 }
@@ -38,7 +40,7 @@ export interface HistoryView {
   last_error: string | null;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
   result: unknown;
   group_key: string | null;
 }
@@ -58,7 +60,7 @@ export interface JobsAllView {
   last_error: string | null;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
   result: unknown;
   group_key: string | null;
 }
@@ -105,7 +107,7 @@ export interface DeadLettersView {
   enqueued_at: Date;
   payload: unknown;
   headers: unknown;
-  errors: unknown;
+  errors: JobError[] | null;
 }
 
 export interface WorkersView {
@@ -191,6 +193,43 @@ export interface TopicsView {
   subscribed_at: Date;
 }
 
+export interface SchedulesView {
+  name: string;
+  owner: string | null;
+  queue: string;
+  cron: string;
+  zone: string;
+  missed: 'skip' | 'once' | 'all';
+  missed_max: number;
+  payload: unknown;
+  headers: unknown;
+  options: unknown;
+  paused: boolean;
+  paused_at: Date | null;
+  paused_reason: string | null;
+  next_at: Date | null;
+  after_at: Date;
+  error: string | null;
+  last_at: Date | null;
+  last_outcome: 'enqueued' | 'duplicate' | 'refused' | 'skipped' | null;
+  last_error: string | null;
+  last_job_id: string | null;
+  last_job_state: string | null;
+  last_job_finished_at: Date | null;
+  last_job_error: string | null;
+  created_at: Date;
+  updated_at: Date;
+}
+
+export interface ScheduleRunsView {
+  name: string;
+  nominal_at: Date;
+  outcome: 'enqueued' | 'duplicate' | 'refused' | 'skipped';
+  job_id: string | null;
+  error: string | null;
+  decided_at: Date;
+}
+
 /** The views by name, for Kysely. */
 export interface Tables {
   job_states: JobStatesView;
@@ -203,4 +242,6 @@ export interface Tables {
   blocked_groups: BlockedGroupsView;
   batch_states: BatchStatesView;
   topics: TopicsView;
+  schedules_view: SchedulesView;
+  schedule_runs_view: ScheduleRunsView;
 }

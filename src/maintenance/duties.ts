@@ -1,8 +1,11 @@
 import type { Clock } from '../core/clock.js';
-import type { MaintenanceCalls } from '../db/calls/maintenance.js';
+import { type MaintenanceCalls, maintenanceCalls } from '../db/calls/maintenance.js';
+import { schedulingCalls } from '../db/calls/scheduling.js';
+import type { Database } from '../db/database.js';
 import type { Executor } from '../db/executor.js';
 import type { Duty } from './duty.js';
 import { promoter } from './promoter.js';
+import { scheduler } from './scheduler.js';
 import { Turns } from './turns.js';
 
 const LIMIT = 1_000;
@@ -15,22 +18,19 @@ const BACKGROUND_FIRST_MS = 400;
 const SHARE = 0.05;
 
 /** What the leader does, in the order of urgency. @param leaseMs the length of leases to watch */
-export function dutiesOf(
-  executor: Executor,
-  calls: MaintenanceCalls,
-  clock: Clock,
-  leaseMs: number,
-): readonly Duty[] {
-  const background = new Turns(executor);
+export function dutiesOf(database: Database, clock: Clock, leaseMs: number): readonly Duty[] {
+  const calls = maintenanceCalls(database);
+  const background = new Turns(database);
   return [
-    promoter(executor, calls, clock),
-    reaper(executor, calls, leaseMs),
+    promoter(database, calls, clock),
+    scheduler(database, schedulingCalls(database)),
+    reaper(database, calls, leaseMs),
     sweeper(background, calls),
     expirer(background, calls),
     rollUp(background, calls),
     tender(background, calls),
     batchFolder(background, calls),
-    pruner(executor, calls),
+    pruner(database, calls),
   ];
 }
 

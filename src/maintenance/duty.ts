@@ -17,8 +17,8 @@ export interface Duty {
   readonly firstMs?: number;
   /** Most of the time it may take: 0.05 makes a run that took 1 s wait for 19 s. Default 1. */
   readonly share?: number;
-  /** A notice makes it run at once. */
-  readonly isNoticed?: boolean;
+  /** A notice of this kind makes it run at once: `p` of a delayed job, `s` of a schedule. */
+  readonly noticedBy?: 'p' | 's';
   runOnce(): Promise<DutyResult>;
 }
 

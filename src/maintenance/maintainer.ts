@@ -57,9 +57,9 @@ export class Maintainer extends Service {
     });
   }
 
-  /** A delayed job may be due soon. */
-  notice(): void {
-    for (const [duty, alarm] of this.#alarms) if (duty.isNoticed) alarm.ring();
+  /** A delayed job may be due soon, or a schedule has changed. */
+  notice(kind: 'p' | 's'): void {
+    for (const [duty, alarm] of this.#alarms) if (duty.noticedBy === kind) alarm.ring();
   }
 
   protected override onStart(): Promise<void> {
@@ -111,7 +111,7 @@ export class Maintainer extends Service {
     await before;
     const { database, clock, leaseMs, hub } = this.#parts;
     hub.emit('maintenance.leading', { term });
-    const duties = dutiesOf(database, maintenanceCalls(database), clock, leaseMs);
+    const duties = dutiesOf(database, clock, leaseMs);
     await Promise.all(duties.map((duty) => this.#perform(duty, term)));
     hub.emit('maintenance.resigned', { term });
   }

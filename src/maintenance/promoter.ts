@@ -18,7 +18,7 @@ export function promoter(executor: Executor, calls: MaintenanceCalls, clock: Clo
   return {
     name: 'promote',
     intervalMs: INTERVAL_MS,
-    isNoticed: true,
+    noticedBy: 'p',
     async runOnce() {
       const now = clock.monotonic();
       const isFromStart = now - fromStartAt >= FROM_START_MS;

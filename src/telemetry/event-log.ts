@@ -7,6 +7,8 @@ const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'worker.draining': 'info',
   'worker.stopping': 'info',
   'worker.stopped': 'info',
+  'job.claimed': 'debug',
+  'job.started': 'debug',
   'job.completed': 'debug',
   'job.failed': 'info',
   'job.snoozed': 'debug',

@@ -21,6 +21,8 @@ export class Attempt {
   readonly isFollower: boolean;
   /** What was claimed; dropped when the attempt has ended, for it may be large. */
   row: ClaimedRow | undefined;
+  /** Set where a codec may ask for them. */
+  headers: Readonly<Record<string, Json>> | undefined;
   /** How long the handler ran, in milliseconds. */
   durationMs = 0;
   /** How the attempt is to end; undefined while that is open. */

@@ -1,3 +1,4 @@
+import type { Codecs } from '../core/codec.js';
 import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
 import type { Job } from '../core/job.js';
@@ -17,9 +18,9 @@ export class BatchCall implements Call {
   readonly #end: EndAttempt;
 
   /** @param end ends attempts before the handler is called */
-  constructor(binding: Binding, end: EndAttempt) {
+  constructor(binding: Binding, end: EndAttempt, codecs?: Codecs) {
     this.#handler = binding.handler as BatchHandler;
-    this.#makeJob = jobMakerOf(binding);
+    this.#makeJob = jobMakerOf(binding, codecs);
     this.#end = end;
   }
 
@@ -58,7 +59,7 @@ export class BatchCall implements Call {
   #make(attempt: Attempt): Job | Refused | Promise<Job | Refused> {
     if (!attempt.row) return new Refused(undefined);
     try {
-      const job = this.#makeJob(attempt.row);
+      const job = this.#makeJob(attempt.row, attempt);
       return job instanceof Promise ? job.catch((error) => new Refused(error)) : job;
     } catch (error) {
       return new Refused(error);

@@ -3,9 +3,11 @@ import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import type { Job } from '../core/job.js';
 import type { Json } from '../core/json.js';
+import { checkMiddleware } from '../core/layers.js';
 import type { Outcome } from '../core/outcome.js';
 import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { assertQueueName } from '../core/queue-name.js';
+import type { AttemptMiddleware } from './attempt-middleware.js';
 import type { JobContext, TransactionalContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
@@ -59,8 +61,8 @@ export interface BatchOptions {
   readonly byGroup?: boolean;
 }
 
-/** How one queue is worked. */
-export interface WorkOptions {
+/** How one queue is worked. `Input` is what the handler gets: a job, or the jobs of a batch. */
+export interface WorkOptions<Input = Job | readonly Job[]> {
   /** Handler calls that run at once, 1 to 10,000. Default 10. */
   readonly concurrency?: number;
   /**
@@ -68,6 +70,8 @@ export interface WorkOptions {
    * 25 ms, at most 1000; so fast handlers get large claims and slow ones hoard nothing.
    */
   readonly prefetch?: number;
+  /** Around the handler, the first one outermost; inside the middleware of the worker. */
+  readonly middleware?: readonly AttemptMiddleware<Input>[];
 }
 
 /** Of a handler without a transaction. */
@@ -107,9 +111,10 @@ export interface Binding {
     | undefined;
   /** The handler is called in a transaction. */
   readonly isTransactional: boolean;
+  readonly middleware: readonly AttemptMiddleware<never>[];
 }
 
-const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional'];
+const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional', 'middleware'];
 
 /**
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
@@ -118,29 +123,33 @@ const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional'];
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: Handler<Payload>,
-  options?: WorkOptions & Plain,
+  options?: WorkOptions<Job<Payload>> & Plain,
 ): Binding;
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: TransactionalHandler<Payload>,
-  options: WorkOptions & Transactional,
+  options: WorkOptions<Job<Payload>> & Transactional,
 ): Binding;
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: BatchHandler<Payload>,
-  options: WorkOptions & Batched,
+  options: WorkOptions<readonly Job<Payload>[]> & Batched,
 ): Binding;
-export function work(queue: string, handler: Handler, options?: WorkOptions & Plain): Binding;
+export function work(queue: string, handler: Handler, options?: WorkOptions<Job> & Plain): Binding;
 export function work(
   queue: string,
   handler: TransactionalHandler,
-  options: WorkOptions & Transactional,
+  options: WorkOptions<Job> & Transactional,
 ): Binding;
-export function work(queue: string, handler: BatchHandler, options: WorkOptions & Batched): Binding;
+export function work(
+  queue: string,
+  handler: BatchHandler,
+  options: WorkOptions<readonly Job[]> & Batched,
+): Binding;
 export function work(
   queue: AnyQueue | string,
   handler: (input: never, context: never) => unknown,
-  options: WorkOptions & {
+  options: WorkOptions<never> & {
     readonly batch?: BatchOptions | undefined;
     readonly transactional?: boolean | undefined;
   } = {},
@@ -156,7 +165,7 @@ export function work(
   for (const key of Object.keys(options)) {
     if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
   }
-  const { concurrency = 10, prefetch, batch, transactional = false } = options;
+  const { concurrency = 10, prefetch, batch, transactional = false, middleware } = options;
   if (typeof transactional !== 'boolean') {
     throw invalid('transactional', transactional, 'Use true or false.');
   }
@@ -171,6 +180,7 @@ export function work(
     prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
     batch: batch && resolveBatch(batch),
     isTransactional: transactional,
+    middleware: checkMiddleware(middleware),
   });
 }
 

@@ -1,3 +1,4 @@
+import type { Codecs } from '../core/codec.js';
 import type { Job } from '../core/job.js';
 import type { Attempt } from './attempt.js';
 import type { Binding, Handler } from './binding.js';
@@ -22,15 +23,15 @@ export class SingleCall implements Call {
   readonly #handler: Handler;
   readonly #makeJob: JobMaker;
 
-  constructor(binding: Binding) {
+  constructor(binding: Binding, codecs?: Codecs) {
     this.#handler = binding.handler as Handler;
-    this.#makeJob = jobMakerOf(binding);
+    this.#makeJob = jobMakerOf(binding, codecs);
   }
 
   invoke(run: Run, context: JobContext): unknown {
-    const row = run.attempts[0]?.row;
-    if (!row) return undefined;
-    const job = this.#makeJob(row);
+    const [attempt] = run.attempts;
+    if (!attempt?.row) return undefined;
+    const job = this.#makeJob(attempt.row, attempt);
     if (job instanceof Promise) return job.then((made: Job) => this.#handler(made, context));
     return this.#handler(job, context);
   }

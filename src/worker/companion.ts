@@ -6,8 +6,8 @@ import type { Database } from '../db/database.js';
 export interface Companion {
   start(): Promise<void>;
   stop(): Promise<void>;
-  /** A delayed job may be due soon. */
-  notice(): void;
+  /** `p`: a delayed job may be due soon; `s`: a schedule has changed. */
+  notice(kind: 'p' | 's'): void;
 }
 
 /** What a companion draws on. */

@@ -1,3 +1,4 @@
+import type { Codecs } from '../core/codec.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
@@ -11,10 +12,11 @@ export interface CompletedRun {
   readonly isEnded: boolean;
 }
 
-/** What is sent, and where. */
-export interface CompleteInCalls {
+/** What it works with, the same for all of a worker. */
+export interface CompleteInParts {
   readonly schema: string;
   readonly completeInText: string;
+  readonly codecs: Codecs | undefined;
 }
 
 /**
@@ -22,31 +24,34 @@ export interface CompleteInCalls {
  * which everybody locks jobs. When the attempts have ended already, by time-out for instance, the
  * database is asked all the same, in a way that it refuses: the transaction must fail even if the
  * handler swallows the error.
- * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID
+ * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID,
+ *   HOWDAH_CODEC_FAILED
  */
 export async function completeIn(
   run: CompletedRun,
   tx: TxHandle,
   result: Json | undefined,
-  calls: CompleteInCalls,
+  parts: CompleteInParts,
 ): Promise<void> {
   const text = result === undefined ? undefined : encodeJson(result, 'result');
-  await completeEncodedIn(run, tx, text, calls);
+  await completeEncodedIn(run, tx, text, parts);
 }
 
-/** The same; the result is encoded already. */
+/** The same; the result is JSON text already. */
 export async function completeEncodedIn(
   { attempts, isEnded }: CompletedRun,
   tx: TxHandle,
   text: string | undefined,
-  { schema, completeInText }: CompleteInCalls,
+  { schema, completeInText, codecs }: CompleteInParts,
 ): Promise<void> {
   const [first] = attempts;
   if (!first) return;
   const run = transactionRunner(tx, schema);
-  const jobs = [...attempts].sort(byId).map(({ id, claims }) => {
+  const jobs = [...attempts].sort(byId).map(({ id, claims, queue, headers }) => {
     const ask = `{"id":"${id}","attempt":${isEnded ? NEVER : claims},"outcome":"complete"`;
-    return text === undefined ? `${ask}}` : `${ask},"result":${text}}`;
+    if (text === undefined) return `${ask}}`;
+    const stored = codecs ? codecs.encode('result', text, { queue, jobId: id, headers }) : text;
+    return `${ask},"result":${stored}}`;
   });
   await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
 }

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import { type Codecs, codecsOf } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
@@ -16,6 +17,7 @@ import type { Companion, CompanionFactory } from './companion.js';
 import { completeEncodedIn, completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
+import { declareSchedules } from './declare-schedules.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
 import { transactionsMax, type WorkerSettings } from './options.js';
@@ -64,6 +66,7 @@ export class Engine {
   readonly companion: Companion | undefined;
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
+  readonly #codecs: Codecs | undefined;
   readonly #claims: ClaimCalls;
   readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
@@ -78,6 +81,7 @@ export class Engine {
       settings.database.pool || wanted === 0
         ? this.database
         : new Database({ ...settings.database, connectionsMax: wanted });
+    this.#codecs = codecsOf(settings.codec, this.database.schema);
     this.tally = new Tally(hub);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
@@ -101,6 +105,7 @@ export class Engine {
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
       calls,
+      codecs: this.#codecs,
       line: this.settleLine,
       pool: this.database,
       tally: this.tally,
@@ -145,8 +150,10 @@ export class Engine {
 
   /** Connects, declares the queues, opens a lease. @throws HowdahError; nothing is left open then */
   async open(): Promise<void> {
+    const { schedules, schedulesOwner } = this.parts.settings;
     try {
       await this.#declareQueues();
+      if (schedules) await declareSchedules(this.database, schedulesOwner, schedules);
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
       this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
       this.#policy = setInterval(() => {
@@ -214,22 +221,25 @@ export class Engine {
 
   #makeRunners(completeInText: string): Runner[] {
     const { settings, clock, hub } = this.parts;
-    const calls = { schema: this.database.schema, completeInText };
+    const codecs = this.#codecs;
+    const parts = { schema: this.database.schema, completeInText, codecs };
     return settings.bindings.map(
       (binding) =>
         new Runner(binding, {
           clock,
           hub,
           logger: settings.logger,
+          codecs,
+          middleware: settings.middleware,
           settle: (attempt) => this.settler.add(attempt),
           onDeadline: (deadline) => this.deadlines.note(deadline),
           onBegin: (deadline) => this.#onBegin(deadline),
           onEnd: (deadline) => this.#onEnd(deadline),
           onRoom: (runner) => this.claimer.onRoom(runner),
-          completeIn: (run, tx, result) => completeIn(run, tx, result, calls),
+          completeIn: (run, tx, result) => completeIn(run, tx, result, parts),
           transactions: {
             lend: (run) => this.handlerDatabase.lend(run),
-            complete: (run, tx, result) => completeEncodedIn(run, tx, result, calls),
+            complete: (run, tx, result) => completeEncodedIn(run, tx, result, parts),
           },
         }),
     );
@@ -271,7 +281,7 @@ export class Engine {
       onRing: (payload) => {
         if (payload === 'c') this.control.look();
         else if (payload === 'd') void this.#askOrder();
-        else if (payload === 'p') this.companion?.notice();
+        else if (payload === 'p' || payload === 's') this.companion?.notice(payload);
         else this.claimer.rung();
       },
       onHearing: (isHearing) => {

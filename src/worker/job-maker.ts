@@ -1,21 +1,33 @@
+import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { Job } from '../core/job.js';
 import { PermanentError } from '../core/outcome.js';
 import { validatePayload } from '../core/payload.js';
 import type { AnyQueue } from '../core/queue.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
-import { toJob } from './attempt.js';
+import { type Attempt, toJob } from './attempt.js';
 import type { Binding } from './binding.js';
+import { openRow } from './open-row.js';
 
 /** Makes the job that a handler sees: with a schema, its payload is what the schema returns. */
-export type JobMaker = (row: ClaimedRow) => Job | Promise<Job>;
+export type JobMaker = (row: ClaimedRow, attempt: Attempt) => Job | Promise<Job>;
 
 /**
  * How jobs of a binding are made. A payload that does not fit the schema can never succeed: a
- * {@link PermanentError} that names the issues.
+ * {@link PermanentError} that names the issues. One that cannot be decoded may be at another attempt: by a
+ * worker that has the codec and its keys.
  */
-export function jobMakerOf(binding: Binding): JobMaker {
-  const { queue, name } = binding;
+export function jobMakerOf(binding: Binding, codecs?: Codecs): JobMaker {
+  const { name } = binding;
+  const make = validatorOf(binding);
+  return (claimed, attempt) => {
+    const row = openRow(claimed, name, codecs);
+    if (codecs) attempt.headers = row[5]?.[5] ?? undefined;
+    return make(row);
+  };
+}
+
+function validatorOf({ queue, name }: Binding): (row: ClaimedRow) => Job | Promise<Job> {
   if (typeof queue === 'string' || !queue.schema) return (row) => toJob(row, name, row[1]);
   return (row) => {
     let payload: unknown;

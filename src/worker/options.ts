@@ -1,9 +1,13 @@
 import { hostname } from 'node:os';
+import { type CodecOption, checkCodecs, codecsOf } from '../core/codec.js';
 import { describeValue } from '../core/describe-value.js';
 import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
-import type { DatabaseOptions } from '../db/options.js';
+import { checkMiddleware } from '../core/layers.js';
+import { type AnySchedule, type EncodedSchedule, encodeSchedules } from '../core/schedule.js';
+import { checkSchema, type DatabaseOptions } from '../db/options.js';
 import { jsonLogger, type Logger } from '../telemetry/logger.js';
+import type { AttemptMiddleware } from './attempt-middleware.js';
 import type { Binding } from './binding.js';
 
 /**
@@ -32,6 +36,21 @@ export interface WorkerOptions extends DatabaseOptions {
   readonly name?: string;
   /** Whether this worker may be elected to promote, reap and prune. Default true. */
   readonly maintain?: boolean;
+  /** Around every handler, the first one outermost; outside the middleware of a binding. */
+  readonly middleware?: readonly AttemptMiddleware[];
+  /** How payloads, headers, results and errors are stored. Default: as they are. */
+  readonly codec?: CodecOption;
+  /**
+   * Cron schedules that this program declares. Those in the database are made these at each start: new
+   * ones are created, others changed, renamed or removed. Those made by hand, or by another owner, are
+   * left alone. Default: nothing is declared, and nothing removed; an empty list removes all of them.
+   */
+  readonly schedules?: readonly AnySchedule[];
+  /**
+   * Whose they are, 1 to 200 characters. Programs that share a schema and declare different schedules
+   * need a name each. Default `default`.
+   */
+  readonly schedulesOwner?: string;
   /** Default: JSON lines to standard error, from `warn` upwards. */
   readonly logger?: Logger;
 }
@@ -45,6 +64,11 @@ export interface WorkerSettings {
   readonly graceMs: number;
   readonly name: string;
   readonly isMaintaining: boolean;
+  readonly middleware: readonly AttemptMiddleware[];
+  readonly codec: CodecOption;
+  /** Undefined: none are declared. */
+  readonly schedules: readonly EncodedSchedule[] | undefined;
+  readonly schedulesOwner: string;
   readonly logger: Logger;
   readonly database: DatabaseOptions;
 }
@@ -68,6 +92,10 @@ const OWN_OPTIONS = [
   'grace',
   'name',
   'maintain',
+  'middleware',
+  'codec',
+  'schedules',
+  'schedulesOwner',
   'logger',
 ] as const satisfies readonly (keyof WorkerOptions)[];
 
@@ -75,6 +103,12 @@ const OWN_OPTIONS = [
 const CONNECTIONS_MAX = 1_000;
 const DAY_MS = 86_400_000;
 const HOUR_MS = 3_600_000;
+
+function resolveSchedules(options: WorkerOptions): readonly EncodedSchedule[] | undefined {
+  const { schedules, codec, schema } = options;
+  if (schedules === undefined) return undefined;
+  return encodeSchedules(schedules, Date.now(), codecsOf(codec, checkSchema(schema)));
+}
 
 /** @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID naming option and value */
 export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
@@ -88,8 +122,12 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     heartbeatMs: resolveHeartbeat(options.heartbeat, leaseMs),
     pollMs: parseDuration(options.poll ?? '2s', 'poll', { min: 50, max: HOUR_MS }),
     graceMs: parseDuration(options.grace ?? '30s', 'grace', { max: DAY_MS }),
-    name: resolveName(options.name),
+    name: resolveName('name', options.name ?? `${hostname()}:${process.pid}`),
     isMaintaining: resolveBoolean('maintain', options.maintain),
+    middleware: checkMiddleware(options.middleware),
+    codec: checkCodecs(options.codec),
+    schedules: resolveSchedules(options),
+    schedulesOwner: resolveName('schedulesOwner', options.schedulesOwner ?? 'default'),
     logger: resolveLogger(options.logger),
     database: pickDatabaseOptions(options),
   };
@@ -173,11 +211,11 @@ function resolveHeartbeat(heartbeat: Duration | undefined, leaseMs: number): num
   return parseDuration(heartbeat, 'heartbeat', { min: 100, max });
 }
 
-function resolveName(name: unknown = `${hostname()}:${process.pid}`): string {
+function resolveName(option: string, name: unknown): string {
   if (typeof name === 'string' && name.length >= 1 && name.length <= 200 && !name.includes('\0')) {
     return name.toWellFormed();
   }
-  throw invalid('name', name, 'Use 1 to 200 characters.');
+  throw invalid(option, name, 'Use 1 to 200 characters.');
 }
 
 function resolveBoolean(option: string, value: unknown = true): boolean {

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import type { Json } from '../core/json.js';
@@ -7,6 +8,7 @@ import type { ClaimedRow } from '../db/calls/claim.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import type { Logger } from '../telemetry/logger.js';
 import { Attempt } from './attempt.js';
+import type { AttemptMiddleware } from './attempt-middleware.js';
 import { BatchCall } from './batch-call.js';
 import type { Binding } from './binding.js';
 import { JobBuffer } from './buffer.js';
@@ -18,6 +20,7 @@ import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
 import { Run, type RunHost } from './run.js';
+import { surround } from './surround.js';
 import { TransactionalCall, type Transactions } from './transactional-call.js';
 
 /** How long jobs may be held ahead without any having begun; then they are given back. */
@@ -38,6 +41,9 @@ export interface RunnerParts {
   readonly clock: Clock;
   readonly hub: EventHub;
   readonly logger: Logger;
+  readonly codecs?: Codecs | undefined;
+  /** Middleware of the worker, outside that of the binding. */
+  readonly middleware?: readonly AttemptMiddleware[];
   /** Takes over an attempt that has ended. */
   readonly settle: (attempt: Attempt) => void;
   /** Something is due at this time. */
@@ -73,7 +79,8 @@ export class Runner implements RunHost {
   #isPumping = false;
   #isStopped = false;
 
-  constructor(binding: Binding, parts: RunnerParts) {
+  constructor(bound: Binding, parts: RunnerParts) {
+    const binding = surround(bound, parts.middleware ?? []);
     this.binding = binding;
     this.name = binding.name;
     this.#parts = parts;
@@ -81,8 +88,8 @@ export class Runner implements RunHost {
     this.#buffer = binding.batch?.byGroup ? new GroupBuffer() : new JobBuffer();
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
-    this.#call = this.#makeCall(parts.transactions);
     const { clock, hub, onDeadline, onBegin, onEnd } = parts;
+    this.#call = this.#makeCall(parts);
     this.runs = new OpenRuns({
       queue: this.name,
       clock,
@@ -144,6 +151,7 @@ export class Runner implements RunHost {
       return;
     }
     this.#leaseId = leaseId;
+    if (this.#parts.hub.hears('job.claimed')) this.#reportClaimed(rows, leaseId);
     const now = this.#parts.clock.monotonic();
     // a call that takes a whole group takes those that would follow, too
     const isByGroup = this.#buffer instanceof GroupBuffer;
@@ -263,12 +271,12 @@ export class Runner implements RunHost {
     this.runs.forsake(reason);
   }
 
-  #makeCall(transactions: Transactions): Call {
+  #makeCall({ transactions, codecs }: RunnerParts): Call {
     const { binding } = this;
-    if (binding.batch) return new BatchCall(binding, this.#endAttempt);
+    if (binding.batch) return new BatchCall(binding, this.#endAttempt, codecs);
     return binding.isTransactional
-      ? new TransactionalCall(binding, transactions)
-      : new SingleCall(binding);
+      ? new TransactionalCall(binding, transactions, codecs)
+      : new SingleCall(binding, codecs);
   }
 
   #begin(now: number): void {
@@ -278,7 +286,18 @@ export class Runner implements RunHost {
     const run = new Run(this, attempts, now, deadline);
     this.slots.take();
     this.runs.begin(run);
+    const { hub } = this.#parts;
+    if (hub.hears('job.started')) {
+      for (const { ref } of attempts) hub.emit('job.started', { job: ref });
+    }
     run.start();
+  }
+
+  #reportClaimed(rows: readonly ClaimedRow[], leaseId: string): void {
+    for (const row of rows) {
+      const { ref } = new Attempt(row, this.name, leaseId);
+      this.#parts.hub.emit('job.claimed', { job: ref });
+    }
   }
 
   #takeAttempts(now: number): Attempt[] {

@@ -1,29 +1,65 @@
+import type { CodecPlace, Codecs } from '../core/codec.js';
+import { encodeError } from '../core/error-codec.js';
 import { toStorable } from '../core/error-snapshot.js';
 import type { SettleAsk } from '../db/calls/settle.js';
 import type { Attempt } from './attempt.js';
 
+/** The codec could not encode a result: nothing of it may be stored. */
+const NOT_ENCODED = '{"howdah":"result not stored","problem":"the codec could not encode it"}';
+
+/** Told of a result that is replaced by a placeholder. */
+export type OnReplaced = (attempt: Attempt, problem: string) => void;
+
 /** Results of completed attempts, as a JSON object by job id; null when none has one. */
-export function encodeResults(attempts: readonly Attempt[]): string | null {
+export function encodeResults(
+  attempts: readonly Attempt[],
+  codecs: Codecs | undefined,
+  onReplaced: OnReplaced,
+): string | null {
   const results: string[] = [];
-  for (const { id, settlement } of attempts) {
-    if (settlement?.result !== undefined) results.push(`"${id}":${settlement.result}`);
+  for (const attempt of attempts) {
+    const stored = encodeResult(attempt, codecs, onReplaced);
+    if (stored !== null) results.push(`"${attempt.id}":${stored}`);
   }
   return results.length > 0 ? `{${results.join()}}` : null;
 }
 
 /** Any other ends, as the JSON array that `settle` takes. */
-export function encodeAsks(attempts: readonly Attempt[]): string {
-  return JSON.stringify(attempts.map(toAsk));
+export function encodeAsks(attempts: readonly Attempt[], codecs: Codecs | undefined): string {
+  return JSON.stringify(attempts.map((attempt) => toAsk(attempt, codecs)));
 }
 
-function toAsk({ id, claims, settlement }: Attempt): SettleAsk {
-  const { verb = 'release', error, delayMs, reason } = settlement ?? {};
+function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
+  const { id, claims, settlement } = attempt;
+  const { verb = 'release', error, delayMs, reason, isThrown } = settlement ?? {};
+  // what is made of a message is as secret as the message
+  const shown = codecs && isThrown ? error?.name : reason;
   return {
     id,
     attempt: claims,
     outcome: verb,
-    ...(error && { error }),
+    ...(error && { error: encodeError(codecs, error, placeOf(attempt)) }),
     ...(delayMs !== undefined && { delay_ms: delayMs }),
-    ...(reason !== undefined && { reason: toStorable(reason) }),
+    ...(shown !== undefined && { reason: toStorable(shown) }),
   };
+}
+
+/** The result of one, as JSON; null when it has none. */
+export function encodeResult(
+  attempt: Attempt,
+  codecs: Codecs | undefined,
+  onReplaced: OnReplaced,
+): string | null {
+  const result = attempt.settlement?.result;
+  if (result === undefined || !codecs) return result ?? null;
+  try {
+    return codecs.encode('result', result, placeOf(attempt));
+  } catch (error) {
+    onReplaced(attempt, (error as Error).message);
+    return NOT_ENCODED;
+  }
+}
+
+function placeOf({ id, queue, headers }: Attempt): CodecPlace {
+  return { queue, jobId: id, headers };
 }

@@ -1,5 +1,6 @@
 import { backoffMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import type { Settlement } from '../core/outcome.js';
@@ -7,7 +8,7 @@ import type { SettleCalls, SettledRow, SettleOutcome } from '../db/calls/settle.
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
 import type { Attempt } from './attempt.js';
-import { encodeAsks, encodeResults } from './settle-encoding.js';
+import { encodeAsks, encodeResult, encodeResults } from './settle-encoding.js';
 import type { Tally } from './tally.js';
 
 /** Most attempts in one statement. */
@@ -23,6 +24,7 @@ const PLACEHOLDER: Settlement = {
 /** What a settler is made of. */
 export interface SettlerParts {
   readonly calls: SettleCalls;
+  readonly codecs?: Codecs | undefined;
   /** The connection for outcomes; its commits are durable. */
   readonly line: Executor;
   /** For outcomes that may have to wait for a handler's own transaction. */
@@ -134,12 +136,12 @@ export class Settler {
   }
 
   async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
-    const { calls, line } = this.#parts;
+    const { calls, line, codecs } = this.#parts;
     const [first] = batch;
     if (batch.length === 1 && first?.isLed) return this.#completeLed(first);
     const ids = batch.map(({ id }) => id);
     const claims = batch.map((attempt) => attempt.claims);
-    const results = encodeResults(batch);
+    const results = encodeResults(batch, codecs, this.#onReplaced);
     const stale = await this.#insist(batch, () =>
       calls.complete(line, leaseId, ids, claims, results),
     );
@@ -152,10 +154,11 @@ export class Settler {
   }
 
   async #completeLed(attempt: Attempt): Promise<boolean> {
-    const { calls, line } = this.#parts;
-    const { leaseId, id, claims, settlement } = attempt;
+    const { calls, line, codecs } = this.#parts;
+    const { leaseId, id, claims } = attempt;
+    const result = encodeResult(attempt, codecs, this.#onReplaced);
     const isFound = await this.#insist([attempt], () =>
-      calls.completeLed(line, leaseId, id, claims, settlement?.result ?? null),
+      calls.completeLed(line, leaseId, id, claims, result),
     );
     if (isFound === undefined) return false;
     this.#note(attempt, isFound ? 'completed' : 'stale', null);
@@ -163,10 +166,10 @@ export class Settler {
   }
 
   async #settle(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
-    const { calls, line, pool } = this.#parts;
+    const { calls, line, pool, codecs } = this.#parts;
     // may wait for the lock of a transaction that a handler has left open: not on the line then
     const executor = batch[0]?.isCompletedIn ? pool : line;
-    const asks = encodeAsks(batch);
+    const asks = encodeAsks(batch, codecs);
     const rows = await this.#insist(batch, () => calls.settle(executor, leaseId, asks));
     if (!rows) return false;
     const byId = new Map<string, SettledRow>(rows.map((row) => [row[0], row]));
@@ -176,6 +179,10 @@ export class Settler {
     }
     return true;
   }
+
+  readonly #onReplaced = ({ ref }: Attempt, problem: string): void => {
+    this.#parts.hub.emit('job.result-replaced', { job: ref, problem });
+  };
 
   #note(attempt: Attempt, outcome: SettleOutcome, runAtMs: number | null): void {
     attempt.outcome = outcome;

@@ -41,7 +41,8 @@ export class Tally {
   settled(attempt: Attempt, outcome: SettleOutcome, runAtMs: number | null): void {
     const key = this.#keyOf(attempt, outcome);
     this.counts[key]++;
-    if (key !== 'completed' || this.#hub.isHeard) this.#report(attempt, key, runAtMs);
+    if (key !== 'completed' || this.#hub.hears('job.completed'))
+      this.#report(attempt, key, runAtMs);
     if (attempt.settlement?.verb === 'rate_limited' && key === 'released') {
       const { delayMs: waitMs = 0 } = attempt.settlement;
       this.#hub.emit('job.rate-limited', { job: attempt.ref, waitMs });

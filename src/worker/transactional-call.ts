@@ -1,3 +1,4 @@
+import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { Job } from '../core/job.js';
 import type { LentTransaction } from '../db/lent-transaction.js';
@@ -26,16 +27,16 @@ export class TransactionalCall implements Call {
   readonly #makeJob: JobMaker;
   readonly #transactions: Transactions;
 
-  constructor(binding: Binding, transactions: Transactions) {
+  constructor(binding: Binding, transactions: Transactions, codecs: Codecs | undefined) {
     this.#handler = binding.handler as TransactionalHandler;
-    this.#makeJob = jobMakerOf(binding);
+    this.#makeJob = jobMakerOf(binding, codecs);
     this.#transactions = transactions;
   }
 
   async invoke(run: Run, context: JobContext): Promise<unknown> {
     const [attempt] = run.attempts;
     if (!attempt?.row) return undefined;
-    const job = await this.#makeJob(attempt.row);
+    const job = await this.#makeJob(attempt.row, attempt);
     try {
       return await this.#transactions.lend((tx) => this.#run(run, attempt, job, context, tx));
     } catch (error) {

@@ -4,8 +4,9 @@ import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import {
   EventHub,
-  type WorkerEvent,
+  type EventOf,
   type WorkerEventListener,
+  type WorkerEvents,
   type WorkerEventType,
 } from '../core/events.js';
 import { eventLog } from '../telemetry/event-log.js';
@@ -125,13 +126,9 @@ export class Worker {
   /** Hears the events of one type. @returns a function that takes the listener away */
   on<T extends WorkerEventType>(
     type: T,
-    listener: (event: Extract<WorkerEvent, { readonly type: T }>) => void,
+    listener: (event: EventOf<WorkerEvents, T>) => void,
   ): () => void {
-    return this.#hub.add((event) =>
-      event.type === type
-        ? listener(event as Extract<WorkerEvent, { readonly type: T }>)
-        : undefined,
-    );
+    return this.#hub.on(type, listener);
   }
 
   async #start(): Promise<Engine> {

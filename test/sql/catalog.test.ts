@@ -39,11 +39,13 @@ describe('privileges', () => {
       'job_problem',
       'lane_priority',
       'left_group',
+      'ms_to_time',
       'ms_until',
       'new_head',
       'plain_lane',
       'refill_ms',
       'run_at_of',
+      'schedule_job',
       'smoothed_rate',
       'suspect_lane',
     ]);

@@ -340,6 +340,65 @@ column queues.aged_seq bigint
 column queues.is_guarded boolean not null default ((max_depth IS NOT NULL) OR (max_bytes IS NOT NULL) OR (closed_at IS NOT NULL))
 column queues.created_at timestamp with time zone not null default howdah.clock()
 column queues.deleted_at timestamp with time zone
+column schedule_runs.schedule_id bigint not null
+column schedule_runs.nominal_at timestamp with time zone not null
+column schedule_runs.decided_at timestamp with time zone not null
+column schedule_runs.outcome text not null
+column schedule_runs.job_id bigint
+column schedule_runs.error text
+column schedule_runs_view.name text
+column schedule_runs_view.nominal_at timestamp with time zone
+column schedule_runs_view.outcome text
+column schedule_runs_view.job_id bigint
+column schedule_runs_view.error text
+column schedule_runs_view.decided_at timestamp with time zone
+column schedules.id bigint not null
+column schedules.name text not null
+column schedules.owner text
+column schedules.cron text not null
+column schedules.zone text not null
+column schedules.job jsonb not null
+column schedules.bytes integer not null
+column schedules.missed text not null
+column schedules.missed_max integer not null
+column schedules.paused_at timestamp with time zone
+column schedules.paused_reason text
+column schedules.revision bigint not null default 1
+column schedules.after_at timestamp with time zone not null
+column schedules.next_at timestamp with time zone
+column schedules.due_at timestamp with time zone
+column schedules.error text
+column schedules.last_at timestamp with time zone
+column schedules.last_outcome text
+column schedules.last_error text
+column schedules.last_job_id bigint
+column schedules.created_at timestamp with time zone not null
+column schedules.updated_at timestamp with time zone not null
+column schedules_view.name text
+column schedules_view.owner text
+column schedules_view.queue text
+column schedules_view.cron text
+column schedules_view.zone text
+column schedules_view.missed text
+column schedules_view.missed_max integer
+column schedules_view.payload jsonb
+column schedules_view.headers jsonb
+column schedules_view.options jsonb
+column schedules_view.paused boolean
+column schedules_view.paused_at timestamp with time zone
+column schedules_view.paused_reason text
+column schedules_view.next_at timestamp with time zone
+column schedules_view.after_at timestamp with time zone
+column schedules_view.error text
+column schedules_view.last_at timestamp with time zone
+column schedules_view.last_outcome text
+column schedules_view.last_error text
+column schedules_view.last_job_id bigint
+column schedules_view.last_job_state text
+column schedules_view.last_job_finished_at timestamp with time zone
+column schedules_view.last_job_error text
+column schedules_view.created_at timestamp with time zone
+column schedules_view.updated_at timestamp with time zone
 column sleepers.queue_id integer not null
 column sleepers.lease_id bigint not null
 column subscriptions.topic text not null
@@ -404,6 +463,11 @@ constraint queues_retention_ms_check on howdah.queues CHECK (((retention_ms >= 0
 constraint queues_timeout_ms_check on howdah.queues CHECK (((timeout_ms >= 1) AND (timeout_ms <= 2147483647)))
 constraint queues_ttl_ms_check on howdah.queues CHECK (((ttl_ms >= 1) AND (ttl_ms <= '315360000000'::bigint)))
 constraint queues_visibility_ms_check on howdah.queues CHECK (((visibility_ms >= 100) AND (visibility_ms <= 43200000)))
+constraint schedule_runs_outcome_check on howdah.schedule_runs CHECK ((outcome = ANY (ARRAY['enqueued'::text, 'duplicate'::text, 'refused'::text, 'skipped'::text])))
+constraint schedule_runs_pkey on howdah.schedule_runs PRIMARY KEY (schedule_id, nominal_at)
+constraint schedules_missed_check on howdah.schedules CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text])))
+constraint schedules_missed_max_check on howdah.schedules CHECK (((missed_max >= 1) AND (missed_max <= 1000)))
+constraint schedules_pkey on howdah.schedules PRIMARY KEY (id)
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
 constraint subscriptions_pkey on howdah.subscriptions PRIMARY KEY (topic, queue_id)
 constraint subscriptions_topic_check on howdah.subscriptions CHECK ((topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
@@ -434,6 +498,12 @@ CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
+CREATE INDEX schedule_runs_decided_idx ON howdah.schedule_runs USING btree (decided_at)
+CREATE UNIQUE INDEX schedule_runs_pkey ON howdah.schedule_runs USING btree (schedule_id, nominal_at)
+CREATE INDEX schedules_due_idx ON howdah.schedules USING btree (due_at) WHERE (due_at IS NOT NULL)
+CREATE UNIQUE INDEX schedules_name_key ON howdah.schedules USING btree (name)
+CREATE INDEX schedules_owner_idx ON howdah.schedules USING btree (owner) WHERE (owner IS NOT NULL)
+CREATE UNIQUE INDEX schedules_pkey ON howdah.schedules USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
 CREATE UNIQUE INDEX subscriptions_pkey ON howdah.subscriptions USING btree (topic, queue_id)
 options batch_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
@@ -449,6 +519,8 @@ options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
 options limit_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options limits (fillfactor=20, autovacuum_vacuum_threshold=100)
+options schedule_runs (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
+options schedules (fillfactor=80, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options sleepers (autovacuum_vacuum_threshold=100)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
 function howdah.add_lane(integer,smallint) returns void security definer
@@ -466,6 +538,7 @@ function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security d
 function howdah.change_groups(howdah.groups[],boolean) returns void security definer
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
+function howdah.check_schedule(text,jsonb) returns void security definer
 function howdah.check_topic(text) returns void security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_limit(smallint,integer) returns integer
@@ -482,13 +555,16 @@ function howdah.create_partitions() returns integer security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
 function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint text, jobs bigint, name text, message text, queues text[], first_dead_at timestamp with time zone, last_dead_at timestamp with time zone, id bigint) security definer
 function howdah.delete_queue(text,boolean) returns void security definer
+function howdah.delete_schedule(text) returns void security definer
 function howdah.describe_problem(text,jsonb,jsonb) returns record security definer
 function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
 function howdah.drain_order(bigint) returns text security definer
 function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
 function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
 function howdah.drop_partitions() returns integer security definer
+function howdah.due_schedules(integer) returns record security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean, details jsonb) security definer
+function howdah.enqueue_runs(bigint[],timestamp with time zone[],jsonb,timestamp with time zone) returns howdah.schedule_runs[] security definer
 function howdah.error_fingerprint(jsonb) returns text
 function howdah.expire(integer) returns integer security definer
 function howdah.extend(bigint,integer) returns timestamp with time zone security definer
@@ -497,6 +573,7 @@ function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security d
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
 function howdah.finish_batch(howdah.batches) returns boolean security definer
+function howdah.fire_schedules(jsonb) returns TABLE(planned integer, enqueued integer, refused integer, skipped integer) security definer
 function howdah.fold_batch(bigint,integer) returns record security definer
 function howdah.fold_batches(integer) returns TABLE(folded integer, finished integer, has_more boolean) security definer
 function howdah.fold_deltas(integer) returns void security definer
@@ -520,6 +597,7 @@ function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
+function howdah.ms_to_time(jsonb) returns timestamp with time zone
 function howdah.ms_until(timestamp with time zone) returns bigint
 function howdah.new_head(howdah.jobs) returns howdah.groups
 function howdah.note_added(bigint[]) returns void security definer
@@ -537,14 +615,17 @@ function howdah.pace_members(integer,text,bigint[]) returns void security define
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pass_gate(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
+function howdah.pause_schedule(text,text) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
 function howdah.plain_lane(smallint) returns smallint
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
 function howdah.prune_dedupes(integer) returns integer security definer
 function howdah.prune_group_rates(integer) returns integer security definer
+function howdah.prune_schedule_runs(integer) returns integer security definer
 function howdah.publish(jsonb,boolean) returns TABLE(queue text, id bigint, created boolean) security definer
 function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
+function howdah.put_schedule(text,jsonb,text) returns text security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
@@ -556,16 +637,21 @@ function howdah.rejoin_batch(bigint) returns bigint security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.resign(bigint) returns void security definer
 function howdah.resume_queue(text) returns void security definer
+function howdah.resume_schedule(text) returns void security definer
 function howdah.retry_after_ms(integer,double precision) returns integer security definer
 function howdah.return_follower(howdah.jobs) returns howdah.groups security definer
 function howdah.return_permits(integer,integer) returns void security definer
 function howdah.ring(text,integer,bigint) returns void security definer
 function howdah.ring_promoter(timestamp with time zone) returns void security definer
 function howdah.ring_queue(integer,integer,bigint) returns void security definer
+function howdah.ring_scheduler() returns void security definer
 function howdah.roll_up(integer,bigint) returns TABLE(rolled integer, mark bigint) security definer
 function howdah.room_of(howdah.queues,integer) returns howdah.room security definer
 function howdah.run_at_of(jsonb,bigint,timestamp with time zone) returns timestamp with time zone
 function howdah.run_now(bigint[]) returns TABLE(id bigint, outcome text) security definer
+function howdah.run_schedule(text) returns bigint security definer
+function howdah.schedule_id_of(text) returns bigint security definer
+function howdah.schedule_job(text,jsonb,timestamp with time zone) returns jsonb
 function howdah.schema_version() returns integer security definer
 function howdah.set_aside(bigint,bigint[]) returns boolean security definer
 function howdah.set_circuit(text,text,text,timestamp with time zone) returns void security definer
@@ -583,6 +669,7 @@ function howdah.subscribe(text,text) returns boolean security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.suspect_lane(smallint,integer,boolean) returns smallint
 function howdah.sweep(integer) returns integer security definer
+function howdah.sync_schedules(text,jsonb) returns TABLE(name text, change text) security definer
 function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer

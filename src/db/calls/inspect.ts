@@ -1,5 +1,5 @@
-import type { Compilable } from 'kysely';
-import type { JobState } from '../../core/job.js';
+import type { Compilable, ExpressionBuilder } from 'kysely';
+import type { JobError, JobState } from '../../core/job.js';
 import type { Database } from '../database.js';
 import type {
   BlockedGroupsView,
@@ -7,10 +7,15 @@ import type {
   JobStatesView,
   JobsAllView,
   QueueStatsView,
+  Tables,
 } from '../tables.js';
 
 /** A job without its payload, headers, errors and result. */
-export type JobSummaryRow = Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'>;
+export interface JobSummaryRow
+  extends Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'> {
+  /** Its last error, where that is wanted. */
+  readonly error?: JobError | null;
+}
 
 /** Which jobs to list, newest first. */
 export interface JobListFilter {
@@ -19,6 +24,8 @@ export interface JobListFilter {
   /** Only ids below this one: the last of the page before. */
   readonly after?: string | undefined;
   readonly limit: number;
+  /** The whole last error, for its message may be encoded. */
+  readonly isErrorWanted: boolean;
 }
 
 /** Which dead letters to list, newest first. */
@@ -81,6 +88,11 @@ export function inspectCalls(database: Database): InspectCalls {
   };
 }
 
+/** The last of a job's errors, whole. */
+function lastError(eb: ExpressionBuilder<Tables, 'jobs_all' | 'job_states' | 'history_view'>) {
+  return eb.ref('errors', '->').at(-1).as('error');
+}
+
 /** Built by Kysely, run by us: with our time-outs and our errors. */
 function run<R extends object>(database: Database, query: Compilable<R>): Promise<R[]> {
   const { sql, parameters } = query.compile();
@@ -94,11 +106,12 @@ async function listJobs(database: Database, filter: JobListFilter): Promise<JobS
   if (states && !states.some((state) => FINISHED.has(state))) {
     return listUnfinished(database, filter);
   }
-  const { queue, after, limit } = filter;
+  const { queue, after, limit, isErrorWanted } = filter;
   const db = await database.kysely();
   const query = db
     .selectFrom('jobs_all')
     .select([...COLUMNS, 'run_at', 'finished_at', 'reason'])
+    .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
@@ -109,13 +122,14 @@ async function listJobs(database: Database, filter: JobListFilter): Promise<JobS
 
 async function listUnfinished(
   database: Database,
-  { queue, states = [], after, limit }: JobListFilter,
+  { queue, states = [], after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
   const query = db
     .selectFrom('job_states')
     .select([...COLUMNS, 'run_at', 'dead_reason as reason'])
     .where('state', 'in', states as JobStatesView['state'][])
+    .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     // says the same again in words that an index knows
     .$if(
@@ -131,13 +145,14 @@ async function listUnfinished(
 
 async function listFinished(
   database: Database,
-  { queue, states = [], after, limit }: JobListFilter,
+  { queue, states = [], after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
   const query = db
     .selectFrom('history_view')
     .select([...COLUMNS, 'finished_at', 'reason'])
     .where('state', 'in', states)
+    .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')

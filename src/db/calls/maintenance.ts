@@ -55,7 +55,7 @@ export interface MaintenanceCalls {
  * server undoes is done again, and delayed jobs need not wait. It is asked for by name so that the
  * planner cannot leave it out.
  */
-const ASYNC_COMMIT = `(select set_config('synchronous_commit', 'off', true)) c (commit_mode)`;
+export const ASYNC_COMMIT = `(select set_config('synchronous_commit', 'off', true)) c (commit_mode)`;
 
 /** Prepares the statements of {@link MaintenanceCalls}. */
 export function maintenanceCalls(database: Database): MaintenanceCalls {

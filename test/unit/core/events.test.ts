@@ -10,7 +10,26 @@ test('every listener hears every event until it is taken away', () => {
   remove();
   hub.emit('worker.stopping', { worker: 'w' });
   expect(heard).toEqual(['a:worker.stopped', 'b:worker.stopped', 'b:worker.stopping']);
-  expect(hub.isHeard).toBe(true);
+  expect(hub.hears('worker.started')).toBe(true);
+});
+
+test('a listener of one type hears that, and nothing else need be made', () => {
+  const hub = new EventHub();
+  const heard: string[] = [];
+  expect(hub.hears('job.claimed')).toBe(false);
+  const note = ({ type }: WorkerEvent) => heard.push(type);
+  const removals = [hub.on('worker.stopped', note), hub.on('worker.stopped', note)];
+  expect([hub.hears('worker.stopped'), hub.hears('job.claimed')]).toEqual([true, false]);
+  hub.emit('worker.stopping', { worker: 'w' });
+  removals[0]?.();
+  removals[0]?.();
+  hub.emit('worker.stopped', { worker: 'w' });
+  expect(heard).toEqual(['worker.stopped']);
+  removals[1]?.();
+  expect(hub.hears('worker.stopped')).toBe(false);
+  hub.on('worker.stopped', note);
+  removals[1]?.();
+  expect(hub.hears('worker.stopped')).toBe(true);
 });
 
 test('a listener that throws or rejects disturbs nobody, and the log is told', async () => {

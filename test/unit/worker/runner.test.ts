@@ -119,7 +119,12 @@ describe('Runner', () => {
     time.now += 1_000;
     runner.expire(time.now);
     expect(runner.slots.free).toBe(1);
-    expect(events.map(({ type }) => type)).toEqual(['handler.leaked']);
+    expect(events.map(({ type }) => type)).toEqual([
+      'job.claimed',
+      'job.claimed',
+      'job.started',
+      'handler.leaked',
+    ]);
     await new Promise((resolve) => setTimeout(resolve, 20));
     expect(verbs()).toEqual(['2 release']);
     expect(runner.slots.free).toBe(1);

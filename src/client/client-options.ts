@@ -1,0 +1,24 @@
+import type { CodecOption } from '../core/codec.js';
+import type { Duration } from '../core/duration.js';
+import type { AnyQueue } from '../core/queue.js';
+import type { DatabaseOptions } from '../db/options.js';
+import type { Logger } from '../telemetry/logger.js';
+import type { EnqueueMiddleware } from './enqueue-middleware.js';
+import type { GatherOptions, OnFull } from './options.js';
+
+/** What a client is made with. */
+export interface ClientOptions extends DatabaseOptions {
+  readonly gather?: GatherOptions;
+  /** For calls that do not say it themselves. In a caller's transaction `wait` means `throw`. */
+  readonly onFull?: OnFull;
+  /** As in {@link EnqueueOptions}. */
+  readonly waitMax?: Duration;
+  /** Queues to declare at the first use of the client. Others are declared at their own first use. */
+  readonly queues?: readonly AnyQueue[];
+  /** Around `enqueue` and `enqueueMany`, the first one outermost. */
+  readonly middleware?: readonly EnqueueMiddleware[];
+  /** How payloads, headers, results and errors are stored. Default: as they are. */
+  readonly codec?: CodecOption;
+  /** Told of listeners that throw. Default: JSON lines to standard error, from `warn` upwards. */
+  readonly logger?: Logger;
+}

@@ -1,0 +1,30 @@
+import type { ErrorSnapshot } from './error-snapshot.js';
+
+/** A job in an event of a client. */
+export interface EnqueuedRef {
+  readonly id: string;
+  readonly queue: string;
+}
+
+/** What a client reports, after the commit of what it reports. */
+export interface ClientEvents {
+  /**
+   * A job is new. `isCommitted` is false in a transaction of the caller: whether that commits is not known
+   * here.
+   */
+  'job.enqueued': { readonly job: EnqueuedRef; readonly isCommitted: boolean };
+  /** Its dedupe key was taken: `job` is the first one of the key. */
+  'job.deduplicated': { readonly job: EnqueuedRef; readonly isCommitted: boolean };
+  /** `receive` gave it out. */
+  'job.received': { readonly job: EnqueuedRef & { readonly attempt: number } };
+  /**
+   * A received job is settled: `completed`, `scheduled`, `ready`, `dead`, `cancelled`. The queue is
+   * undefined for a receipt that names none.
+   */
+  'job.settled': {
+    readonly job: { readonly id: string; readonly queue: string | undefined };
+    readonly outcome: string;
+  };
+  /** A listener of events threw; only the log is told. */
+  'listener.threw': { readonly error: ErrorSnapshot };
+}
