@@ -1,5 +1,5 @@
-import { type HowdahError, queue, work } from 'howdah';
-import { expect } from 'vitest';
+import { type Codec, createClient, type HowdahError, queue, work } from 'howdah';
+import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/client.js';
 import { createQueue, makeWorker } from '../support/workers.js';
 
@@ -71,4 +71,34 @@ test('all queues or none, and none is no error', async ({ client, pool, storedJo
   expect(await codeOf(client.publish('', 1))).toBe('HOWDAH_TOPIC_INVALID');
   expect(await codeOf(client.publish('all', undefined))).toBe('HOWDAH_PAYLOAD_INVALID');
   expect(await codeOf(client.publish('all', 1, { priority: 1.5 }))).toBe('HOWDAH_PRIORITY_INVALID');
+});
+
+test('publications and what follows a batch pass the codec', async ({ url, pool }) => {
+  const codec: Codec = {
+    id: 'turned',
+    encode: (text) => [...text].reverse().join(''),
+    decode: (text) => [...text].reverse().join(''),
+  };
+  const client = createClient({ url, codec });
+  onTestFinished(() => client.close());
+  const name = await createQueue(pool);
+  await client.subscribe('secret', name);
+  await client.publish('secret', { a: 1 }, { headers: { b: 2 } });
+  const batch = await client.batch({ onComplete: { queue: name, payload: { c: 3 } } });
+  await batch.close();
+  const { rows } = await pool.query('select payload from howdah.job_states where queue = $1', [
+    name,
+  ]);
+  expect(rows.map(({ payload }) => payload.data)).toEqual(['}1:"a"{', '}3:"c"{']);
+  const seen: unknown[] = [];
+  const { worker } = makeWorker({
+    url,
+    codec,
+    queues: [work(name, ({ payload, headers }) => void seen.push([payload, headers]))],
+  });
+  await worker.runOnce();
+  expect(seen).toEqual([
+    [{ a: 1 }, { b: 2 }], // encoded headers cannot tell of the topic
+    [{ c: 3 }, { 'howdah-batch': { id: batch.id, total: 0, completed: 0, failed: 0 } }],
+  ]);
 });
