@@ -42,6 +42,7 @@ create table {{schema}}.jobs (
   group_seq       bigint,                        -- place among the waiting of its group; null: admitted
   -- its group_seq, once it was claimed behind a head (see 0016_group_turns.sql)
   follow_seq      bigint,
+  batch_id        bigint,                        -- kept when dead, so that a redriven job joins again
   constraint jobs_pkey primary key (id)
 ) with (
   -- A claim must find room in the page: then it is a heap-only update and touches no index.

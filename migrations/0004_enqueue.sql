@@ -54,6 +54,25 @@ language sql stable as $$
       and (p_job ->> 'weight')::numeric > least(q.concurrency_max, q.rate_max))
 $$;
 
+-- Whether a job can be added to this batch, as a SQLSTATE: null where it can. The lock keeps the batch open
+-- until the end of the transaction.
+create function {{schema}}.batch_problem(p_batch jsonb) returns text
+language plpgsql security definer {{settings}} as $$
+declare
+  v_id bigint;
+  v_is_closed boolean;
+begin
+  if jsonb_typeof(p_batch) = 'null' then
+    return null;
+  elsif jsonb_typeof(p_batch) in ('string', 'number') and p_batch #>> '{}' ~ '^\d{1,18}$' then
+    v_id := p_batch #>> '{}';
+  end if;
+  perform 1 from batches where id = v_id for key share;
+  -- read again, for it may have been closed while its lock was waited for
+  select closed_at is not null into v_is_closed from batches where id = v_id;
+  return case v_is_closed when false then null when true then 'HW201' else 'HW200' end;
+end $$;
+
 -- The SQLSTATE of the first thing wrong with a job, null when it is good.
 -- Volatile, as clock() is: only so can the planner inline it.
 create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
@@ -84,6 +103,7 @@ language sql volatile as $$
       and not (jsonb_typeof(p_job -> 'group') = 'string'
         and length(p_job ->> 'group') between 1 and 255) then 'HW050'
     when p_job ? 'weight' and {{schema}}.is_weight_wrong(p_job, p_queue_id) then 'HW060'
+    when p_job ? 'batch' then {{schema}}.batch_problem(p_job -> 'batch')
   end
 $$;
 
@@ -168,6 +188,14 @@ begin
       where name = p_job ->> 'queue' and deleted_at is null;
       message := format('weight %s is not valid', left(p_job ->> 'weight', 40));
       hint := format('use a whole number from 1 to %s, the most that this queue lets through', v_max);
+    when 'HW200' then
+      code := 'HOWDAH_BATCH_UNKNOWN';
+      message := format('batch %s does not exist', left(p_job ->> 'batch', 40));
+      hint := 'open it with open_batch(); batches are forgotten 7 days after they have ended';
+    when 'HW201' then
+      code := 'HOWDAH_BATCH_CLOSED';
+      message := format('batch %s is closed: nothing can be added to it', p_job ->> 'batch');
+      hint := 'add all jobs before you close it, or open another batch';
     else
       code := 'HOWDAH_JOB_INVALID';
       message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
@@ -198,6 +226,7 @@ declare
   v_new_lanes jsonb;
   v_soonest timestamptz;
   v_joined groups[];
+  v_batches bigint[];
   v_bad integer;
   v_job jsonb;
   v_queue_id integer;
@@ -218,7 +247,7 @@ begin
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
     if not v_job ?|
-      '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight}' then
+      '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}' then
       select q.id into v_queue_id from queues q
       where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
         and q.ttl_ms is null and 201 = any (q.lanes) and not q.is_guarded
@@ -244,6 +273,7 @@ begin
     with timed as materialized (
       select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
         e.j ->> 'group' as group_key,
+        case when p.problem is null then (e.j ->> 'batch')::bigint end as batch_id,
         case when v_ids is not null then v_ids[e.n]
           when p.problem is null or p.problem = 'gate' then nextval('job_seq') end as id,
         case when p.problem is null and (q.max_depth is not null or q.max_bytes is not null)
@@ -257,7 +287,7 @@ begin
       cross join lateral (
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
-          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight}'
+          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}'
           or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
         then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
@@ -266,7 +296,7 @@ begin
     ), inserted as (
       insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
         payload, headers, bytes, after_id, group_key, group_seq,
-        weight)
+        weight, batch_id)
       select t.id, case when t.run_at > v_now or t.group_key is not null then null else t.id end,
         case when t.run_at > v_now then t.run_at end, v_now,
         case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
@@ -276,7 +306,7 @@ begin
         case when v_after_ids is not null then v_after_ids[t.n] end, t.group_key,
         -- a member of a group waits until change_groups() below has admitted it
         case when t.group_key is not null then t.id end,
-        nullif((t.j ->> 'weight')::numeric::smallint, 1)
+        nullif((t.j ->> 'weight')::numeric::smallint, 1), t.batch_id
       from timed t where t.problem is null
     ), per_queue as (
       select queue_id, count(*) filter (where run_at > v_now and group_key is null) as scheduled,
@@ -286,8 +316,8 @@ begin
       insert into counter_deltas (queue_id, enqueued, scheduled, blocked, ready, bytes)
       select queue_id, n, scheduled, blocked, n - scheduled - blocked, bytes from per_queue
     )
-    select t.ids, t.problems, t.new_lanes, t.soonest, t.joined, p.queue_ids, p.ready
-    into v_row_ids, v_problems, v_new_lanes, v_soonest, v_joined, v_queue_ids, v_ready
+    select t.ids, t.problems, t.new_lanes, t.soonest, t.joined, t.batches, p.queue_ids, p.ready
+    into v_row_ids, v_problems, v_new_lanes, v_soonest, v_joined, v_batches, v_queue_ids, v_ready
     from (
       select array_agg(t.id order by n) as ids,
         case when count(problem) > 0 then array_agg(problem order by n) end as problems,
@@ -295,7 +325,8 @@ begin
           filter (where not lane = any (lanes)) as new_lanes,
         min(run_at) filter (where run_at > v_now and group_key is null) as soonest,
         array_agg((queue_id, group_key, 0, 1, t.id - 1, null, null)::groups)
-          filter (where group_key is not null and problem is null) as joined
+          filter (where group_key is not null and problem is null) as joined,
+        array_agg(batch_id) filter (where batch_id is not null) as batches
       from timed t
     ) t, (
       select array_agg(queue_id) as queue_ids, array_agg(n - scheduled - blocked) as ready from per_queue
@@ -317,6 +348,9 @@ begin
     if v_new_lanes is not null then
       perform add_lane((e ->> 0)::integer, (e ->> 1)::smallint)
       from jsonb_array_elements(v_new_lanes) e order by e;
+    end if;
+    if v_batches is not null then
+      perform note_added(v_batches);
     end if;
     if v_joined is not null then
       perform change_groups(v_joined, p_ring);
@@ -364,6 +398,7 @@ end $$;
 drop function {{schema}}.enqueue(jsonb, text, boolean);
 drop function {{schema}}.describe_problem(text, jsonb, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
+drop function {{schema}}.batch_problem(jsonb);
 drop function {{schema}}.is_bad_dedupe(jsonb);
 drop function {{schema}}.is_weight_wrong(jsonb, integer);
 drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);

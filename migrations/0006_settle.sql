@@ -31,6 +31,9 @@ begin
   if p_job.permit is not null then
     perform return_permits(p_job.queue_id, p_job.permit);
   end if;
+  if p_job.batch_id is not null and p_job.dead_at is null then
+    perform note_ended(p_job.batch_id, (p_state = 'completed')::integer, (p_state <> 'completed')::integer);
+  end if;
   if v_is_awaited then
     perform tell_watchers(array[p_job.id]);
   end if;
@@ -109,6 +112,9 @@ begin
   end if;
   if not v_is_parked then
     perform ring_queue(v_target, 1, 0);
+  end if;
+  if p_job.batch_id is not null and p_job.dead_at is null then
+    perform note_ended(p_job.batch_id, 0, 1);
   end if;
   if v_is_awaited then
     perform tell_watchers(array[p_job.id]);
@@ -274,6 +280,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_done bigint[];
   v_left groups[];
+  v_batches bigint[];
   v_worker text := (select worker from leases where id = p_lease_id);
   -- what most attempts are, so that few are looked up
   v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
@@ -295,20 +302,22 @@ begin
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
-      returning j.id, j.queue_id, j.dead_at, j.group_key
+      returning j.id, j.queue_id, j.dead_at, j.group_key, j.batch_id
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
       select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
     )
     select array_agg(id), array_agg((queue_id, group_key, -1, 0, null, null, null)::groups)
-      filter (where group_key is not null and dead_at is null) into v_done, v_left from done;
+      filter (where group_key is not null and dead_at is null),
+      array_agg(batch_id) filter (where batch_id is not null and dead_at is null)
+    into v_done, v_left, v_batches from done;
   else
     with done as (
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
       returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
-        j.payload, j.headers, j.errors, j.dead_at, j.group_key
+        j.payload, j.headers, j.errors, j.dead_at, j.group_key, j.batch_id
     ), kept as (
       insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
         worker, payload, headers, errors, result, group_key)
@@ -320,7 +329,12 @@ begin
       select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
     )
     select array_agg(id), array_agg((queue_id, group_key, -1, 0, null, null, null)::groups)
-      filter (where group_key is not null and dead_at is null) into v_done, v_left from done;
+      filter (where group_key is not null and dead_at is null),
+      array_agg(batch_id) filter (where batch_id is not null and dead_at is null)
+    into v_done, v_left, v_batches from done;
+  end if;
+  if v_batches is not null then
+    perform note_completed(v_batches);
   end if;
   if v_left is not null then
     perform change_groups(v_left);

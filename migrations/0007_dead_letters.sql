@@ -81,11 +81,15 @@ declare
   v_seq bigint := nextval('job_seq');
   v_joins boolean := p_job.group_key is not null;
 begin
+  if p_job.batch_id is not null then
+    p_job.batch_id := rejoin_batch(p_job.batch_id);
+  end if;
   perform add_lane(p_to, v_lane);
   update jobs set queue_id = p_to, lane = v_lane,
     seq = case when not v_joins and p_run_at is null then v_seq end,
     group_seq = case when v_joins then v_seq end, run_at = p_run_at, dead_at = null,
-    dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0
+    dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0,
+    batch_id = p_job.batch_id
   where id = p_job.id;
   -- a consumer of the dead-letter queue may have snoozed it
   insert into counter_deltas (queue_id, ready, scheduled, dead, bytes)

@@ -186,11 +186,14 @@ begin
     where g.queue_id = d.queue_id and g.key = d.group_key
     returning g.admitted, g.waiting
   )
-  select d.queue_id, d.group_key, b.admitted, b.waiting, q.group_concurrency as max,
+  select d.queue_id, d.group_key, b.admitted, b.waiting, q.group_concurrency as max, d.batch_id,
     exists (select from watchers) as is_awaited into v_left
   from done d join queues q on q.id = d.queue_id left join booked b on true;
   if not found then
     return false;
+  end if;
+  if v_left.batch_id is not null then
+    perform note_ended(v_left.batch_id, 1, 0);
   end if;
   if v_left.is_awaited then
     perform tell_watchers(array[p_id]);

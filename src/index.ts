@@ -1,3 +1,5 @@
+export { Batch } from './client/batch.js';
+export type { BatchFilter, BatchInfo, OnComplete, OpenBatchOptions } from './client/batches.js';
 export type { CancelFilter, CancelOptions } from './client/cancel-filter.js';
 export { Client, createClient } from './client/client.js';
 export type { ClientOptions } from './client/client-options.js';
@@ -36,6 +38,7 @@ export type {
   ScheduleRun,
   Schedules,
 } from './client/schedules.js';
+export type { PublishOptions, Subscription, SubscriptionFilter } from './client/topics.js';
 export type { JobReport } from './client/watch-job.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
@@ -84,6 +87,7 @@ export type {
   StandardSchemaIssue,
   StandardSchemaResult,
 } from './core/standard-schema.js';
+export type { BatchState } from './db/calls/batches.js';
 export type {
   CancelCounts,
   CancelledRow,
@@ -95,6 +99,7 @@ export type { DeadLetterGroup, DiscardedRow, RedrivenRow } from './db/calls/dead
 export type { Enqueued } from './db/calls/enqueue.js';
 export type { ScheduleChange } from './db/calls/schedules.js';
 export type { DrainedWorker } from './db/calls/stop.js';
+export type { Published } from './db/calls/topics.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {

@@ -7,7 +7,7 @@ export const EXIT = {
   failure: 1,
   /** The command line, or a value in it, cannot be used; nothing was done. */
   usage: 2,
-  /** A queue, job or dead letter that was named is not there. */
+  /** A queue, job, batch or dead letter that was named is not there. */
   notFound: 3,
   /** Done in part: lines were skipped, or some of the jobs that were named could not be changed. */
   partial: 4,
@@ -35,6 +35,8 @@ const USAGE: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_REDRIVE_INVALID',
   'HOWDAH_STOP_INVALID',
   'HOWDAH_LEASE_INVALID',
+  'HOWDAH_BATCH_INVALID',
+  'HOWDAH_TOPIC_INVALID',
   'HOWDAH_SCHEDULE_INVALID',
   'HOWDAH_SCHEDULE_EXISTS',
   'HOWDAH_CRON_INVALID',
@@ -47,6 +49,7 @@ const NOT_FOUND: ReadonlySet<HowdahErrorCode> = new Set<HowdahErrorCode>([
   'HOWDAH_WORKER_UNKNOWN',
   'HOWDAH_SCHEDULE_UNKNOWN',
   'HOWDAH_JOB_UNKNOWN',
+  'HOWDAH_BATCH_UNKNOWN',
 ]);
 
 /** The exit code that an error stands for. */

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import yargs, { type Argv, type CommandModule } from 'yargs';
+import { batchesCommand } from './commands/batches.js';
 import { deadLettersCommand } from './commands/dead-letters.js';
 import { devCommand } from './commands/dev.js';
 import { doctorCommand } from './commands/doctor.js';
@@ -10,6 +11,7 @@ import { queuesCommand } from './commands/queues.js';
 import { receiveCommand } from './commands/receive.js';
 import { schedulesCommand } from './commands/schedules.js';
 import { statusCommand } from './commands/status.js';
+import { topicsCommand } from './commands/topics.js';
 import { workCommand } from './commands/work.js';
 import { workersCommand } from './commands/workers.js';
 import { closeOutput, type GlobalOptions, usageError } from './context.js';
@@ -33,12 +35,14 @@ const COMMANDS = [
   queuesCommand,
   schedulesCommand,
   deadLettersCommand,
+  batchesCommand,
+  topicsCommand,
   workersCommand,
   doctorCommand,
 ] as unknown as readonly CommandModule<GlobalOptions, GlobalOptions>[];
 
 /** Commands of commands. */
-const GROUPS = ['jobs', 'queues', 'dead-letters', 'workers', 'schedules'];
+const GROUPS = ['jobs', 'queues', 'dead-letters', 'batches', 'topics', 'workers', 'schedules'];
 
 /** Options that may be given more than once. */
 const LISTS = new Set(['_', 'ids', 'receipts', 'state', 'queue', 'names']);

@@ -48,6 +48,11 @@ export class CallerTransaction {
     return readReport(await this.#run(this.#context.calls.allText, jobs));
   }
 
+  /** Runs any other statement of ours, with one text parameter. */
+  run(sql: string, text: string): ReturnType<TransactionRunner> {
+    return this.#run(sql, text);
+  }
+
   /**
    * Declares the queue on a connection of the client's, so that a rollback does not undo it.
    * Where the client shares the application's pool and every connection of it is taken, perhaps by

@@ -1,3 +1,4 @@
+import { batchIdOf } from '../core/batch-id.js';
 import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
 import { codecsOf } from '../core/codec.js';
@@ -13,10 +14,13 @@ import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../d
 import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
 import { enqueueCalls } from '../db/calls/enqueue.js';
 import type { DrainedWorker } from '../db/calls/stop.js';
+import type { Published } from '../db/calls/topics.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { jsonLogger } from '../telemetry/logger.js';
 import { checkFullOptions } from './backpressure.js';
+import { Batch } from './batch.js';
+import { Batches, type BatchFilter, type BatchInfo, type OpenBatchOptions } from './batches.js';
 import type { CancelFilter, CancelOptions } from './cancel-filter.js';
 import type { ClientOptions } from './client-options.js';
 import {
@@ -51,6 +55,12 @@ import { type ResultOptions, Results } from './results.js';
 import { Schedules } from './schedules.js';
 import { send } from './send.js';
 import { SharedStation } from './shared-station.js';
+import {
+  type PublishOptions,
+  type Subscription,
+  type SubscriptionFilter,
+  Topics,
+} from './topics.js';
 import { type JobReport, watchJob } from './watch-job.js';
 import { type StopMode, type WorkerInfo, Workers } from './workers.js';
 
@@ -80,6 +90,8 @@ export class Client {
   readonly #station: SharedStation;
   readonly #watcher: JobWatcher;
   readonly #workers: Workers;
+  readonly #batches: Batches;
+  readonly #topics: Topics;
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
@@ -98,11 +110,9 @@ export class Client {
     const declarations = new Declarations(database, options.queues);
     this.#database = database;
     this.#hub = hub;
+    const context = { schema: database.schema, calls, declarations, pool: options.pool };
     const enqueuer = new Enqueuer({
-      schema: database.schema,
-      calls,
-      declarations,
-      pool: options.pool,
+      ...context,
       clock,
       gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
       report,
@@ -116,6 +126,8 @@ export class Client {
     this.#jobs = new Jobs(database, codecs);
     this.#deadLetters = new DeadLetters(database, codecs);
     this.#workers = new Workers(database);
+    this.#batches = new Batches(database, clock, context, codecs);
+    this.#topics = new Topics(database, clock, context, codecs);
     this.#station = new SharedStation(database, clock);
     this.#pull = new Pull({ database, declarations, clock, codecs, hub, station: this.#station });
     this.#watcher = new JobWatcher(database, clock, this.#station, codecs);
@@ -208,6 +220,59 @@ export class Client {
   ): Promise<EnqueueManyResult> {
     if (this.#closing) throw closed();
     return this.#producer.enqueueMany(target, payloads, options);
+  }
+
+  /**
+   * Opens a batch: a set of jobs, of any queues, and the job that follows when all of them have ended. Add jobs
+   * by its `enqueue` and `enqueueMany` or by the option `batch`, as long and from wherever you like; then
+   * `close` it. One that is never closed never ends.
+   * @throws HowdahError HOWDAH_BATCH_INVALID; what is wrong with the job that follows, as `enqueue` would
+   */
+  async batch<In>(options: OpenBatchOptions<In> = {}): Promise<Batch> {
+    if (this.#closing) throw closed();
+    return this.batchOf(await this.#batches.open(options));
+  }
+
+  /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
+  batchOf(id: string): Batch {
+    return new Batch(batchIdOf(id), this.#batches, this.#producer);
+  }
+
+  /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */
+  batches(filter: BatchFilter = {}): Promise<readonly BatchInfo[]> {
+    return this.#batches.list(filter);
+  }
+
+  /**
+   * A job in each queue that is subscribed to the topic, in one transaction: all of them or, where one
+   * queue refuses, none. Their header `howdah-topic` names the topic. Empty: nobody is subscribed.
+   * @throws HowdahError HOWDAH_TOPIC_INVALID; as `enqueue`
+   */
+  publish(
+    topic: string,
+    payload: unknown,
+    options: PublishOptions = {},
+  ): Promise<readonly Published[]> {
+    if (this.#closing) return Promise.reject(closed());
+    return this.#topics.publish(topic, payload, options);
+  }
+
+  /**
+   * From now on the queue gets what is published to the topic. @returns false: it did already
+   * @throws HowdahError HOWDAH_TOPIC_INVALID, HOWDAH_QUEUE_UNKNOWN
+   */
+  subscribe(topic: string, queue: AnyQueue | string): Promise<boolean> {
+    return this.#topics.subscribe(topic, queue);
+  }
+
+  /** @returns false: it was not subscribed @throws HowdahError as `subscribe` */
+  unsubscribe(topic: string, queue: AnyQueue | string): Promise<boolean> {
+    return this.#topics.unsubscribe(topic, queue);
+  }
+
+  /** Who gets what, by topic and queue. */
+  subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
+    return this.#topics.list(filter);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { batchIdOf } from './batch-id.js';
 import { looksEncoded } from './codec.js';
 import { type DedupeOptions, encodeDedupe } from './dedupe.js';
 import { describeValue } from './describe-value.js';
@@ -40,6 +41,11 @@ export interface JobOptions {
    * enqueued, `groupConcurrency` of the queue at once (1).
    */
   readonly group?: string | undefined;
+  /**
+   * An open batch, or its id: the job is one of it, and what follows the batch waits for this job too.
+   * A job that is not created, because its dedupe key was taken, is not added.
+   */
+  readonly batch?: string | { readonly id: string } | undefined;
   /** Makes it one job per key and window, whatever the number of calls. */
   readonly dedupe?: DedupeOptions | undefined;
 }
@@ -57,7 +63,7 @@ export interface OptionsCodec {
  * @param now milliseconds since 1970, only to refuse a `runAt` too far ahead
  * @throws HowdahError HOWDAH_DELAY_INVALID, HOWDAH_RUN_AT_INVALID, HOWDAH_PRIORITY_INVALID,
  *   HOWDAH_HEADERS_INVALID, HOWDAH_ATTEMPTS_INVALID, HOWDAH_TTL_INVALID, HOWDAH_GROUP_INVALID,
- *   HOWDAH_WEIGHT_INVALID, HOWDAH_DEDUPE_INVALID, HOWDAH_CODEC_FAILED,
+ *   HOWDAH_WEIGHT_INVALID, HOWDAH_DEDUPE_INVALID, HOWDAH_CODEC_FAILED, HOWDAH_BATCH_UNKNOWN,
  *   HOWDAH_OPTION_INVALID
  */
 export function encodeJobOptions(
@@ -91,6 +97,9 @@ export function encodeJobOptions(
         break;
       case 'group':
         members += `,"group":${encodeGroup(value)}`;
+        break;
+      case 'batch':
+        members += `,"batch":"${batchIdOf(value)}"`;
         break;
       case 'weight':
         members += `,"weight":${weight(value)}`;
@@ -211,6 +220,6 @@ function unknownOption(option: string): HowdahError {
   return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
     details: { option },
     remedy:
-      'Known are delay, runAt, priority, headers, attempts, ttl, group, weight, dedupe, onFull, waitMax, signal and tx.',
+      'Known are delay, runAt, priority, headers, attempts, ttl, group, weight, batch, dedupe, onFull, waitMax, signal and tx.',
   });
 }

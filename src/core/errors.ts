@@ -132,6 +132,19 @@ const CODES = {
     summary: 'A schedule of that name exists already, of another owner or in the same list.',
   },
   HOWDAH_SCHEDULE_UNKNOWN: { sqlstate: 'HW195', summary: 'No schedule of that name exists.' },
+  HOWDAH_BATCH_UNKNOWN: {
+    sqlstate: 'HW200',
+    summary: 'No batch of that id exists, or it is forgotten, 7 days after it ended.',
+  },
+  HOWDAH_BATCH_CLOSED: {
+    sqlstate: 'HW201',
+    summary: 'The batch is closed: nothing can be added to it.',
+  },
+  HOWDAH_BATCH_INVALID: {
+    sqlstate: 'HW202',
+    summary: 'The name of a batch or the job that follows it is malformed.',
+  },
+  HOWDAH_TOPIC_INVALID: { sqlstate: 'HW203', summary: 'The name of a topic is not allowed.' },
   HOWDAH_OPTION_INVALID: { summary: 'An option has a value that is not allowed.' },
   HOWDAH_BUFFER_FULL: {
     summary: 'Too many jobs wait in this process to be enqueued.',

@@ -171,6 +171,28 @@ export interface BlockedGroupsView {
   since: Date;
 }
 
+export interface BatchStatesView {
+  id: string;
+  name: string | null;
+  state: 'open' | 'closed' | 'completed' | 'failed';
+  total: string;
+  pending: string;
+  completed: string;
+  failed: string;
+  on_complete_queue: string | null;
+  job_id: string | null;
+  problem: string | null;
+  opened_at: Date;
+  closed_at: Date | null;
+  finished_at: Date | null;
+}
+
+export interface TopicsView {
+  topic: string;
+  queue: string;
+  subscribed_at: Date;
+}
+
 export interface SchedulesView {
   name: string;
   owner: string | null;
@@ -238,6 +260,8 @@ export interface Tables {
   workers: WorkersView;
   queue_policies: QueuePoliciesView;
   blocked_groups: BlockedGroupsView;
+  batch_states: BatchStatesView;
+  topics: TopicsView;
   schedules_view: SchedulesView;
   schedule_runs_view: ScheduleRunsView;
 }

@@ -29,6 +29,7 @@ export function dutiesOf(database: Database, clock: Clock, leaseMs: number): rea
     expirer(background, calls),
     rollUp(background, calls),
     tender(background, calls),
+    batchFolder(background, calls),
     pruner(database, calls),
   ];
 }
@@ -105,6 +106,20 @@ function tender(executor: Executor, calls: MaintenanceCalls): Duty {
     async runOnce() {
       const counts = await calls.tend(executor, LIMIT);
       return { counts: { ...counts }, hasMore: counts.aged >= LIMIT };
+    },
+  };
+}
+
+/** Batches whose last jobs ended without seeing that they were the last are followed all the same. */
+function batchFolder(executor: Executor, calls: MaintenanceCalls): Duty {
+  return {
+    name: 'fold-batches',
+    intervalMs: 1_000,
+    firstMs: BACKGROUND_FIRST_MS,
+    share: SHARE * 4,
+    async runOnce() {
+      const { folded, finished, hasMore } = await calls.foldBatches(executor, LIMIT);
+      return { counts: { folded, finished }, hasMore };
     },
   };
 }

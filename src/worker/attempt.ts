@@ -17,6 +17,8 @@ export class Attempt {
   readonly queue: string;
   /** Key of its group; null: it is in none. */
   readonly group: string | null;
+  /** It was claimed behind another member of a strict group. */
+  readonly isFollower: boolean;
   /** What was claimed; dropped when the attempt has ended, for it may be large. */
   row: ClaimedRow | undefined;
   /** Set where a codec may ask for them. */
@@ -48,6 +50,7 @@ export class Attempt {
     this.number = rest === null ? 1 : rest[1] - rest[2];
     this.queue = queue;
     this.group = rest?.[7] ?? null;
+    this.isFollower = rest?.[8] === true;
     this.row = row;
     this.leaseId = leaseId;
   }

@@ -39,17 +39,21 @@ export class BatchCall implements Call {
       this.thrown(run, entryOf, end);
       return;
     }
+    const inOrder = orderly(end);
     attempts.forEach((attempt, index) => {
       const entry = entryOf(attempt, index);
       const facts = factsOf(run, attempt);
       const decision =
         entry instanceof Error ? decideThrown(entry, facts) : decideReturned(entry, facts);
-      end(attempt, decision);
+      inOrder(attempt, decision);
     });
   }
 
   thrown(run: Run, thrown: unknown, end: EndAttempt): void {
-    for (const attempt of run.attempts) end(attempt, decideThrown(thrown, factsOf(run, attempt)));
+    const inOrder = orderly(end);
+    for (const attempt of run.attempts) {
+      inOrder(attempt, decideThrown(thrown, factsOf(run, attempt)));
+    }
   }
 
   #make(attempt: Attempt): Job | Refused | Promise<Job | Refused> {
@@ -77,6 +81,22 @@ export class BatchCall implements Call {
     run.attempts = taking;
     return jobs.length === 0 ? undefined : this.#handler(jobs, context);
   }
+}
+
+const AGAIN: ReadonlySet<string> = new Set(['fail', 'snooze', 'release', 'rate_limited']);
+
+/**
+ * Of a strict group only the first that is to run again does so by itself; the others wait behind it, at
+ * their places, and their attempts do not count.
+ */
+function orderly(end: EndAttempt): EndAttempt {
+  let isHeldUp = false;
+  return (attempt, decision) => {
+    const isAgain = AGAIN.has(decision.settlement.verb);
+    const isWaiting = isAgain && isHeldUp && attempt.isFollower;
+    isHeldUp ||= isAgain;
+    end(attempt, isWaiting ? { settlement: { verb: 'release' } } : decision);
+  };
 }
 
 /** A job that could not be made. */

@@ -53,6 +53,12 @@ export interface BatchOptions {
   readonly size: number;
   /** How long a call waits for its batch to fill, 0 to 1 h. Default 0: takes what is there. */
   readonly wait?: Duration;
+  /**
+   * The jobs of a call have the same group key (or none), in the order of their group. Of a strict group
+   * (`groupConcurrency: 1`) a call gets what is next in line when its first job is claimed, and where jobs
+   * of it are to run again, only the first of them does; the others wait behind it. Default false.
+   */
+  readonly byGroup?: boolean;
 }
 
 /** How one queue is worked. `Input` is what the handler gets: a job, or the jobs of a batch. */
@@ -102,7 +108,9 @@ export interface Binding {
   /** Undefined: as the handler's speed allows. */
   readonly prefetch: number | undefined;
   /** Undefined: one job a call. */
-  readonly batch: { readonly size: number; readonly waitMs: number } | undefined;
+  readonly batch:
+    | { readonly size: number; readonly waitMs: number; readonly byGroup: boolean }
+    | undefined;
   /** The handler is called in a transaction. */
   readonly isTransactional: boolean;
   readonly keepLogs: boolean;
@@ -181,14 +189,23 @@ export function work(
     handler,
     concurrency: integer('concurrency', concurrency, 1),
     prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
-    batch: batch && {
-      size: integer('batch.size', batch.size, 1),
-      waitMs: parseDuration(batch.wait ?? 0, 'batch.wait', { max: 3_600_000 }),
-    },
+    batch: batch && resolveBatch(batch),
     isTransactional: transactional,
     middleware: checkMiddleware(middleware),
     keepLogs,
   });
+}
+
+function resolveBatch({ size, wait = 0, byGroup = false, ...others }: BatchOptions) {
+  for (const key of Object.keys(others)) {
+    throw invalid(`batch.${key}`, undefined, 'Known are size, wait and byGroup.');
+  }
+  if (typeof byGroup !== 'boolean') throw invalid('batch.byGroup', byGroup, 'Use true or false.');
+  return {
+    size: integer('batch.size', size, 1),
+    waitMs: parseDuration(wait, 'batch.wait', { max: 3_600_000 }),
+    byGroup,
+  };
 }
 
 function integer(option: string, value: unknown, min: number): number {

@@ -37,6 +37,12 @@ export class JobBuffer {
     return row;
   }
 
+  /** When the next call is to begin, as if all were of one key: see {@link GroupBuffer}. */
+  dueAt(size: number, waitMs: number, now: number): number {
+    if (this.length === 0) return Number.POSITIVE_INFINITY;
+    return waitMs === 0 || this.length >= size ? now : this.waitingSince + waitMs;
+  }
+
   takeAll(): ClaimedRow[] {
     const rows = this.#rows.slice(this.#head);
     this.#rows = [];

@@ -15,6 +15,7 @@ import { JobBuffer } from './buffer.js';
 import { type Call, SingleCall } from './call.js';
 import type { Decision } from './decide.js';
 import { Followers } from './followers.js';
+import { GroupBuffer } from './group-buffer.js';
 import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
@@ -27,6 +28,8 @@ import { TransactionalCall, type Transactions } from './transactional-call.js';
 const STALL_MS = 1_000;
 /** How long handlers may keep the event loop in one go. */
 const SLICE_MS = 5;
+/** So many batches' worth of jobs are gathered at once where each is of one group. */
+const GROUPS_GATHERED = 10;
 
 const EXPIRED: Decision = { settlement: { verb: 'expire', reason: 'waiting TTL' } };
 const RELEASED: Decision = { settlement: { verb: 'release' } };
@@ -71,7 +74,7 @@ export class Runner implements RunHost {
   readonly #parts: RunnerParts;
   readonly #call: Call;
   readonly #pace: Pace;
-  readonly #buffer = new JobBuffer();
+  readonly #buffer: JobBuffer | GroupBuffer;
   readonly #followers = new Followers();
   /** Jobs in one call of the handler. */
   readonly #size: number;
@@ -85,6 +88,7 @@ export class Runner implements RunHost {
     this.name = binding.name;
     this.#parts = parts;
     this.#size = binding.batch?.size ?? 1;
+    this.#buffer = binding.batch?.byGroup ? new GroupBuffer() : new JobBuffer();
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
     const { clock, hub, onDeadline, onBegin, onEnd } = parts;
@@ -107,7 +111,11 @@ export class Runner implements RunHost {
 
   /** Most jobs to hold, running or not. */
   get capacity(): number {
-    return this.slots.size * this.#size + (this.isLimited ? 0 : this.#pace.ahead);
+    const running = this.slots.size * this.#size;
+    if (this.isLimited) return running;
+    // groups fill beside each other
+    const gathering = this.binding.batch?.byGroup ? GROUPS_GATHERED * this.#size : 0;
+    return running + Math.max(this.#pace.ahead, gathering);
   }
 
   /** How many more jobs may be claimed. */
@@ -117,6 +125,7 @@ export class Runner implements RunHost {
 
   /** Most members of one group to claim at once. */
   get turn(): number {
+    if (this.binding.batch?.byGroup) return this.#size;
     return this.#followers.isFull ? 1 : this.#pace.turn;
   }
 
@@ -147,7 +156,9 @@ export class Runner implements RunHost {
     this.#leaseId = leaseId;
     if (this.#parts.hub.hears('job.claimed')) this.#reportClaimed(rows, leaseId);
     const now = this.#parts.clock.monotonic();
-    this.#buffer.add(this.#followers.keep(rows, now), now);
+    // a call that takes a whole group takes those that would follow, too
+    const isByGroup = this.#buffer instanceof GroupBuffer;
+    this.#buffer.add(isByGroup ? rows : this.#followers.keep(rows, now), now);
     process.nextTick(() => this.pump());
   }
 
@@ -159,7 +170,7 @@ export class Runner implements RunHost {
     const { group } = attempt;
     if (group === null || !this.#followers.isLed(attempt)) return false;
     const next = attempt.isOver ? this.#followers.next(group) : undefined;
-    if (next) {
+    if (next && this.#buffer instanceof JobBuffer) {
       this.#buffer.addFirst(next, this.#parts.clock.monotonic());
       this.pump();
     } else this.#giveBack(this.#followers.take(group), attempt.leaseId);
@@ -234,7 +245,10 @@ export class Runner implements RunHost {
     const next = this.runs.nextDeadline;
     const { batch } = this.binding;
     if (!batch || this.#buffer.length === 0 || this.slots.free === 0) return next;
-    return Math.min(next, this.#buffer.waitingSince + batch.waitMs);
+    return Math.min(
+      next,
+      this.#buffer.dueAt(this.#size, batch.waitMs, this.#parts.clock.monotonic()),
+    );
   }
 
   /** Gives jobs back that were claimed ahead of a handler which turned out to be slow, and long turns. */
@@ -303,8 +317,13 @@ export class Runner implements RunHost {
 
   #takeAttempts(now: number): Attempt[] {
     const attempts: Attempt[] = [];
+    const buffer = this.#buffer;
+    const batch =
+      buffer instanceof GroupBuffer
+        ? buffer.takeBatch(this.#size, this.binding.batch?.waitMs ?? 0, now)
+        : undefined;
     while (attempts.length < this.#size) {
-      const row = this.#buffer.take(now);
+      const row = batch ? batch.shift() : (buffer as JobBuffer).take(now);
       if (!row) break;
       const attempt = new Attempt(row, this.name, this.#leaseId);
       if (row[5]?.[3]) this.#endAttempt(attempt, EXPIRED);
@@ -316,8 +335,8 @@ export class Runner implements RunHost {
   /** Whether a batch is to begin: it is full, or has waited long enough. */
   #isFilled(now: number): boolean {
     const { batch } = this.binding;
-    if (!batch || batch.waitMs === 0 || this.#buffer.length >= this.#size) return true;
-    const due = this.#buffer.waitingSince + batch.waitMs;
+    if (!batch || batch.waitMs === 0) return true;
+    const due = this.#buffer.dueAt(this.#size, batch.waitMs, now);
     if (now >= due) return true;
     this.#parts.onDeadline(due);
     return false;

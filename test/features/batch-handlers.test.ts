@@ -138,4 +138,129 @@ describe('a batch handler', () => {
     await waitFor(() => isAborted);
     expect((await readJob(pool, id)).errors).toMatchObject([{ code: 'HOWDAH_JOB_TIMEOUT' }]);
   });
+
+  test('on demand gets jobs of one group key only, in order', async ({ url, pool }) => {
+    const name = await createQueue(pool, { group_concurrency: 10 });
+    const calls: unknown[][] = [];
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(name, (jobs) => void calls.push(jobs.map(({ payload }) => payload)), {
+          batch: { size: 4, byGroup: true },
+          concurrency: 1,
+        }),
+      ],
+    });
+    const keys = ['a', 'b', undefined, 'a', 'b', 'a', undefined, 'a', 'a', 'b'];
+    await enqueue(
+      pool,
+      name,
+      keys.map((group, n) => ({ group, payload: `${group ?? '-'}${n}` })),
+    );
+    expect(await worker.runOnce()).toMatchObject({ completed: 10 });
+    const ofKey = (key: string) => calls.filter(([first]) => String(first).startsWith(key));
+    expect(ofKey('a')).toEqual([['a0', 'a3', 'a5', 'a7'], ['a8']]);
+    expect(ofKey('b')).toEqual([['b1', 'b4', 'b9']]);
+    expect(ofKey('-')).toEqual([['-2', '-6']]);
+  });
+
+  test('waits for each group by itself', async ({ url, pool }) => {
+    const name = await createQueue(pool, { group_concurrency: 10 });
+    const calls: string[] = [];
+    await startWorker({
+      url,
+      queues: [
+        work(name, (jobs) => void calls.push(jobs.map(({ payload }) => payload).join()), {
+          batch: { size: 3, wait: '4s', byGroup: true },
+          concurrency: 1,
+        }),
+      ],
+    });
+    const [slow] = await enqueue(pool, name, [{ group: 'slow', payload: 's' }]);
+    const full = await enqueue(
+      pool,
+      name,
+      [1, 2, 3].map((payload) => ({ group: 'full', payload })),
+    );
+    for (const id of full) await waitForState(pool, id, 'completed');
+    expect(calls).toEqual(['1,2,3']); // did not wait, and did not take the other along
+    await waitForState(pool, slow, 'completed');
+    expect(calls).toEqual(['1,2,3', 's']);
+  });
+
+  test('a group that fails in part goes on with the rest, and with what failed', async ({
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool, { group_concurrency: 5, backoff_ms: 0, max_attempts: 2 });
+    const calls: string[] = [];
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(
+          name,
+          (jobs) => {
+            calls.push(jobs.map(({ payload }) => payload).join());
+            return jobs.map(({ payload, attempt }) =>
+              payload === 2 && attempt === 1 ? new Error('not yet') : undefined,
+            );
+          },
+          { batch: { size: 5, byGroup: true }, concurrency: 1 },
+        ),
+      ],
+    });
+    await enqueue(
+      pool,
+      name,
+      [1, 2, 3, 4, 5].map((payload) => ({ group: 'g', payload })),
+    );
+    expect(await worker.runOnce()).toMatchObject({ completed: 5, failed: 1 });
+    expect(calls).toEqual(['1,2,3,4,5', '2']);
+  });
+
+  test('takes a strict group in turns, in order, through failures', async ({ url, pool }) => {
+    const name = await createQueue(pool, { backoff_ms: 0, max_attempts: 2 });
+    const calls: string[] = [];
+    let fails = 1;
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(
+          name,
+          (jobs) => {
+            calls.push(jobs.map(({ payload, attempt }) => `${payload}.${attempt}`).join());
+            if (fails-- > 0) throw new Error('all of them');
+            return jobs.map(({ payload, attempt }) =>
+              payload === 6 && attempt === 1 ? new Error('this one') : undefined,
+            );
+          },
+          { batch: { size: 4, byGroup: true }, concurrency: 2 },
+        ),
+      ],
+    });
+    const ids = await enqueue(
+      pool,
+      name,
+      [1, 2, 3, 4, 5, 6, 7].map((payload) => ({ group: 'g', payload })),
+    );
+    expect(await worker.runOnce()).toMatchObject({ completed: 7, failed: 2 });
+    expect(calls).toEqual(['1.1,2.1,3.1,4.1', '1.2,2.1,3.1,4.1', '5.1,6.1,7.1', '6.2']);
+    for (const id of ids) await waitForState(pool, id, 'completed');
+    expect((await pool.query('select * from howdah.check_groups()')).rows).toEqual([]);
+  });
+
+  test.for([
+    [{ size: 0 }, 'batch.size'],
+    [{ size: 10_001 }, 'batch.size'],
+    [{ size: 10, wait: '2h' }, 'batch.wait'],
+    [{ size: 10, byGroup: 'yes' }, 'batch.byGroup'],
+    [{ size: 10, perGroup: true }, 'batch.perGroup'],
+  ] as const)('%o is refused, naming %s', ([batch, option]) => {
+    expect(() => work('q', () => undefined, { batch: batch as never })).toThrow(
+      expect.objectContaining({
+        code: expect.stringMatching(/^HOWDAH_(OPTION|DURATION)_INVALID$/),
+        message: expect.stringContaining(option),
+      }),
+    );
+  });
 });

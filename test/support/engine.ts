@@ -176,6 +176,7 @@ export class Engine {
     expect(await this.rows(TWICE), 'jobs that are there twice').toEqual([]);
     expect(await this.rows(PERMITS_OFF), 'limits that differ from what runs').toEqual([]);
     expect(await this.rows(PERMITS_LEFT), 'waiting jobs that hold a permit').toEqual([]);
+    expect(await this.rows(BATCHES_OFF), 'batches that differ from their jobs').toEqual([]);
   }
 }
 
@@ -244,6 +245,16 @@ const PERMITS_OFF = `
   where coalesce(h.permits, 0) <> coalesce(c.permits, 0)`;
 
 const PERMITS_LEFT = 'select id from howdah.jobs where permit is not null and lease_id is null';
+
+/** What has not ended of a batch, against its books. */
+const BATCHES_OFF = `
+  with pending as (
+    select batch_id, count(*) as jobs from howdah.jobs
+    where batch_id is not null and dead_at is null group by batch_id
+  )
+  select id, jobs, pending from pending p full join howdah.batch_states b on b.id = p.batch_id
+  where coalesce(jobs, 0) <> coalesce(pending, 0)
+    or (coalesce(jobs, 0) > 0 and state in ('completed', 'failed'))`;
 
 const TWICE = `
   select id from (select id from howdah.jobs union all select id from howdah.history) x

@@ -1,3 +1,33 @@
+column batch_deltas.batch_id bigint not null
+column batch_deltas.id bigint not null
+column batch_deltas.added integer not null default 0
+column batch_deltas.completed integer not null default 0
+column batch_deltas.failed integer not null default 0
+column batch_states.id bigint
+column batch_states.name text
+column batch_states.state text
+column batch_states.total bigint
+column batch_states.pending bigint
+column batch_states.completed bigint
+column batch_states.failed bigint
+column batch_states.on_complete_queue text
+column batch_states.job_id bigint
+column batch_states.problem text
+column batch_states.opened_at timestamp with time zone
+column batch_states.closed_at timestamp with time zone
+column batch_states.finished_at timestamp with time zone
+column batches.id bigint not null
+column batches.name text
+column batches.on_complete jsonb
+column batches.opened_at timestamp with time zone not null default howdah.clock()
+column batches.closed_at timestamp with time zone
+column batches.finished_at timestamp with time zone
+column batches.total bigint not null default 0
+column batches.completed bigint not null default 0
+column batches.failed bigint not null default 0
+column batches.job_id bigint
+column batches.problem text
+column batches.retry_at timestamp with time zone
 column blocked_groups.queue text
 column blocked_groups.group_key text
 column blocked_groups.waiting integer
@@ -156,6 +186,7 @@ column jobs.after_id bigint
 column jobs.group_key text
 column jobs.group_seq bigint
 column jobs.follow_seq bigint
+column jobs.batch_id bigint
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
@@ -400,6 +431,12 @@ column watchers.lease_id bigint not null
 column watches.job_id bigint not null
 column watches.lease_id bigint not null
 column watches.wants_progress boolean not null
+column subscriptions.topic text not null
+column subscriptions.queue_id integer not null
+column subscriptions.subscribed_at timestamp with time zone not null default howdah.clock()
+column topics.topic text
+column topics.queue text
+column topics.subscribed_at timestamp with time zone
 column workers.lease_id bigint
 column workers.worker text
 column workers.opened_at timestamp with time zone
@@ -409,6 +446,8 @@ column workers.alive boolean
 column workers.leads boolean
 column workers.draining boolean
 column workers.info jsonb
+constraint batch_deltas_pkey on howdah.batch_deltas PRIMARY KEY (batch_id, id)
+constraint batches_pkey on howdah.batches PRIMARY KEY (id)
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
 constraint dedupes_pkey on howdah.dedupes PRIMARY KEY (queue_id, key)
@@ -464,6 +503,12 @@ constraint schedules_pkey on howdah.schedules PRIMARY KEY (id)
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
 constraint watchers_pkey on howdah.watchers PRIMARY KEY (lease_id)
 constraint watches_pkey on howdah.watches PRIMARY KEY (job_id, lease_id)
+constraint subscriptions_pkey on howdah.subscriptions PRIMARY KEY (topic, queue_id)
+constraint subscriptions_topic_check on howdah.subscriptions CHECK ((topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
+CREATE UNIQUE INDEX batch_deltas_pkey ON howdah.batch_deltas USING btree (batch_id, id)
+CREATE INDEX batches_finished_idx ON howdah.batches USING btree (finished_at) WHERE (finished_at IS NOT NULL)
+CREATE UNIQUE INDEX batches_pkey ON howdah.batches USING btree (id)
+CREATE INDEX batches_retry_idx ON howdah.batches USING btree (retry_at) WHERE (retry_at IS NOT NULL)
 CREATE INDEX counter_deltas_bounded_idx ON howdah.counter_deltas USING btree (queue_id) WHERE (bytes IS NOT NULL)
 CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id)
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
@@ -500,6 +545,9 @@ CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, leas
 CREATE UNIQUE INDEX watchers_pkey ON howdah.watchers USING btree (lease_id)
 CREATE INDEX watches_lease_idx ON howdah.watches USING btree (lease_id)
 CREATE UNIQUE INDEX watches_pkey ON howdah.watches USING btree (job_id, lease_id)
+CREATE UNIQUE INDEX subscriptions_pkey ON howdah.subscriptions USING btree (topic, queue_id)
+options batch_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
+options batches (fillfactor=50, autovacuum_vacuum_threshold=100)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
 options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
@@ -527,6 +575,7 @@ function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_edit(howdah.jobs,jsonb) returns text security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
+function howdah.batch_problem(jsonb) returns text security definer
 function howdah.begin_counting(integer) returns void security definer
 function howdah.bucket_size(howdah.queues) returns double precision
 function howdah.bury(howdah.jobs,text) returns void security definer
@@ -537,10 +586,12 @@ function howdah.change_groups(howdah.groups[],boolean) returns void security def
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
 function howdah.check_schedule(text,jsonb) returns void security definer
+function howdah.check_topic(text) returns void security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_limit(smallint,integer) returns integer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
+function howdah.close_batch(bigint) returns text security definer
 function howdah.close_lease(bigint) returns integer security definer
 function howdah.close_queue(text,text) returns void security definer
 function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb security definer
@@ -571,9 +622,13 @@ function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security d
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
 function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running boolean) security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
+function howdah.finish_batch(howdah.batches) returns boolean security definer
 function howdah.fire_schedules(jsonb) returns TABLE(planned integer, enqueued integer, refused integer, skipped integer) security definer
+function howdah.fold_batch(bigint,integer) returns record security definer
+function howdah.fold_batches(integer) returns TABLE(folded integer, finished integer, has_more boolean) security definer
 function howdah.fold_deltas(integer) returns void security definer
 function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security definer
+function howdah.follows_plainly(jsonb) returns boolean security definer
 function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) returns jsonb security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
@@ -595,9 +650,13 @@ function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zon
 function howdah.ms_to_time(jsonb) returns timestamp with time zone
 function howdah.ms_until(timestamp with time zone) returns bigint
 function howdah.new_head(howdah.jobs) returns howdah.groups
+function howdah.note_added(bigint[]) returns void security definer
+function howdah.note_completed(bigint[]) returns void security definer
 function howdah.note_completions(bigint,bigint[],integer[]) returns void security definer
+function howdah.note_ended(bigint,bigint,bigint) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.obey_stop(bigint,bigint,integer) returns text security definer
+function howdah.open_batch(jsonb) returns bigint security definer
 function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns void security definer
@@ -615,6 +674,7 @@ function howdah.prune_dedupes(integer) returns integer security definer
 function howdah.prune_group_rates(integer) returns integer security definer
 function howdah.prune_reports(integer) returns integer security definer
 function howdah.prune_schedule_runs(integer) returns integer security definer
+function howdah.publish(jsonb,boolean) returns TABLE(queue text, id bigint, created boolean) security definer
 function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) returns void security definer
 function howdah.put_schedule(text,jsonb,text) returns text security definer
 function howdah.queue_id_of(text) returns integer security definer
@@ -624,6 +684,7 @@ function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns T
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
 function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns howdah.groups security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
+function howdah.rejoin_batch(bigint) returns bigint security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.report(bigint,jsonb) returns SETOF bigint security definer
 function howdah.resign(bigint) returns void security definer
@@ -656,6 +717,7 @@ function howdah.smoothed_rate(double precision,double precision,timestamp with t
 function howdah.snooze(bigint,bigint,integer,bigint) returns text security definer
 function howdah.stop_consumers(text,text) returns bigint security definer
 function howdah.stop_ringing(bigint,text[]) returns void security definer
+function howdah.subscribe(text,text) returns boolean security definer
 function howdah.supersede(howdah.jobs,jsonb,timestamp with time zone,timestamp with time zone,boolean) returns void security definer
 function howdah.suspect_lane(smallint,integer,boolean) returns smallint
 function howdah.sweep(integer) returns integer security definer
@@ -664,6 +726,8 @@ function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with
 function howdah.tell_watchers(bigint[],boolean) returns void security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
+function howdah.unsubscribe(text,text) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer
 function howdah.wake(bigint) returns void security definer
 function howdah.watch(bigint,bigint[],bigint[],bigint[],bigint[]) returns TABLE(id bigint, queue text, state text, kept boolean, attempt integer, reason text, errors jsonb, result jsonb, progress jsonb, progress_at timestamp with time zone) security definer
+function howdah.with_counts(jsonb,howdah.batches) returns jsonb security definer

@@ -21,6 +21,7 @@ export interface EnqueueArguments extends GlobalOptions {
   readonly weight: number | undefined;
   readonly ttl: string | undefined;
   readonly group: string | undefined;
+  readonly batch: string | undefined;
   readonly dedupeKey: string | undefined;
   readonly dedupeWindow: string | undefined;
   readonly dedupeMode: string | undefined;
@@ -30,13 +31,14 @@ export interface EnqueueArguments extends GlobalOptions {
 
 /** What is said of each job. */
 export function jobOptionsOf(options: EnqueueArguments): EnqueueOptions {
-  const { runAt, priority, attempts, weight, headers, group } = options;
+  const { runAt, priority, attempts, weight, headers, group, batch } = options;
   return {
     delay: durationOf(options.delay),
     runAt,
     priority,
     attempts,
     group,
+    batch,
     weight,
     ttl: durationOf(options.ttl),
     dedupe: dedupeOf(options),

@@ -34,6 +34,7 @@ export const enqueueCommand = command<EnqueueArguments>({
       .option('weight', { type: 'number', describe: 'What it counts for against limits (1)' })
       .option('ttl', { type: 'string', describe: 'Longest wait for a worker' })
       .option('group', { type: 'string', describe: 'Key of its group: those run in order' })
+      .option('batch', { type: 'string', describe: 'Id of an open batch that it belongs to' })
       .option('dedupe-key', { type: 'string', describe: 'One job per key and window' })
       .option('dedupe-window', { type: 'string', describe: 'How long the key is remembered (5m)' })
       .option('dedupe-mode', {

@@ -41,6 +41,11 @@ export interface MaintenanceCalls {
     executor: Executor,
     limit: number,
   ): Promise<{ readonly freed: number; readonly aged: number }>;
+  /** Finishes batches whose jobs have ended, and forgets old ones. */
+  foldBatches(
+    executor: Executor,
+    limit: number,
+  ): Promise<{ readonly folded: number; readonly finished: number; readonly hasMore: boolean }>;
   /** Creates and drops partitions of the history. */
   prune(executor: Executor): Promise<{ readonly created: number; readonly dropped: number }>;
 }
@@ -81,6 +86,11 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     'tend',
     `select freed, aged, commit_mode from {{schema}}.tend_queues($1), ${ASYNC_COMMIT}`,
   );
+  // waits for the disk: what follows a batch must not be lost
+  const foldBatches = database.statement(
+    'fold_batches',
+    'select folded, finished, has_more as "hasMore" from {{schema}}.fold_batches($1)',
+  );
   const prune = database.statement('prune', 'select created, dropped from {{schema}}.prune()');
   return {
     async lead(executor, leaseId, termMs) {
@@ -99,6 +109,7 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
       const { freed, aged } = await one<{ freed: number; aged: number }>(executor, tend, [limit]);
       return { freed, aged };
     },
+    foldBatches: (executor, limit) => one(executor, foldBatches, [limit]),
     prune: (executor) => one(executor, prune, []),
   };
 }

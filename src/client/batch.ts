@@ -1,0 +1,91 @@
+import type { AnyQueue, Queue } from '../core/queue.js';
+import type { BatchState } from '../db/calls/batches.js';
+import type { Enqueued } from '../db/calls/enqueue.js';
+import type { TxHandle } from '../db/handles/tx-handle.js';
+import type { Batches, BatchInfo } from './batches.js';
+import type {
+  EnqueueManyArrayResult,
+  EnqueueManyOptions,
+  EnqueueManyResult,
+} from './enqueue-many.js';
+import type { EnqueueOptions } from './options.js';
+import type { Producer } from './producer.js';
+
+/**
+ * A set of jobs, of any queues, that is filled, closed, and followed by one job when all of them have
+ * ended. Only its id matters: `client.batchOf(id)` is as good, in any process.
+ */
+export class Batch {
+  readonly id: string;
+  readonly #batches: Batches;
+  readonly #producer: Producer;
+
+  /** Made by `client.batch()` and `client.batchOf()`. */
+  constructor(id: string, batches: Batches, producer: Producer) {
+    this.id = id;
+    this.#batches = batches;
+    this.#producer = producer;
+  }
+
+  /**
+   * `client.enqueue` with the option `batch`. A job that was not created, because its dedupe key was
+   * taken, is not added.
+   * @throws HowdahError as `client.enqueue`; HOWDAH_BATCH_CLOSED, HOWDAH_BATCH_UNKNOWN
+   */
+  enqueue<In>(
+    queue: Queue<string, In, unknown>,
+    payload: NoInfer<In>,
+    options?: EnqueueOptions,
+  ): Promise<Enqueued>;
+  enqueue(queue: string, payload: unknown, options?: EnqueueOptions): Promise<Enqueued>;
+  enqueue(
+    target: AnyQueue | string,
+    payload: unknown,
+    options?: EnqueueOptions,
+  ): Promise<Enqueued> {
+    return this.#producer.enqueue(target, payload, { ...options, batch: this.id });
+  }
+
+  /** `client.enqueueMany` with the option `batch`. @throws HowdahError as `enqueue` */
+  enqueueMany<In>(
+    queue: Queue<string, In, unknown>,
+    payloads: readonly NoInfer<In>[],
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyArrayResult>;
+  enqueueMany<In>(
+    queue: Queue<string, In, unknown>,
+    payloads: Iterable<NoInfer<In>> | AsyncIterable<NoInfer<In>>,
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyResult>;
+  enqueueMany(
+    queue: string,
+    payloads: readonly unknown[],
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyArrayResult>;
+  enqueueMany(
+    queue: string,
+    payloads: Iterable<unknown> | AsyncIterable<unknown>,
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyResult>;
+  enqueueMany(
+    target: AnyQueue | string,
+    payloads: Iterable<unknown> | AsyncIterable<unknown>,
+    options?: EnqueueManyOptions,
+  ): Promise<EnqueueManyResult> {
+    return this.#producer.enqueueMany(target, payloads, { ...options, batch: this.id });
+  }
+
+  /**
+   * Nothing is added from now on; when all jobs have ended, the job that follows is enqueued. A batch
+   * without jobs is complete at once. It waits for transactions that are adding jobs. Closing twice is fine.
+   * @throws HowdahError HOWDAH_BATCH_UNKNOWN
+   */
+  close(options: { readonly tx?: TxHandle | undefined } = {}): Promise<BatchState> {
+    return this.#batches.close(this.id, options.tx);
+  }
+
+  /** How it stands; undefined where it is forgotten, 7 days after its end. */
+  info(): Promise<BatchInfo | undefined> {
+    return this.#batches.get(this.id);
+  }
+}

@@ -1,0 +1,97 @@
+import type { Clock } from '../core/clock.js';
+import type { Codecs } from '../core/codec.js';
+import { encodeJobOptions, type JobOptions } from '../core/enqueue-options.js';
+import { encodeJson } from '../core/json.js';
+import { encodePayload } from '../core/payload.js';
+import { type AnyQueue, nameOf } from '../core/queue.js';
+import { type Published, topicCalls } from '../db/calls/topics.js';
+import type { Database } from '../db/database.js';
+import type { TxHandle } from '../db/handles/tx-handle.js';
+import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
+import { integer } from './options.js';
+import { send } from './send.js';
+
+/** What can be said of the jobs that a publication becomes, the same of each. */
+export interface PublishOptions extends JobOptions {
+  /** An open transaction of the caller: the jobs exist if and only if it commits. */
+  readonly tx?: TxHandle | undefined;
+}
+
+/** A queue that gets what is published to a topic. */
+export interface Subscription {
+  readonly topic: string;
+  readonly queue: string;
+  readonly subscribedAt: Date;
+}
+
+/** Which subscriptions to list, by topic and queue. */
+export interface SubscriptionFilter {
+  readonly topic?: string | undefined;
+  /** How many, 1 to 10,000. Default 1000. */
+  readonly limit?: number | undefined;
+}
+
+/** Publishes, subscribes queues, and looks at subscriptions. */
+export class Topics {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #context: CallerTransactionContext;
+  readonly #codecs: Codecs | undefined;
+  readonly #calls;
+
+  constructor(
+    database: Database,
+    clock: Clock,
+    context: CallerTransactionContext,
+    codecs: Codecs | undefined,
+  ) {
+    this.#database = database;
+    this.#clock = clock;
+    this.#context = context;
+    this.#codecs = codecs;
+    this.#calls = topicCalls(database);
+  }
+
+  async subscribe(topic: string, target: AnyQueue | string): Promise<boolean> {
+    if (typeof target !== 'string') await this.#context.declarations.ensure(target);
+    return this.#calls.subscribe(topic, nameOf(target));
+  }
+
+  unsubscribe(topic: string, target: AnyQueue | string): Promise<boolean> {
+    return this.#calls.unsubscribe(topic, nameOf(target));
+  }
+
+  async publish(
+    topic: string,
+    payload: unknown,
+    options: PublishOptions,
+  ): Promise<readonly Published[]> {
+    const { tx } = options;
+    const name = encodeJson(topic, 'topic', 'HOWDAH_TOPIC_INVALID');
+    // what a codec is told of a publication is its topic: it has no queue of its own
+    const codecs = this.#codecs;
+    const place = { queue: topic, headers: options.headers };
+    const codec = codecs && {
+      payload: (text: string) => codecs.encode('payload', text, place),
+      headers: (text: string) => codecs.encode('headers', text, place),
+      dedupeKey: (key: string) => codecs.dedupeKey(key, topic),
+    };
+    const members = encodeJobOptions(options, 0, this.#clock.now(), codec);
+    const encoded = await encodePayload('', payload, codec?.payload);
+    const text = `{"topic":${name},"payload":${encoded}${members}}`;
+    if (tx === undefined) {
+      return send(() => this.#calls.publish(this.#database, text), this.#clock);
+    }
+    const rows = await new CallerTransaction(tx, this.#context).run(this.#calls.publishText, text);
+    return rows as readonly object[] as readonly Published[];
+  }
+
+  async list({ topic, limit }: SubscriptionFilter): Promise<Subscription[]> {
+    const rows = await this.#calls.list(topic, integer('limit', limit, 1000, 10_000));
+    return rows.map((row) => ({
+      topic: row.topic,
+      queue: row.queue,
+      subscribedAt: row.subscribed_at,
+    }));
+  }
+}

@@ -1,0 +1,54 @@
+import type { Database } from '../database.js';
+import type { Executor } from '../executor.js';
+import type { BatchStatesView } from '../tables.js';
+
+/** `closed`: waits for its jobs. `failed`: all have ended, not all of them well. */
+export type BatchState = 'open' | 'closed' | 'completed' | 'failed';
+
+/** Which batches to list, newest first. */
+export interface BatchListFilter {
+  readonly states: readonly BatchState[] | undefined;
+  /** Only ids below this one: the last of the page before. */
+  readonly after: string | undefined;
+  readonly limit: number;
+}
+
+/** Sets of jobs with a job that follows. */
+export interface BatchCalls {
+  /** @param batch JSON; see `open_batch` @returns its id */
+  open(executor: Executor, batch: string): Promise<string>;
+  close(executor: Executor, id: string): Promise<BatchState>;
+  /** SQL of `open`, with one text parameter, so that it runs in any transaction. */
+  readonly openText: string;
+  /** SQL of `close`, likewise. */
+  readonly closeText: string;
+  get(id: string): Promise<BatchStatesView | undefined>;
+  list(filter: BatchListFilter): Promise<BatchStatesView[]>;
+}
+
+/** Prepares the statements of {@link BatchCalls}. */
+export function batchCalls(database: Database): BatchCalls {
+  const openText = database.sql('select {{schema}}.open_batch($1::text::jsonb)::text as id');
+  const closeText = database.sql('select {{schema}}.close_batch($1::text::bigint) as state');
+  const get = database.sql('select * from {{schema}}.batch_states where id = $1::bigint');
+  const list = database.sql(
+    `select * from {{schema}}.batch_states
+    where ($1::text[] is null or state = any ($1)) and ($2::bigint is null or id < $2)
+    order by id desc limit $3::integer`,
+  );
+  return {
+    openText,
+    closeText,
+    async open(executor, batch) {
+      const [row] = await executor.query<{ id: string }>({ text: openText }, [batch]);
+      return (row as { id: string }).id;
+    },
+    async close(executor, id) {
+      const [row] = await executor.query<{ state: BatchState }>({ text: closeText }, [id]);
+      return (row as { state: BatchState }).state;
+    },
+    get: async (id) => (await database.query<BatchStatesView>({ text: get }, [id]))[0],
+    list: ({ states, after, limit }) =>
+      database.query<BatchStatesView>({ text: list }, [states ?? null, after ?? null, limit]),
+  };
+}

@@ -1,0 +1,189 @@
+import { type Client, createClient, HowdahError, queue, work } from 'howdah';
+import type pg from 'pg';
+import { describe, expect } from 'vitest';
+import { test } from '../support/client.js';
+import { waitFor } from '../support/wait-for.js';
+import { createQueue, makeWorker, startWorker } from '../support/workers.js';
+
+/** A batch whose jobs and whose follower have a queue of their own each. */
+async function openBatch(client: Client, pool: pg.Pool, policy: object = {}) {
+  const [jobs, after] = [await createQueue(pool, policy), await createQueue(pool)];
+  const batch = await client.batch({ onComplete: { queue: after, payload: { from: jobs } } });
+  return { jobs, after, batch };
+}
+
+const codeOf = (call: Promise<unknown>) =>
+  call.then(
+    () => 'nothing thrown',
+    (error: HowdahError) => error.code,
+  );
+
+describe('a batch', () => {
+  test('is filled, closed and followed by a job that knows how it went', async ({
+    client,
+    pool,
+    url,
+  }) => {
+    const { jobs, after, batch } = await openBatch(client, pool, { max_attempts: 1 });
+    await batch.enqueue(jobs, 'good');
+    await client.enqueue(jobs, 'bad', { batch });
+    async function* more() {
+      for (let n = 0; n < 2500; n++) yield 'good';
+    }
+    expect(await batch.enqueueMany(jobs, more(), { batchSize: 500 })).toMatchObject({
+      accepted: 2500,
+    });
+    expect(await batch.info()).toMatchObject({ state: 'open', total: 2502, pending: 2502 });
+    expect(await batch.close()).toBe('closed');
+
+    const followers: unknown[] = [];
+    await startWorker({
+      url,
+      queues: [
+        work(jobs, ({ payload }) => {
+          if (payload === 'bad') throw new Error('bad');
+        }),
+        work(after, ({ payload, headers }) => void followers.push({ payload, ...headers })),
+      ],
+    });
+    await waitFor(() => followers.length > 0);
+    expect(followers).toEqual([
+      {
+        payload: { from: jobs },
+        'howdah-batch': { id: batch.id, total: 2502, completed: 2501, failed: 1 },
+      },
+    ]);
+    expect(await batch.info()).toMatchObject({
+      state: 'failed',
+      pending: 0,
+      failed: 1,
+      onCompleteQueue: after,
+      jobId: expect.stringMatching(/^\d+$/),
+      problem: null,
+      finishedAt: expect.any(Date),
+    });
+    expect(await client.batches({ state: 'failed', limit: 1 })).toMatchObject([{ id: batch.id }]);
+    expect(await client.batches({ state: 'open', after: batch.id })).toEqual([]);
+  });
+
+  test('is opened, filled and closed in a transaction, or not at all', async ({ client, pool }) => {
+    const name = await createQueue(pool);
+    const declared = queue<number>(`${name}-after`); // declared as the batch is opened
+    const connection = await pool.connect();
+    const fill = async () => {
+      await connection.query('begin');
+      const batch = await client.batch({
+        name: 'in a transaction',
+        onComplete: { queue: declared, payload: 1, priority: 3 },
+        tx: connection,
+      });
+      await batch.enqueueMany(name, [1, 2, 3], { tx: connection });
+      expect(await batch.close({ tx: connection })).toBe('closed');
+      return batch;
+    };
+    const gone = await fill();
+    await connection.query('rollback');
+    expect(await gone.info()).toBeUndefined();
+    const batch = await fill();
+    await connection.query('commit');
+    connection.release();
+    expect(await batch.info()).toMatchObject({ name: 'in a transaction', total: 3, pending: 3 });
+  });
+
+  test('is filled by the handlers of its own jobs', async ({ client, pool, url }) => {
+    const { jobs, after, batch } = await openBatch(client, pool);
+    await batch.enqueue(jobs, 3);
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(jobs, async ({ payload }) => {
+          const left = Number(payload);
+          if (left > 0) await client.batchOf(batch.id).enqueue(jobs, left - 1);
+          else await client.batchOf(batch.id).close();
+        }),
+        work(after, () => undefined),
+      ],
+    });
+    expect(await worker.runOnce()).toMatchObject({ completed: 5 });
+    expect(await batch.info()).toMatchObject({ state: 'completed', total: 4, completed: 4 });
+  });
+
+  test('ends in the transaction of the handler that ends its last job', async ({
+    client,
+    pool,
+    url,
+  }) => {
+    const { jobs, after, batch } = await openBatch(client, pool);
+    await batch.enqueue(jobs, null);
+    await batch.close();
+    const seen: unknown[] = [];
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(jobs, async (_job, context) => {
+          const connection = await pool.connect();
+          try {
+            await connection.query('begin');
+            await context.completeIn(connection);
+            seen.push((await batch.info())?.state);
+            await connection.query('commit');
+          } finally {
+            connection.release();
+          }
+          seen.push((await batch.info())?.state);
+        }),
+        work(after, () => undefined),
+      ],
+    });
+    await worker.runOnce();
+    expect(seen).toEqual(['closed', 'completed']);
+  });
+
+  test('that is closed empty is followed at once', async ({ client, pool, storedJobs }) => {
+    const { after, batch } = await openBatch(client, pool);
+    expect(await batch.close()).toBe('completed');
+    expect(await batch.close()).toBe('completed');
+    expect(await storedJobs(after)).toHaveLength(1);
+  });
+
+  test('refuses what cannot be', async ({ client, pool }) => {
+    const { jobs, batch } = await openBatch(client, pool);
+    await batch.close();
+    expect(await codeOf(batch.enqueue(jobs, 1))).toBe('HOWDAH_BATCH_CLOSED');
+    expect(await codeOf(batch.enqueueMany(jobs, [1, 2]))).toBe('HOWDAH_BATCH_CLOSED');
+    const report = await batch.enqueueMany(jobs, [1, 2], { onError: 'report' });
+    expect(report).toMatchObject({ accepted: 0, rejected: 2 });
+    expect(report.rejections[0]?.error).toBeInstanceOf(HowdahError);
+    const results = await Promise.allSettled([batch.enqueue(jobs, 1), client.enqueue(jobs, 2)]);
+    expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+
+    for (const bad of ['x', '', 7, {}, null]) {
+      expect(await codeOf(client.enqueue(jobs, 1, { batch: bad as string }))).toBe(
+        'HOWDAH_BATCH_UNKNOWN',
+      );
+    }
+    expect(await codeOf(client.enqueue(jobs, 1, { batch: '99999' }))).toBe('HOWDAH_BATCH_UNKNOWN');
+    expect(await codeOf(client.batchOf('99999').close())).toBe('HOWDAH_BATCH_UNKNOWN');
+    expect(() => client.batchOf('x')).toThrow(/is not a batch/);
+    expect(await client.batchOf('99999').info()).toBeUndefined();
+
+    const open = (options: object) => codeOf(client.batch(options));
+    expect(await open({ name: '' })).toBe('HOWDAH_BATCH_INVALID');
+    expect(await open({ name: 'x'.repeat(201) })).toBe('HOWDAH_BATCH_INVALID');
+    expect(await open({ onComplete: 'reports' })).toBe('HOWDAH_BATCH_INVALID');
+    expect(await open({ onComplete: { queue: 'nowhere', payload: 1 } })).toBe(
+      'HOWDAH_QUEUE_UNKNOWN',
+    );
+    expect(await open({ onComplete: { queue: jobs } })).toBe('HOWDAH_PAYLOAD_INVALID');
+    expect(await open({ onComplete: { queue: jobs, payload: 1, priority: 1000 } })).toBe(
+      'HOWDAH_PRIORITY_INVALID',
+    );
+    expect(await open({ onComplete: { queue: jobs, payload: 1, batch: batch.id } })).toBe(
+      'HOWDAH_BATCH_INVALID',
+    );
+    expect(await codeOf(client.batches({ state: 'done' as 'open' }))).toBe('HOWDAH_FILTER_INVALID');
+    const closed = createClient({ url: 'postgres://nowhere' });
+    await closed.close();
+    expect(await codeOf(closed.batch())).toBe('HOWDAH_CLIENT_CLOSED');
+  });
+});
