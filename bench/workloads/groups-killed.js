@@ -1,0 +1,163 @@
+import path from 'node:path';
+import { monotonicMs, sleep } from '../harness/clock.js';
+import { createQueue, fill } from '../harness/fill.js';
+import { isHowdah } from '../harness/goals.js';
+import { readStarts } from '../harness/start-log.js';
+
+const PROCESSES = 4;
+const JOBS_EACH = 20;
+const LEASE_MS = 1000;
+const STALL_MS = 60_000;
+
+export default {
+  name: 'groups-killed',
+  title: 'FIFO groups of 20 jobs, 4 worker processes of which one is killed again and again',
+  settings: { groupConcurrency: 1, processes: PROCESSES, lease: LEASE_MS, killEveryMs: 1000 },
+  takes: isHowdah,
+  columns: [
+    { key: 'groups', label: 'groups' },
+    { key: 'jobs', label: 'jobs' },
+    { key: 'jobsPerSecond', label: 'jobs/s' },
+    { key: 'kills', label: 'kills' },
+    { key: 'hits', label: 'jobs held by the killed' },
+    { key: 'restarted', label: 'begun again' },
+    { key: 'violations', label: 'order violations' },
+    { key: 'lost', label: 'lost' },
+    { key: 'repeated', label: 'repeated' },
+  ],
+  plot: ['jobsPerSecond'],
+
+  async run({ quick, agent, postgres, url, folder }) {
+    const groups = quick ? 1000 : 10_000;
+    const count = groups * JOBS_EACH;
+    const logs = await folder();
+    const fleet = new Fleet(agent, { capacity: count, lease: LEASE_MS }, logs);
+    const observer = await agent();
+    const forever = { max_attempts: 1000, max_crashes: 1000, backoff_ms: 0, backoff_jitter: 0 };
+    await createQueue(postgres, url, forever);
+    const session = await postgres.connect(url);
+    await fill(session, { count, group: `'g' || n % ${groups}` });
+    await postgres.settle(url);
+    await fleet.start(PROCESSES);
+    const began = monotonicMs();
+    const everyMs = quick ? 300 : 1000;
+    const { kills, hits } = await killUntilDone(fleet, observer, session, everyMs);
+    const seconds = (monotonicMs() - began) / 1000;
+    await fleet.stop();
+    const account = await judge(session, readStarts(fleet.logs), { groups, count });
+    await session.end();
+    return { groups, jobs: count, jobsPerSecond: count / seconds, kills, hits, ...account };
+  },
+};
+
+/** The workers; who is killed is replaced. */
+class Fleet {
+  logs = [];
+  #agent;
+  #options;
+  #folder;
+  #workers = [];
+
+  constructor(agent, options, folder) {
+    this.#agent = agent;
+    this.#options = options;
+    this.#folder = folder;
+  }
+
+  async start(processes) {
+    await Promise.all(Array.from({ length: processes }, () => this.#startOne()));
+  }
+
+  async #startOne() {
+    const log = path.join(this.#folder, `${this.logs.length}.log`);
+    this.logs.push(log);
+    const worker = await this.#agent();
+    await worker.call('startWorker', { ...this.#options, log });
+    this.#workers.push(worker);
+  }
+
+  /** SIGKILL for the eldest. Resolves to its process id when it has ended. */
+  async killOne() {
+    const victim = this.#workers.shift();
+    await victim.kill();
+    return victim.pid;
+  }
+
+  async replace() {
+    await this.#startOne();
+  }
+
+  async stop() {
+    await Promise.all(this.#workers.map((worker) => worker.stop()));
+  }
+}
+
+/** A worker is killed at each beat, until no job is left. */
+async function killUntilDone(fleet, observer, session, everyMs) {
+  let kills = 0;
+  let hits = 0;
+  let left = Number.POSITIVE_INFINITY;
+  let movedAt = monotonicMs();
+  let killAt = monotonicMs() + everyMs;
+  for (;;) {
+    const now = await observer.call('unfinished');
+    if (now === 0) return { kills, hits };
+    if (now < left) [left, movedAt] = [now, monotonicMs()];
+    if (monotonicMs() - movedAt > STALL_MS) throw new Error(`stuck: ${left} jobs are left`);
+    if (monotonicMs() >= killAt) {
+      killAt += everyMs;
+      kills++;
+      hits += await heldBy(session, await fleet.killOne());
+      await fleet.replace();
+    }
+    await sleep(20);
+  }
+}
+
+async function heldBy(session, pid) {
+  const { rows } = await session.query(
+    `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+     where l.info ->> 'pid' = $1`,
+    [String(pid)],
+  );
+  return rows[0].n;
+}
+
+/**
+ * Two accounts that know nothing of each other: the handlers' own of what they began, and the database's
+ * of what was claimed and when it ended. A job may begin again after its worker was killed, in its place.
+ */
+async function judge(session, starts, { groups, count }) {
+  const begun = new Uint16Array(count);
+  const last = new Int32Array(groups).fill(-1);
+  let violations = 0;
+  for (const { n } of starts) {
+    begun[n]++;
+    if (n < last[n % groups]) violations++;
+    last[n % groups] = Math.max(last[n % groups], n);
+  }
+  const { rows } = await session.query(
+    `select count(*)::int as ends, count(distinct id)::int as ended,
+       count(*) filter (where state <> 'completed')::int as failed,
+       coalesce(sum(attempt), 0)::int as attempts,
+       count(*) filter (where claimed_at < previous_end)::int as violations
+     from (select *, lag(finished_at) over (partition by group_key order by id) as previous_end
+       from howdah.history_view) h`,
+  );
+  const [ends] = rows;
+  const lost = Math.max(
+    count - ends.ended + ends.failed,
+    begun.filter((times) => times === 0).length,
+  );
+  const account = {
+    restarted: starts.length - count,
+    violations: violations + ends.violations,
+    lost,
+    // one end each, and no start that no attempt was counted for
+    repeated: ends.ends - ends.ended + Math.max(0, starts.length - ends.attempts),
+  };
+  if (account.violations + account.lost + account.repeated > 0) {
+    throw new Error(`groups under fire: ${JSON.stringify(account)}`);
+  }
+  return account;
+}
