@@ -127,14 +127,15 @@ export class PostgresServer {
     return row;
   }
 
-  /** Rows ever written to Howdah's tables by whom has told so, and dead ones found by reading them all. */
+  /** Rows written to Howdah's tables, as sessions have reported, and dead ones: read, not estimated. */
   async rowsWritten(url) {
     await this.query(url, 'create extension if not exists pgstattuple');
     const [row] = await this.query(
       url,
       `select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::float8 as written,
          coalesce(sum((pgstattuple(relid)).dead_tuple_count), 0)::float8 as dead
-       from pg_stat_user_tables where schemaname = 'howdah'`,
+       from pg_stat_user_tables join pg_class c on c.oid = relid
+       where schemaname = 'howdah' and c.relkind = 'r'`,
     );
     return row;
   }

@@ -50,13 +50,15 @@ export default {
   },
 };
 
-/** The workers; who is killed is replaced. */
+/** The workers. Who is killed is replaced by a spare one that is connected already. */
 class Fleet {
   logs = [];
   #agent;
   #options;
   #folder;
   #workers = [];
+  #spare;
+  #replacing = Promise.resolve();
 
   constructor(agent, options, folder) {
     this.#agent = agent;
@@ -65,30 +67,38 @@ class Fleet {
   }
 
   async start(processes) {
-    await Promise.all(Array.from({ length: processes }, () => this.#startOne()));
+    const agents = await Promise.all(Array.from({ length: processes }, () => this.#agent()));
+    this.#spare = this.#agent();
+    await Promise.all(agents.map((worker) => this.#work(worker)));
   }
 
-  async #startOne() {
+  async #work(worker) {
     const log = path.join(this.#folder, `${this.logs.length}.log`);
     this.logs.push(log);
-    const worker = await this.#agent();
     await worker.call('startWorker', { ...this.#options, log });
     this.#workers.push(worker);
   }
 
-  /** SIGKILL for the eldest. Resolves to its process id when it has ended. */
+  /** SIGKILL for the eldest, unless none runs. Resolves to its process id when it has ended. */
   async killOne() {
     const victim = this.#workers.shift();
-    await victim.kill();
-    return victim.pid;
+    await victim?.kill();
+    return victim?.pid;
   }
 
-  async replace() {
-    await this.#startOne();
+  /** In the background, one after the other. */
+  replace() {
+    this.#replacing = this.#replacing.then(async () => {
+      const worker = await this.#spare;
+      this.#spare = this.#agent();
+      await this.#work(worker);
+    });
+    this.#replacing.catch(() => undefined); // stop() tells of it
   }
 
   async stop() {
-    await Promise.all(this.#workers.map((worker) => worker.stop()));
+    await this.#replacing;
+    await Promise.all([...this.#workers, await this.#spare].map((worker) => worker.stop()));
   }
 }
 
@@ -106,9 +116,11 @@ async function killUntilDone(fleet, observer, session, everyMs) {
     if (monotonicMs() - movedAt > STALL_MS) throw new Error(`stuck: ${left} jobs are left`);
     if (monotonicMs() >= killAt) {
       killAt += everyMs;
+      const pid = await fleet.killOne();
+      if (pid === undefined) continue;
       kills++;
-      hits += await heldBy(session, await fleet.killOne());
-      await fleet.replace();
+      fleet.replace();
+      hits += await heldBy(session, pid);
     }
     await sleep(20);
   }
