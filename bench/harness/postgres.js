@@ -61,6 +61,7 @@ export class PostgresServer {
 
   async connect(url) {
     const client = new pg.Client(url);
+    client.on('error', () => {}); // of a run that failed: its database is dropped under it
     await client.connect();
     return client;
   }
