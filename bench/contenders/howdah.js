@@ -49,10 +49,11 @@ export async function create(name) {
     },
     enqueueInTransaction: (tx, payload) => client.enqueue(jobs[0], payload, { tx }),
     receive: (options) => client.receive(QUEUE, options),
-    async startWorker(handler, concurrency, options) {
+    async startWorker(handler, concurrency, { logLevel, ...options } = {}) {
       const binding = concurrency ? { concurrency } : {};
       const queues = jobs.map((each) => howdah.work(each, (job) => handler(job.payload), binding));
-      worker = howdah.createWorker({ url, queues, ...options });
+      const logger = logLevel && howdah.jsonLogger({ level: logLevel });
+      worker = howdah.createWorker({ url, queues, ...options, ...(logger && { logger }) });
       await worker.start();
     },
     async unfinished() {

@@ -6,7 +6,7 @@ import { readStarts } from '../harness/start-log.js';
 
 const PROCESSES = 4;
 const JOBS_EACH = 20;
-const LEASE_MS = 1000;
+const LEASE_MS = 2000;
 const STALL_MS = 60_000;
 
 export default {
@@ -32,7 +32,9 @@ export default {
     const groups = quick ? 1000 : 10_000;
     const count = groups * JOBS_EACH;
     const logs = await folder();
-    const fleet = new Fleet(agent, { capacity: count, lease: LEASE_MS }, logs);
+    // they would tell of each lease that a killed one has left
+    const options = { capacity: count, lease: LEASE_MS, logLevel: 'error' };
+    const fleet = new Fleet(agent, options, logs);
     const observer = await agent();
     const forever = { max_attempts: 1000, max_crashes: 1000, backoff_ms: 0, backoff_jitter: 0 };
     await createQueue(postgres, url, forever);
