@@ -78,23 +78,27 @@ function readResults(file) {
 /** Each environment once. */
 function describeAll(parts) {
   const environments = new Set([...parts.values()].map(({ environment }) => environment));
-  return [...environments].map(
-    ({ at, mode, cpu, memoryGiB, node, postgres, redis, contenders }) => {
-      const lines = [`Measured ${at} (${mode}) on ${cpu}, ${memoryGiB} GiB, Node ${node}:`, ''];
-      if (postgres) {
-        lines.push(`- PostgreSQL ${postgres.version} \`${JSON.stringify(postgres.settings)}\``);
-      }
-      if (redis) lines.push(`- Redis ${redis}, append-only file`);
-      for (const [name, words] of Object.entries(contenders)) lines.push(`- ${name}: ${words}`);
-      return `${lines.join('\n')}\n`;
-    },
-  );
+  const inOrder = [...environments].sort((a, b) => a.at.localeCompare(b.at));
+  return inOrder.map(({ at, mode, cpu, memoryGiB, node, postgres, redis, contenders }) => {
+    const lines = [`Measured ${at} (${mode}) on ${cpu}, ${memoryGiB} GiB, Node ${node}:`, ''];
+    if (postgres) {
+      lines.push(`- PostgreSQL ${postgres.version} \`${JSON.stringify(postgres.settings)}\``);
+    }
+    if (redis) lines.push(`- Redis ${redis}, append-only file`);
+    for (const [name, words] of Object.entries(contenders)) lines.push(`- ${name}: ${words}`);
+    return `${lines.join('\n')}\n`;
+  });
 }
 
-function formatSection(workload, { runs, failures }, hasPlot) {
+function formatSection(workload, { environment, runs, failures }, hasPlot) {
   const { rows, goals } = tabulate(workload, runs);
   const rounds = Math.max(0, ...Object.values(runs).map(({ length }) => length));
-  const lines = [`### ${workload.name}`, '', `${capital(workload.title)}. Rounds: ${rounds}.`, ''];
+  const lines = [
+    `### ${workload.name}`,
+    '',
+    `${capital(workload.title)}. Rounds: ${rounds}; measured ${environment.at}.`,
+    '',
+  ];
   if (workload.settings) lines.push(`Settings: \`${JSON.stringify(workload.settings)}\``, '');
   if (hasPlot) lines.push(`![${workload.title}](benchmarks/${workload.name}.svg)`, '');
   const [head, ...body] = rows.map((row) => `| ${row.join(' | ')} |`);

@@ -7,6 +7,8 @@ import { readStarts } from '../harness/start-log.js';
 const PROCESSES = 4;
 const JOBS_EACH = 20;
 const LEASE_MS = 2000;
+/** Processes that are connected already, for one to take the place of who is killed at once. */
+const SPARES = 2;
 const STALL_MS = 60_000;
 
 export default {
@@ -68,7 +70,7 @@ class Fleet {
   #options;
   #folder;
   #workers = [];
-  #spare;
+  #spares = [];
   #replacing = Promise.resolve();
 
   constructor(agent, options, folder) {
@@ -79,8 +81,14 @@ class Fleet {
 
   async start(processes) {
     const agents = await Promise.all(Array.from({ length: processes }, () => this.#agent()));
-    this.#spare = this.#agent();
+    for (let i = 0; i < SPARES; i++) this.#prepareSpare();
     await Promise.all(agents.map((worker) => this.#work(worker)));
+  }
+
+  #prepareSpare() {
+    const spare = this.#agent();
+    spare.catch(() => undefined); // whoever needs it is told
+    this.#spares.push(spare);
   }
 
   async #work(worker) {
@@ -104,8 +112,8 @@ class Fleet {
   /** In the background, one after the other. */
   replace() {
     this.#replacing = this.#replacing.then(async () => {
-      const worker = await this.#spare;
-      this.#spare = this.#agent();
+      const worker = await this.#spares.shift();
+      this.#prepareSpare();
       await this.#work(worker);
     });
     this.#replacing.catch(() => undefined); // stop() tells of it
@@ -113,7 +121,9 @@ class Fleet {
 
   async stop() {
     await this.#replacing;
-    await Promise.all([...this.#workers, await this.#spare].map((worker) => worker.stop()));
+    await Promise.all(
+      [...this.#workers, ...(await Promise.all(this.#spares))].map((worker) => worker.stop()),
+    );
   }
 }
 
