@@ -1,7 +1,7 @@
 // Plots as text, without a browser: bars with their spread, and percentile curves.
 import { format } from './report.js';
 
-const WIDTH = 760;
+const WIDTH = 840;
 const FONT = 'font-family="system-ui, sans-serif" font-size="13"';
 const INK = '#1f2937';
 const FAINT = '#6b7280';

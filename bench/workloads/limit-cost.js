@@ -24,6 +24,11 @@ export default {
     { key: 'rate', label: 'rate' },
     { key: 'breaker', label: 'breaker' },
     { key: 'bound', label: 'maxDepth' },
+    ...Object.keys(LIMITS).map((name) => ({
+      key: `${name}CpuUs`,
+      label: `${name}, server CPU us/job`,
+      digits: 1,
+    })),
   ],
   plot: Object.keys(LIMITS),
   plotLabel: 'jobs/s',
@@ -48,16 +53,19 @@ export default {
       await createQueue(postgres, urls[name], LIMITS[name]);
     }
     const rates = Object.fromEntries(names.map((name) => [name, []]));
+    const costs = Object.fromEntries(names.map((name) => [`${name}CpuUs`, []]));
     for (let turn = 0; turn < turns; turn++) {
       for (let i = 0; i < names.length; i++) {
         const name = names[(i + turn) % names.length];
-        const { jobsPerSecond } = await measureDrain(context, { count, url: urls[name] });
-        rates[name].push(jobsPerSecond);
+        const drained = await measureDrain(context, { count, url: urls[name] });
+        rates[name].push(drained.jobsPerSecond);
+        costs[`${name}CpuUs`].push(drained.serverCpuUs);
       }
     }
     const share = (name) => median(rates[name].map((rate, turn) => rate / rates.none[turn]));
+    const medians = Object.entries({ ...rates, ...costs }).map(([key, all]) => [key, median(all)]);
     return {
-      ...Object.fromEntries(names.map((name) => [name, median(rates[name])])),
+      ...Object.fromEntries(medians),
       ...Object.fromEntries(names.slice(1).map((name) => [`${name}Share`, share(name)])),
     };
   },
