@@ -23,6 +23,8 @@ export function create(name) {
   let pool;
   let utils;
   let runner;
+  let tasks = [TASK];
+  const taskOf = ({ n }) => tasks[n % tasks.length];
   return {
     async describe() {
       return `graphile-worker ${await versionOf('graphile-worker')} ${JSON.stringify(preset)}`;
@@ -36,12 +38,15 @@ export function create(name) {
       utils = await makeWorkerUtils({ pgPool: pool, preset: { worker: { logger: quiet } } });
       await utils.migrate();
     },
+    async spread(queues) {
+      tasks = Array.from({ length: queues }, (_, i) => `${TASK}-${i}`);
+    },
     enqueueOne(payload, { runAt } = {}) {
       return utils.addJob(TASK, payload, { runAt });
     },
     async enqueueMany(payloads) {
       for (const chunk of chunks(payloads, 5000)) {
-        await utils.addJobs(chunk.map((payload) => ({ identifier: TASK, payload })));
+        await utils.addJobs(chunk.map((payload) => ({ identifier: taskOf(payload), payload })));
       }
     },
     enqueueInTransaction(client, payload) {
@@ -59,7 +64,7 @@ export function create(name) {
       runner = await run({
         preset: { worker },
         noHandleSignals: true,
-        taskList: { [TASK]: async (payload) => handler(payload) },
+        taskList: Object.fromEntries(tasks.map((task) => [task, async (job) => handler(job)])),
       });
     },
     async unfinished() {

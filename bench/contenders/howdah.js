@@ -1,37 +1,61 @@
+import { pathToFileURL } from 'node:url';
 import pg from 'pg';
-import { createClient, createWorker, migrate, queue, work } from '../../dist/index.js';
-import { versionOf } from './registry.js';
+import { chunks, versionOf } from './registry.js';
+
+const QUEUE = 'bench';
 
 // `howdah` is what one gets without setting anything; `howdah-nohistory` deletes finished jobs, as
-// graphile-worker and BullMQ do here.
-const QUEUES = {
-  howdah: queue('bench'),
-  'howdah-nohistory': queue('bench', { retention: 0 }),
-};
+// graphile-worker and BullMQ do here. `against` is the build of another commit: see harness/against.js.
+const POLICIES = { howdah: {}, 'howdah-nohistory': { retention: 0 }, against: {} };
 
-export function create(name) {
-  const jobs = QUEUES[name];
+/** `ring` is for those who must be told that somebody sleeps. */
+const optionsOf = ({ ring, ...options } = {}) => options;
+
+export async function create(name) {
+  const root =
+    name === 'against' ? `${process.env.BENCH_AGAINST}/` : `${import.meta.dirname}/../../`;
+  const howdah = await import(new URL('dist/index.js', pathToFileURL(root)));
+  let jobs = [howdah.queue(QUEUE, POLICIES[name])];
   let url;
   let client;
   let reader;
   let worker;
   return {
     async describe() {
-      return `howdah ${await versionOf('../..')} ${name === 'howdah' ? '(defaults)' : '{"retention":0}'}`;
+      const which =
+        name === 'against' ? `commit ${process.env.BENCH_AGAINST_COMMIT}` : '(defaults)';
+      const policy =
+        Object.keys(POLICIES[name]).length > 0 ? JSON.stringify(POLICIES[name]) : which;
+      return `howdah ${await versionOf('../..')} ${policy}`;
     },
     async setup(connectionString) {
       url = connectionString;
-      await migrate({ url });
-      client = createClient({ url });
+      await howdah.migrate({ url });
+      client = howdah.createClient({ url });
       reader = new pg.Pool({ connectionString, max: 1 });
     },
-    enqueueOne: (payload, { runAt } = {}) => client.enqueue(jobs, payload, runAt && { runAt }),
-    enqueueMany: (payloads, group) => client.enqueueMany(jobs, payloads, group && { group }),
-    enqueueInTransaction: (tx, payload) => client.enqueue(jobs, payload, { tx }),
-    async startWorker(handler, concurrency) {
-      const options = concurrency ? { concurrency } : {};
-      const binding = work(jobs, (job) => handler(job.payload), options);
-      worker = createWorker({ url, queues: [binding] });
+    async spread(queues) {
+      jobs = Array.from({ length: queues }, (_, i) =>
+        howdah.queue(`${QUEUE}-${i}`, POLICIES[name]),
+      );
+    },
+    enqueueOne: (payload, options) => client.enqueue(jobs[0], payload, optionsOf(options)),
+    async enqueueMany(payloads, group) {
+      if (jobs.length === 1) {
+        return client.enqueueMany(jobs[0], payloads, group && { group });
+      }
+      for (const chunk of chunks(payloads, 1000 * jobs.length)) {
+        const parts = Map.groupBy(chunk, ({ n }) => n % jobs.length);
+        for (const [i, part] of parts) await client.enqueueMany(jobs[i], part);
+      }
+    },
+    enqueueInTransaction: (tx, payload) => client.enqueue(jobs[0], payload, { tx }),
+    receive: (options) => client.receive(QUEUE, options),
+    async startWorker(handler, concurrency, { logLevel, isStrict: _, ...options } = {}) {
+      const binding = concurrency ? { concurrency } : {};
+      const queues = jobs.map((each) => howdah.work(each, (job) => handler(job.payload), binding));
+      const logger = logLevel && howdah.jsonLogger({ level: logLevel });
+      worker = howdah.createWorker({ url, queues, ...options, ...(logger && { logger }) });
       await worker.start();
     },
     async unfinished() {

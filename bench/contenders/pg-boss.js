@@ -16,6 +16,7 @@ const WORK = {
 export function create(name) {
   const notify = name !== 'pg-boss-poll';
   let boss;
+  let queues = [QUEUE];
   return {
     async describe() {
       return `pg-boss ${await versionOf('pg-boss')} ${JSON.stringify({ notify, partition: true, ...WORK })}`;
@@ -32,15 +33,22 @@ export function create(name) {
       await boss.start();
       await boss.createQueue(QUEUE, { partition: true, notify });
     },
+    async spread(count) {
+      queues = Array.from({ length: count }, (_, i) => `${QUEUE}-${i}`);
+      // not partitioned: a partition each would be 200 tables
+      for (const queue of queues) await boss.createQueue(queue, { notify });
+    },
     enqueueOne(payload, { runAt } = {}) {
       return boss.send(QUEUE, payload, runAt ? { startAfter: runAt } : {});
     },
     async enqueueMany(payloads) {
       for (const chunk of chunks(payloads, 5000)) {
-        await boss.insert(
-          QUEUE,
-          chunk.map((data) => ({ data })),
-        );
+        for (const [i, part] of Map.groupBy(chunk, ({ n }) => n % queues.length)) {
+          await boss.insert(
+            queues[i],
+            part.map((data) => ({ data })),
+          );
+        }
       }
     },
     enqueueInTransaction(client, payload) {
@@ -49,9 +57,11 @@ export function create(name) {
     },
     async startWorker(handler, concurrency) {
       const work = concurrency ? { ...WORK, batchSize: concurrency, localConcurrency: 1 } : WORK;
-      await boss.work(QUEUE, work, async (jobs) => {
-        await Promise.all(jobs.map((job) => handler(job.data)));
-      });
+      for (const queue of queues) {
+        await boss.work(queue, work, async (jobs) => {
+          await Promise.all(jobs.map((job) => handler(job.data)));
+        });
+      }
     },
     async unfinished() {
       const { rows } = await boss

@@ -65,7 +65,7 @@ export function create() {
     },
     enqueueInTransaction: (client, payload) =>
       client.query({ ...INSERT, values: [JSON.stringify(payload)] }),
-    async startWorker(handler, _concurrency, isStrict) {
+    async startWorker(handler, _concurrency, { isStrict } = {}) {
       worker = await (isStrict ? startStrictLoop(url, handler) : startLoops(url, handler));
     },
     async unfinished() {

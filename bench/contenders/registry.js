@@ -3,9 +3,11 @@
 //   setup(url)                      install what is missing and connect; called in each process
 //   enqueueOne(payload, {runAt}?)   one job, durable when the promise resolves
 //   enqueueMany(payloads, group?)   an iterable of payloads, in the fastest way the contender has
+//   spread(queues)                  use so many queues, job n goes to queue n % queues (optional)
 //   enqueueInTransaction(pg, payload)   within the caller's open transaction (Postgres only)
-//   startWorker(handler, concurrency?, isStrict?)  handler(payload) per job; no concurrency = its own
-//                                   best; isStrict: in order, each when the one before is finished
+//   startWorker(handler, concurrency?, options?)  handler(payload) per job; no concurrency = its own
+//                                   best; options: what only this contender knows; isStrict: in order,
+//                                   each when the one before is finished
 //   unfinished()                    jobs not yet finished
 //   stop()                          finish what runs, settle, disconnect
 // It is loaded only in the processes that use it, so that nobody's memory counts somebody else's code.
@@ -14,6 +16,8 @@
 export const CONTENDERS = {
   howdah: { file: './howdah.js', store: 'postgres' },
   'howdah-nohistory': { file: './howdah.js', store: 'postgres' },
+  // another commit of this repository: --against
+  against: { file: './howdah.js', store: 'postgres', extra: true },
   graphile: { file: './graphile.js', store: 'postgres' },
   'graphile-plain': { file: './graphile.js', store: 'postgres', extra: true },
   'pg-boss': { file: './pg-boss.js', store: 'postgres' },

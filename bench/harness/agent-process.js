@@ -2,24 +2,44 @@
 import { createContender } from '../contenders/registry.js';
 import { Consumer } from './consumer.js';
 import { Producer } from './producer.js';
+import { TRIES } from './tries.js';
+import { Waiters } from './waiters.js';
 
 const [name, url] = process.argv.slice(2);
 const contender = await createContender(name);
 await contender.setup(url);
 const producer = new Producer(contender, url);
 const consumer = new Consumer(contender);
+const waiters = new Waiters(contender);
+
+let finishing;
+const finish = () => {
+  finishing ??= contender.stop();
+  return finishing;
+};
 
 const verbs = {
   describe: () => contender.describe(),
-  produce: ({ how, ...options }) => producer[how](options),
+  produce: ({ how, ...options }) => producer.run(how, options),
+  spread: ({ queues }) => contender.spread(queues),
+  try: ({ how, ...options }) => TRIES[how](contender, options),
   unfinished: () => contender.unfinished(),
   startWorker: (options) => consumer.start(options),
   progress: () => consumer.progress(),
+  wait: (options) => waiters.start(options),
+  waited: () => waiters.progress(),
+  waitersReport: () => waiters.report(),
   release: () => consumer.release(),
   report: () => consumer.report(),
+  cpu: () => {
+    const { user, system } = process.cpuUsage();
+    return (user + system) / 1e6;
+  },
   memory: () => ({ rss: process.memoryUsage.rss(), peak: process.resourceUsage().maxRSS * 1024 }),
+  /** Nothing runs after it; the report is still to be had. */
+  finish: () => finish(),
   stop: async () => {
-    await contender.stop();
+    await finish();
     setImmediate(() => process.disconnect());
   },
 };

@@ -1,4 +1,5 @@
-import { epochMs, monotonicMs } from './clock.js';
+import { epochMs, monotonicMs, sleep } from './clock.js';
+import { StartLog } from './start-log.js';
 
 /** The worker side: counts each job by its number, and how late it started. */
 export class Consumer {
@@ -17,26 +18,40 @@ export class Consumer {
 
   /**
    * `capacity`: jobs are numbered below it. `measure`: 'monotonic' or 'epoch', the clock of the
-   * payload's `at`. `hold`: handlers do not return before `release`. `isStrict`: one after another, in
+   * payload's `at`. `hold`: handlers do not return before `release`. `runMs`: how long each works.
+   * `log`: a file that keeps each start whatever kills this process. `isStrict`: one after another, in
    * the order of their numbers; what comes out of it is counted.
+   * What else there is goes to the contender.
    */
-  async start({ capacity, concurrency, measure, hold = false, isStrict = false }) {
+  async start({
+    capacity,
+    concurrency,
+    measure,
+    hold = false,
+    runMs = 0,
+    log,
+    isStrict = false,
+    ...options
+  }) {
     this.#counts = new Uint8Array(capacity);
     this.#latencies = measure ? new Float64Array(capacity) : null;
     this.#held = hold ? Promise.withResolvers() : null;
     const clock = measure === 'epoch' ? epochMs : monotonicMs;
+    const starts = log ? new StartLog(log) : null;
     const handler = (payload) => {
       const now = this.#latencies ? clock() : 0;
       if (this.#latencies) this.#latencies[payload.n] = now - payload.at;
       this.#counts[payload.n]++;
       if (this.#handled++ === 0) this.#begin();
-      return this.#held?.promise;
+      starts?.add(payload.n);
+      return runMs > 0 ? sleep(runMs) : this.#held?.promise;
     };
     const strict = (payload) => {
       if (payload.n !== this.#handled) this.#misplaced++;
       return handler(payload);
     };
-    await this.#contender.startWorker(isStrict ? strict : handler, concurrency, isStrict);
+    const chosen = isStrict ? strict : handler;
+    await this.#contender.startWorker(chosen, concurrency, { isStrict, ...options });
   }
 
   #begin() {
@@ -45,7 +60,7 @@ export class Consumer {
   }
 
   progress() {
-    return { handled: this.#handled, firstAt: this.#firstAt };
+    return { handled: this.#handled, firstAt: this.#firstAt, at: monotonicMs() };
   }
 
   release() {

@@ -18,3 +18,15 @@ export async function assertStored(agent, count) {
   const stored = await agent.call('unfinished');
   if (stored !== count) throw new Error(`${stored} jobs stored of ${count} enqueued`);
 }
+
+/** For workers that were stopped early: each job was handled once, or is still one of the `left`. */
+export function assertPart(reports, count, left) {
+  const missing = Array.from({ length: count }, (_, n) => n).filter((n) =>
+    reports.every(({ counts }) => counts[n] === 0),
+  ).length;
+  const times = reports.reduce((sum, { counts }) => sum + counts.reduce((a, b) => a + b, 0), 0);
+  const repeated = times - (count - missing);
+  if (missing !== left || repeated > 0) {
+    throw new Error(`${missing - left} of ${count} jobs lost, ${repeated} repeated`);
+  }
+}

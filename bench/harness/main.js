@@ -1,7 +1,11 @@
+import { writeFileSync } from 'node:fs';
 import os from 'node:os';
 import { CONTENDERS, createContender } from '../contenders/registry.js';
 import { WORKLOADS } from '../workloads/registry.js';
-import { readArguments } from './arguments.js';
+import { buildCommit } from './against.js';
+import { readArguments, SUITES } from './arguments.js';
+import { writeDocs } from './docs.js';
+import { plotWorkload } from './plot.js';
 import { PostgresServer } from './postgres.js';
 import { runInQuiet } from './quiet.js';
 import { isRedisInstalled, RedisServer } from './redis.js';
@@ -12,22 +16,31 @@ const FULL = Object.keys(CONTENDERS).filter((name) => !CONTENDERS[name].extra);
 const QUICK = ['howdah', 'graphile', 'pg-boss', 'bullmq-always', 'raw'];
 
 const options = readArguments(process.argv.slice(2));
-const workloads = WORKLOADS.filter(({ name, isLong }) =>
-  options.only ? options.only.some((word) => name.startsWith(word)) : !(options.quick && isLong),
-);
+if (options['write-docs']) {
+  for (const file of writeDocs(options.results)) console.log(`written: ${file}`);
+  process.exit(0);
+}
+const workloads = WORKLOADS.filter(({ name, suite = SUITES[0], isLong }) => {
+  if (options.only) return options.only.some((word) => word === name || isBeginning(word, name));
+  return suite === options.suite && !(options.quick && isLong);
+});
 if (options.list || workloads.length === 0) {
   console.log('workloads:');
-  for (const { name, title } of WORKLOADS) console.log(`  ${name.padEnd(20)} ${title}`);
+  for (const { name, title, suite = SUITES[0] } of WORKLOADS) {
+    console.log(`  ${suite.padEnd(10)} ${name.padEnd(20)} ${title}`);
+  }
   console.log(`contenders:\n  ${Object.keys(CONTENDERS).join(', ')}`);
   process.exit(options.list ? 0 : 2);
 }
 
+const removeBuild = options.against ? buildCommit(options.against) : () => {};
 const servers = { postgres: null, redis: {} };
 let isInterrupted = false;
 for (const signal of ['SIGINT', 'SIGTERM']) {
   process.once(signal, async () => {
     isInterrupted = true;
     await stopServers();
+    removeBuild();
     process.exit(130);
   });
 }
@@ -35,6 +48,12 @@ try {
   process.exitCode = (await main()) ? 0 : 1;
 } finally {
   await stopServers();
+  removeBuild();
+}
+
+/** A word that is a workload's whole name means that one only. */
+function isBeginning(word, name) {
+  return name.startsWith(word) && !WORKLOADS.some((workload) => workload.name === word);
 }
 
 /** Resolves to false where a run failed. */
@@ -45,7 +64,7 @@ async function main() {
   await printEnvironment(results, new Set(plan.flatMap(({ names }) => names)));
   let failures = 0;
   for (const { workload, names } of plan) failures += await measure(workload, names, results);
-  console.log(`\nJSON lines: ${results.path}`);
+  console.log(`\nJSON lines, with a plot of each workload beside: ${results.path}`);
   if (failures > 0) console.log(`${failures} runs failed`);
   return failures === 0;
 }
@@ -64,14 +83,16 @@ function contendersOf(workload) {
 
 /** Rounds are interleaved: A B C, A B C, so that a slow minute of the machine hits all alike. */
 async function measure(workload, names, results) {
-  const rounds = options.rounds ?? (options.quick ? 1 : (workload.rounds ?? 3));
+  const { rounds: own = options.against ? 5 : 3, settings } = workload;
+  const rounds = options.rounds ?? (options.quick ? 1 : own);
   console.log(`\n${workload.name}: ${workload.title}`);
+  if (settings) console.log(`settings: ${JSON.stringify(settings)}`);
   const runs = Object.fromEntries(names.map((name) => [name, []]));
   let failures = 0;
   for (let round = 1; round <= rounds; round++) {
     for (const name of names) {
       try {
-        const run = () => runOnce(workload, name, servers, options);
+        const run = () => runOnce(workload, name, servers, { ...options, round });
         const metrics = await (options.quiet ? runInQuiet(run) : run());
         runs[name].push(metrics);
         results.write('run', { workload: workload.name, contender: name, round, metrics });
@@ -82,6 +103,7 @@ async function measure(workload, names, results) {
         results.write('failure', {
           workload: workload.name,
           contender: name,
+          round,
           error: error.message,
         });
       }
@@ -89,6 +111,8 @@ async function measure(workload, names, results) {
   }
   const { summaries, text } = formatWorkload(workload, runs);
   results.write('summary', { workload: workload.name, rounds, summaries });
+  const plot = plotWorkload(workload, runs);
+  if (plot) writeFileSync(results.plotPath(workload.name), plot);
   console.log(`median (least-greatest) of ${rounds}\n${text}`);
   return failures;
 }
@@ -115,6 +139,7 @@ async function printEnvironment(results, names) {
   for (const name of names) contenders[name] = await (await createContender(name)).describe();
   const environment = {
     at: new Date().toISOString(),
+    mode: options.quick ? 'quick' : options.full ? 'full' : 'normal',
     node: process.version,
     cpu: `${os.cpus().length} x ${os.cpus()[0]?.model.trim()}`,
     memoryGiB: Math.round(os.totalmem() / 2 ** 30),

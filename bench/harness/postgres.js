@@ -10,9 +10,11 @@ const SETTINGS = {
   max_wal_size: '8GB',
   checkpoint_timeout: '30min',
   max_connections: '200',
+  // Loaded for everybody, switched on only in databases that ask for it: trackStatements().
+  shared_preload_libraries: 'pg_stat_statements',
+  'pg_stat_statements.track': 'none',
 };
 const PROFILING = {
-  shared_preload_libraries: 'pg_stat_statements',
   'pg_stat_statements.track': 'all',
   'pg_stat_statements.track_planning': 'on',
 };
@@ -59,6 +61,7 @@ export class PostgresServer {
 
   async connect(url) {
     const client = new pg.Client(url);
+    client.on('error', () => {}); // of a run that failed: its database is dropped under it
     await client.connect();
     return client;
   }
@@ -87,13 +90,55 @@ export class PostgresServer {
   async meter(url) {
     const [row] = await this.query(
       url,
-      `select pg_current_wal_insert_lsn() - '0/0' as wal_bytes,
-         (select sum(fsyncs) from pg_stat_io) as fsyncs,
+      `select pg_current_wal_insert_lsn() - '0/0' as wal_bytes, ${await this.#fsyncs(url)} as fsyncs,
          (select sum(n_tup_upd) from pg_stat_user_tables) as updated,
          (select sum(n_tup_hot_upd) from pg_stat_user_tables) as hot`,
     );
     const numbers = Object.fromEntries(Object.entries(row).map(([key, v]) => [key, Number(v)]));
     return { ...numbers, cpuSeconds: this.#server ? treeSeconds(this.#server.pid) : Number.NaN };
+  }
+
+  /** Since PostgreSQL 18 pg_stat_io has those of the WAL, which before are all that counts here. */
+  async #fsyncs(url) {
+    const [{ version }] = await this.query(
+      url,
+      "select current_setting('server_version_num')::int as version",
+    );
+    if (version >= 180_000) return '(select sum(fsyncs) from pg_stat_io)';
+    return version >= 140_000 ? '(select wal_sync from pg_stat_wal)' : "'NaN'::float8";
+  }
+
+  /** From the next connection on, the statements sent to this database are counted. */
+  async trackStatements(url) {
+    const name = new URL(url).pathname.slice(1);
+    await this.query(this.url, 'create extension if not exists pg_stat_statements');
+    await this.query(this.url, `alter database "${name}" set pg_stat_statements.track = 'top'`);
+  }
+
+  /** Statements sent to a tracked database whose text is LIKE `pattern`: how many, and their time. */
+  async statements(url, pattern = '%') {
+    const [row] = await this.query(
+      this.url,
+      `select coalesce(sum(calls), 0)::float8 as calls,
+         coalesce(sum(total_exec_time), 0)::float8 as ms, coalesce(max(max_exec_time), 0) as worst
+       from pg_stat_statements s join pg_database d on d.oid = s.dbid
+       where d.datname = $1 and s.query like $2`,
+      [new URL(url).pathname.slice(1), pattern],
+    );
+    return row;
+  }
+
+  /** Rows written to Howdah's tables, as sessions have reported, and dead ones: read, not estimated. */
+  async rowsWritten(url) {
+    await this.query(url, 'create extension if not exists pgstattuple');
+    const [row] = await this.query(
+      url,
+      `select coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::float8 as written,
+         coalesce(sum((pgstattuple(relid)).dead_tuple_count), 0)::float8 as dead
+       from pg_stat_user_tables join pg_class c on c.oid = relid
+       where schemaname = 'howdah' and c.relkind = 'r'`,
+    );
+    return row;
   }
 
   /** Where a database's time went, statements within functions included. For servers of `--profile`. */

@@ -2,19 +2,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import pg from 'pg';
 import { epochMs, monotonicMs, sleep } from './clock.js';
-
-const PAYLOAD_BYTES = 200;
-
-/** A job of about 200 bytes: its number, and the time its latency counts from. */
-function payload(n, at = 0) {
-  const bare = { n, at, pad: '' };
-  bare.pad = 'x'.repeat(Math.max(0, PAYLOAD_BYTES - JSON.stringify(bare).length));
-  return bare;
-}
-
-function* payloads(from, count) {
-  for (let n = from; n < from + count; n++) yield payload(n);
-}
+import { payload, payloads } from './payload.js';
 
 function exposeGc() {
   setFlagsFromString('--expose-gc');
@@ -31,10 +19,18 @@ export class Producer {
     this.#url = url;
   }
 
+  /** Produces in one of the ways below; `cpuSeconds` is what this process took for it. */
+  async run(how, options) {
+    const before = process.cpuUsage();
+    const made = await this[how](options);
+    const { user, system } = process.cpuUsage(before);
+    return { ...made, cpuSeconds: (user + system) / 1e6 };
+  }
+
   /** `group`: all in this one. */
-  async many({ from = 0, count, group }) {
+  async many({ from = 0, count, bytes, group }) {
     const start = monotonicMs();
-    await this.#contender.enqueueMany(payloads(from, count), group);
+    await this.#contender.enqueueMany(payloads(from, count, bytes), group);
     return { elapsedMs: monotonicMs() - start, count };
   }
 

@@ -46,8 +46,11 @@ export class RedisServer {
 
   async stop() {
     const exited = new Promise((resolve) => this.#child.once('exit', resolve));
-    this.#child.kill('SIGTERM');
-    await exited;
+    // an interrupt of the whole process group may have ended it already
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
+      this.#child.kill('SIGTERM');
+      await exited;
+    }
     await rm(this.#directory, { recursive: true, force: true });
   }
 

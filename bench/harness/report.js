@@ -1,10 +1,10 @@
 import { mkdirSync, openSync, writeSync } from 'node:fs';
 import path from 'node:path';
-import { summarise } from './statistics.js';
+import { pairedRatios, summarise } from './statistics.js';
 
-const RESULTS = path.join(import.meta.dirname, '../results');
+export const RESULTS = path.join(import.meta.dirname, '../results');
 
-/** One JSON line per environment, run and summary, in bench/results/. */
+/** One JSON line per environment, run and summary, in bench/results/; plots lie beside it. */
 export class ResultsFile {
   #file;
 
@@ -17,12 +17,19 @@ export class ResultsFile {
   write(type, fields) {
     writeSync(this.#file, `${JSON.stringify({ type, ...fields })}\n`);
   }
+
+  /** Where the plot of a workload belongs. */
+  plotPath(workload) {
+    return this.path.replace(/jsonl$/, `${workload}.svg`);
+  }
 }
 
-/** A table of medians with their spread, then each goal with what was reached. */
-export function formatWorkload(workload, runsByName) {
+/** Medians with their spread, a row a contender, then each goal with what was reached. */
+export function tabulate(workload, runsByName) {
   const summaries = Object.fromEntries(
-    Object.entries(runsByName).map(([name, runs]) => [name, summarise(runs)]),
+    Object.entries(runsByName)
+      .filter(([, runs]) => runs.length > 0)
+      .map(([name, runs]) => [name, summarise(runs)]),
   );
   const columns = workload.columns.filter(({ key }) =>
     Object.values(summaries).some((summary) => key in summary),
@@ -32,17 +39,36 @@ export function formatWorkload(workload, runsByName) {
   for (const [name, summary] of Object.entries(summaries)) {
     rows.push([name, ...columns.map((column) => cell(summary[column.key], column.digits ?? 0))]);
   }
-  const goals = (workload.goals ?? []).map((goal) => formatGoal(goal, summaries));
-  return { summaries, text: [...align(rows), ...goals.filter(Boolean)].join('\n') };
+  const goals = (workload.goals ?? []).map((goal) => formatGoal(goal, summaries)).filter(Boolean);
+  return { summaries, rows, goals: [...goals, ...formatAgainst(columns, runsByName)] };
 }
 
-/** A goal is judged on medians: `measure` gives the figure, `least` or `most` the bound. */
+/** The table and the goals as text. */
+export function formatWorkload(workload, runsByName) {
+  const { summaries, rows, goals } = tabulate(workload, runsByName);
+  return { summaries, text: [...align(rows), ...goals.map((goal) => `  ${goal}`)].join('\n') };
+}
+
+/**
+ * A goal is judged on medians: `measure` gives the figure, `least` or `most` the bound. Without a bound
+ * it is a figure to know.
+ */
 function formatGoal({ text, measure, least, most, digits = 2 }, summaries) {
   const value = measure((name, key) => summaries[name]?.[key]?.median ?? Number.NaN);
   if (!Number.isFinite(value)) return null;
+  if (least === undefined && most === undefined)
+    return `figure   ${text}: ${format(value, digits)}`;
   const isReached = least === undefined ? value <= most : value >= least;
   const bound = least === undefined ? `<= ${most}` : `>= ${least}`;
-  return `  ${isReached ? 'reached' : 'MISSED '}  ${text}: ${format(value, digits)} (goal ${bound})`;
+  return `${isReached ? 'reached' : 'MISSED '}  ${text}: ${format(value, digits)} (goal ${bound})`;
+}
+
+/** Round by round, what this commit does of what the other did. */
+function formatAgainst(columns, { howdah = [], against = [] }) {
+  const ratios = pairedRatios(howdah, against);
+  return columns
+    .filter(({ key }) => key in ratios && key !== 'foreignLoad')
+    .map(({ key, label }) => `ratio    ${label}, times --against: ${cell(ratios[key], 3)}`);
 }
 
 function cell(statistic, digits) {
@@ -52,7 +78,7 @@ function cell(statistic, digits) {
   return `${format(median, digits)} (${format(min, digits)}-${format(max, digits)})`;
 }
 
-const format = (value, digits) =>
+export const format = (value, digits) =>
   value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 
 function align(rows) {

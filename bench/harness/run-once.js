@@ -1,3 +1,6 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { CONTENDERS } from '../contenders/registry.js';
 import { Agent } from './agent.js';
 import { machineSeconds, treeSeconds } from './cpu.js';
@@ -8,13 +11,16 @@ let databases = 0;
  * One run of one workload by one contender: a fresh database (or an emptied Redis), processes of its
  * own, and nothing left afterwards. Resolves to the workload's metrics.
  */
-export async function runOnce(workload, name, servers, { quick, profile }) {
+export async function runOnce(workload, name, servers, { quick, full, profile, round }) {
   const place = await preparePlace(CONTENDERS[name].store, servers);
   const agents = [];
-  let second;
+  const fresh = [];
+  const folders = [];
   const context = {
     name,
     quick,
+    full,
+    round,
     url: place.url,
     postgres: place.postgres,
     async agent(url = place.url) {
@@ -22,12 +28,22 @@ export async function runOnce(workload, name, servers, { quick, profile }) {
       agents.push(agent);
       return agent;
     },
-    /** A second database, for two courses beside each other. Resolves to its URL. */
-    async secondDatabase() {
-      second = await servers.postgres.createDatabase(`bench_${++databases}`);
-      return second.url;
+    /** What the server has done for this run so far; of a Redis only its CPU time. */
+    meter: (url = place.url) =>
+      place.postgres?.meter(url) ?? { cpuSeconds: treeSeconds(place.pid) },
+    /** Another database, for courses beside each other. Resolves to its URL. */
+    async freshDatabase() {
+      const database = await servers.postgres.createDatabase(`bench_${++databases}`);
+      fresh.push(database);
+      return database.url;
+    },
+    /** A folder that is removed after the run. */
+    async folder() {
+      folders.push(await mkdtemp(path.join(tmpdir(), 'bench-run-')));
+      return folders.at(-1);
     },
   };
+  if (workload.tracksStatements) await servers.postgres.trackStatements(place.url);
   const foreign = watchForeignLoad(place.pid);
   try {
     const metrics = await workload.run(context);
@@ -38,7 +54,8 @@ export async function runOnce(workload, name, servers, { quick, profile }) {
     return { ...metrics, foreignLoad: foreign() };
   } finally {
     await Promise.allSettled(agents.map((agent) => agent.kill()));
-    await second?.drop();
+    for (const database of fresh) await database.drop();
+    for (const made of folders) await rm(made, { recursive: true, force: true });
     await place.clear();
   }
 }

@@ -32,3 +32,27 @@ export function latencyMetrics(latencies) {
     least: sorted[0],
   };
 }
+
+/**
+ * What `runs` did of what `others` did in the same round, metric by metric: runs that lay side by side
+ * shared the machine's good and bad minutes.
+ */
+export function pairedRatios(runs, others) {
+  const rounds = Math.min(runs.length, others.length);
+  const ratios = Array.from({ length: rounds }, (_, i) =>
+    Object.fromEntries(
+      Object.entries(runs[i]).map(([key, value]) => [key, value / others[i][key]]),
+    ),
+  );
+  return summarise(ratios);
+}
+
+/** The greatest number of `sorted` times within any window that begins at one of them. */
+export function mostWithin(sorted, windowMs) {
+  let most = 0;
+  for (let from = 0, to = 0; to < sorted.length; to++) {
+    while (sorted[to] - sorted[from] >= windowMs) from++;
+    most = Math.max(most, to - from + 1);
+  }
+  return most;
+}

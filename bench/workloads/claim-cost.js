@@ -1,6 +1,5 @@
+import { fill } from '../harness/fill.js';
 import { median } from '../harness/statistics.js';
-
-const CHUNK = 10_000;
 
 export default {
   name: 'claim-cost',
@@ -33,10 +32,10 @@ export default {
     await session.query("select howdah.create_queue('backlog')");
     const claims = await startClaims(session, postgres, url);
 
-    await fill(session, small);
+    await fill(session, { queue: 'backlog', count: small });
     await postgres.settle(url);
     const little = { one: await claims(1), hundred: await claims(100) };
-    await fill(session, large - small);
+    await fill(session, { queue: 'backlog', from: small, count: large - small });
     await postgres.settle(url);
     const much = { one: await claims(1), hundred: await claims(100) };
     await session.end();
@@ -50,18 +49,6 @@ export default {
     };
   },
 };
-
-/** Ready jobs, enqueued by the function that everybody calls. */
-async function fill(session, count) {
-  for (let from = 0; from < count; from += CHUNK) {
-    await session.query(
-      `select count(*) from howdah.enqueue((select jsonb_agg(jsonb_build_object('queue', 'backlog',
-         'payload', jsonb_build_object('n', n, 'pad', repeat('x', 170))))
-         from generate_series($1::int, $2::int) n))`,
-      [from + 1, Math.min(from + CHUNK, count)],
-    );
-  }
-}
 
 /**
  * Claims as a worker does, with its cursor, and reads from another session how many shared buffers

@@ -1,3 +1,4 @@
+import { encodeHistogram } from '../harness/histogram.js';
 import { assertEachOnce } from '../harness/ledger.js';
 import { collect, untilSettled } from '../harness/settle.js';
 import { latencyMetrics } from '../harness/statistics.js';
@@ -27,6 +28,7 @@ export default {
     await untilSettled([worker], producer, count);
     const reports = await collect([worker]);
     assertEachOnce(reports, count);
-    return latencyMetrics(reports[0].latencies);
+    const [{ latencies }] = reports;
+    return { ...latencyMetrics(latencies), histogram: encodeHistogram(latencies) };
   },
 };

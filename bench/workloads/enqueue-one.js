@@ -1,3 +1,4 @@
+import { COST_COLUMNS } from '../harness/cost.js';
 import { measureProducing } from '../harness/producing.js';
 
 export default {
@@ -6,6 +7,7 @@ export default {
   columns: [
     { key: 'jobsPerSecond', label: 'jobs/s' },
     { key: 'meanMs', label: 'mean ms', digits: 2 },
+    ...COST_COLUMNS,
   ],
   run: (context) =>
     measureProducing(context, { how: 'callers', callers: 1 }, { seconds: context.quick ? 2 : 6 }),

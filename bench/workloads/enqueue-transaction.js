@@ -1,3 +1,4 @@
+import { COST_COLUMNS } from '../harness/cost.js';
 import { measureProducing } from '../harness/producing.js';
 
 export default {
@@ -7,6 +8,7 @@ export default {
   columns: [
     { key: 'jobsPerSecond', label: 'transactions/s' },
     { key: 'meanMs', label: 'mean ms', digits: 2 },
+    ...COST_COLUMNS,
   ],
   goals: [
     {

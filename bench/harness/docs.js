@@ -1,0 +1,125 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { WORKLOADS } from '../workloads/registry.js';
+import { SUITES } from './arguments.js';
+import { plotWorkload } from './plot.js';
+import { RESULTS, tabulate } from './report.js';
+
+const DOCS = path.join(import.meta.dirname, '../../docs');
+const TITLES = { peers: 'Beside its peers', semantics: 'What delivery promises cost and keep' };
+const INTRODUCTION = `# Benchmarks
+
+Figures that \`npm run bench\` printed, and \`npm run bench -- --write-docs\` put here. How it measures is written in
+[bench/README.md](../bench/README.md). A cell is the median with the least and the greatest run; compare within a table:
+ratios hold where absolute figures depend on the machine and the hour. Each job was counted by its handler: a run
+that lost or repeated one has failed.
+`;
+
+/**
+ * Writes docs/benchmarks.md and a plot a workload from results files (default: the newest). Where several
+ * have a workload, the last given counts. Returns what was written.
+ */
+export function writeDocs(files = [newest()]) {
+  const parts = new Map();
+  for (const file of files) {
+    for (const [name, part] of readResults(file)) parts.set(name, part);
+  }
+  const plots = path.join(DOCS, 'benchmarks');
+  rmSync(plots, { recursive: true, force: true });
+  mkdirSync(plots, { recursive: true });
+  const written = [path.join(DOCS, 'benchmarks.md')];
+  const sections = [INTRODUCTION, ...describeAll(parts)];
+  for (const suite of SUITES) {
+    const measured = WORKLOADS.filter(
+      ({ name, suite: own = SUITES[0] }) => own === suite && parts.has(name),
+    );
+    if (measured.length > 0) sections.push(`## ${TITLES[suite]}\n`);
+    for (const workload of measured) {
+      const { runs } = parts.get(workload.name);
+      const plot = plotWorkload(workload, runs);
+      if (plot) written.push(writePlot(plots, workload, plot));
+      sections.push(formatSection(workload, parts.get(workload.name), plot !== null));
+    }
+  }
+  writeFileSync(written[0], `${sections.join('\n').trimEnd()}\n`);
+  return written;
+}
+
+function newest() {
+  const names = existsSync(RESULTS) ? readdirSync(RESULTS) : [];
+  const last = names
+    .filter((name) => name.endsWith('.jsonl'))
+    .sort()
+    .at(-1);
+  if (last) return path.join(RESULTS, last);
+  console.error('--write-docs: there are no results yet: run npm run bench first');
+  process.exit(2);
+}
+
+/** By workload: its runs by contender, its failures, and the environment it was measured in. */
+function readResults(file) {
+  const parts = new Map();
+  let environment;
+  for (const line of readFileSync(file, 'utf8').split('\n').filter(Boolean)) {
+    const { type, ...entry } = JSON.parse(line);
+    if (type === 'environment') environment = entry;
+    if (!entry.workload) continue;
+    const part = parts.get(entry.workload) ?? { environment, runs: {}, failures: [] };
+    parts.set(entry.workload, part);
+    if (type === 'run') {
+      part.runs[entry.contender] ??= [];
+      part.runs[entry.contender].push(entry.metrics);
+    }
+    if (type === 'failure') part.failures.push(`${entry.contender}: ${entry.error}`);
+  }
+  return parts;
+}
+
+/** Each environment once. */
+function describeAll(parts) {
+  const environments = new Set([...parts.values()].map(({ environment }) => environment));
+  const inOrder = [...environments].sort((a, b) => a.at.localeCompare(b.at));
+  return inOrder.map(({ at, mode, cpu, memoryGiB, node, postgres, redis, contenders }) => {
+    const lines = [`Measured ${at} (${mode}) on ${cpu}, ${memoryGiB} GiB, Node ${node}:`, ''];
+    if (postgres) {
+      lines.push(`- PostgreSQL ${postgres.version} \`${JSON.stringify(postgres.settings)}\``);
+    }
+    if (redis) lines.push(`- Redis ${redis}, append-only file`);
+    for (const [name, words] of Object.entries(contenders)) lines.push(`- ${name}: ${words}`);
+    return `${lines.join('\n')}\n`;
+  });
+}
+
+function formatSection(workload, { environment, runs, failures }, hasPlot) {
+  const { rows, goals } = tabulate(workload, runs);
+  const rounds = Math.max(0, ...Object.values(runs).map(({ length }) => length));
+  const lines = [
+    `### ${workload.name}`,
+    '',
+    `${capital(workload.title)}. Rounds: ${rounds}; measured ${environment.at}.`,
+    '',
+  ];
+  if (workload.settings) lines.push(`Settings: \`${JSON.stringify(workload.settings)}\``, '');
+  if (hasPlot) lines.push(`![${workload.title}](benchmarks/${workload.name}.svg)`, '');
+  const [head, ...body] = rows.map((row) => `| ${row.join(' | ')} |`);
+  lines.push(
+    head,
+    `|---|${rows[0]
+      .slice(1)
+      .map(() => '--:|')
+      .join('')}`,
+    ...body,
+    '',
+  );
+  for (const failure of failures) lines.push(`- FAILED ${failure.split('\n')[0]}`);
+  for (const goal of goals) lines.push(`- ${goal.replace(/\s+/g, ' ')}`);
+  return `${lines.join('\n').trimEnd()}\n`;
+}
+
+function writePlot(folder, { name }, plot) {
+  const file = path.join(folder, `${name}.svg`);
+  writeFileSync(file, plot);
+  return file;
+}
+
+const capital = (words) => words[0].toUpperCase() + words.slice(1);
