@@ -23,6 +23,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   'node-pg-migrate': ['db'],
   hono: ['http', 'gateway', 'dashboard'],
   '@hono/node-server': ['http'],
+  piscina: ['worker'],
   yargs: ['cli'],
   'yargs/helpers': ['cli'],
   jiti: ['cli'],

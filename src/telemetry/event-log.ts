@@ -18,6 +18,7 @@ const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'job.timed-out': 'warn',
   'job.result-replaced': 'warn',
   'handler.leaked': 'warn',
+  'handler.crashed': 'warn',
   'lease.opened': 'debug',
   'lease.lost': 'warn',
   'lease.thread-ended': 'warn',

@@ -6,6 +6,11 @@ import type { Json } from '../core/json.js';
 import type { Outcome } from '../core/outcome.js';
 import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { assertQueueName } from '../core/queue-name.js';
+import {
+  type HandlerFile,
+  type HandlerFileOptions,
+  resolveHandlerFile,
+} from './isolation/handler-file.js';
 import type { JobContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
@@ -62,7 +67,10 @@ export interface WorkOptions {
 export interface Binding {
   readonly queue: AnyQueue | string;
   readonly name: string;
-  readonly handler: (input: never, context: JobContext) => unknown;
+  /** Undefined: it is in a file. */
+  readonly handler: ((input: never, context: JobContext) => unknown) | undefined;
+  /** A handler that runs in threads or processes. */
+  readonly file: HandlerFile | undefined;
   readonly concurrency: number;
   /** Undefined: as the handler's speed allows. */
   readonly prefetch: number | undefined;
@@ -73,7 +81,8 @@ export interface Binding {
 const OPTIONS = ['concurrency', 'prefetch', 'batch'];
 
 /**
- * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
+ * Binds a handler to a queue. With `batch` the handler takes an array of jobs. With `{ file }` it is
+ * what that module exports, run in threads or processes of which each has one job at a time.
  * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
  */
 export function work<Payload>(
@@ -98,11 +107,17 @@ export function work(
 ): Binding;
 export function work(
   queue: AnyQueue | string,
-  handler: (input: never, context: JobContext) => unknown,
+  handler: HandlerFileOptions,
+  options?: Pick<WorkOptions, 'prefetch'>,
+): Binding;
+export function work(
+  queue: AnyQueue | string,
+  handler: ((input: never, context: JobContext) => unknown) | HandlerFileOptions,
   options: WorkOptions & { readonly batch?: BatchOptions | undefined } = {},
 ): Binding {
   const name = nameOf(queue);
   assertQueueName(name);
+  if (isFile(handler)) return bindFile(queue, name, handler, options);
   if (typeof handler !== 'function') {
     throw new HowdahError(
       'HOWDAH_HANDLER_INVALID',
@@ -117,12 +132,42 @@ export function work(
     queue,
     name,
     handler,
+    file: undefined,
     concurrency: integer('concurrency', concurrency, 1),
     prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
     batch: batch && {
       size: integer('batch.size', batch.size, 1),
       waitMs: parseDuration(batch.wait ?? 0, 'batch.wait', { max: 3_600_000 }),
     },
+  });
+}
+
+function isFile(handler: unknown): handler is HandlerFileOptions {
+  return typeof handler === 'object' && handler !== null && 'file' in handler;
+}
+
+/** Threads and processes say how many jobs run at once. */
+function bindFile(
+  queue: AnyQueue | string,
+  name: string,
+  handler: HandlerFileOptions,
+  options: WorkOptions,
+): Binding {
+  for (const key of Object.keys(options)) {
+    if (key !== 'prefetch') {
+      throw invalid(key, undefined, 'With a handler file, only prefetch goes beside it.');
+    }
+  }
+  const file = resolveHandlerFile(name, handler);
+  const { prefetch } = options;
+  return Object.freeze({
+    queue,
+    name,
+    handler: undefined,
+    file,
+    concurrency: file.size,
+    prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
+    batch: undefined,
   });
 }
 

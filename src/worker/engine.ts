@@ -15,6 +15,8 @@ import type { Companion, CompanionFactory } from './companion.js';
 import { completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
+import type { HandlerPool } from './isolation/handler-pool.js';
+import { makePool } from './isolation/make-pool.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
 import type { WorkerSettings } from './options.js';
@@ -57,6 +59,8 @@ export class Engine {
   readonly companion: Companion | undefined;
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
+  /** Aligned with the runners; undefined where the handler is a function. */
+  readonly #pools: readonly (HandlerPool | undefined)[];
   readonly #claims: ClaimCalls;
   readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
@@ -85,6 +89,7 @@ export class Engine {
     const leases = leaseCalls(this.database);
     this.#claims = claimCalls(this.database);
     this.#stops = stopCalls(this.database);
+    this.#pools = settings.bindings.map(({ file }) => file && makePool(file, clock));
     this.runners = this.#makeRunners(calls.completeInText);
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
@@ -131,6 +136,7 @@ export class Engine {
   /** Connects, declares the queues, opens a lease. @throws HowdahError; nothing is left open then */
   async open(): Promise<void> {
     try {
+      await Promise.all(this.#pools.map((pool) => pool?.open()));
       await this.#declareQueues();
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
       this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
@@ -161,6 +167,7 @@ export class Engine {
     this.listener.close();
     this.deadlines.close();
     this.settler.close();
+    await Promise.allSettled(this.#pools.map((pool) => pool?.close()));
     await this.keeper.stop();
     const lines = [this.claimLine, this.settleLine, this.listenLine];
     await Promise.allSettled(lines.map((line) => line.close()));
@@ -195,8 +202,9 @@ export class Engine {
     const { settings, clock, hub } = this.parts;
     const { schema } = this.database;
     return settings.bindings.map(
-      (binding) =>
+      (binding, index) =>
         new Runner(binding, {
+          pool: this.#pools[index],
           clock,
           hub,
           logger: settings.logger,

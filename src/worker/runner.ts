@@ -12,6 +12,8 @@ import type { Binding } from './binding.js';
 import { JobBuffer } from './buffer.js';
 import { type Call, SingleCall } from './call.js';
 import type { Decision } from './decide.js';
+import { FileCall } from './isolation/file-call.js';
+import type { HandlerPool } from './isolation/handler-pool.js';
 import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
@@ -43,6 +45,8 @@ export interface RunnerParts {
   /** Jobs may be claimed again. */
   readonly onRoom: (runner: Runner) => void;
   readonly completeIn: (run: Run, tx: TxHandle, result: Json | undefined) => Promise<void>;
+  /** What runs the handler where it is in a file. */
+  readonly pool?: HandlerPool | undefined;
 }
 
 /** Runs the jobs of one queue: holds what is claimed, begins as slots are free, ends each attempt. */
@@ -72,7 +76,7 @@ export class Runner implements RunHost {
     this.#size = binding.batch?.size ?? 1;
     this.slots = new Slots(binding.concurrency);
     this.#pace = new Pace(binding.concurrency, binding.prefetch);
-    this.#call = binding.batch ? new BatchCall(binding, this.#endAttempt) : new SingleCall(binding);
+    this.#call = this.#makeCall();
     const { clock, hub, onDeadline, onBegin, onEnd } = parts;
     this.runs = new OpenRuns({
       queue: this.name,
@@ -220,6 +224,16 @@ export class Runner implements RunHost {
   forsake(reason: HowdahError): void {
     this.#giveBack(this.#buffer.takeAll(), this.#leaseId);
     this.runs.forsake(reason);
+  }
+
+  #makeCall(): Call {
+    const { binding } = this;
+    const { hub, pool } = this.#parts;
+    if (binding.batch) return new BatchCall(binding, this.#endAttempt);
+    if (!pool) return new SingleCall(binding);
+    return new FileCall(binding, pool, (job, error) =>
+      hub.emit('handler.crashed', { job, reason: error.message }),
+    );
   }
 
   #begin(now: number): void {

@@ -21,6 +21,7 @@ export class RunningJobs {
   /** The same binding, watched. */
   track(binding: Binding): Binding {
     const { handler } = binding;
+    if (!handler) return binding; // what runs in threads and processes ends with them
     const watched = (input: never, context: JobContext): unknown => {
       const jobs = [input].flat() as unknown as readonly Job[];
       for (const job of jobs) this.#begin(job);
