@@ -89,7 +89,9 @@ export class Engine {
     const leases = leaseCalls(this.database);
     this.#claims = claimCalls(this.database);
     this.#stops = stopCalls(this.database);
-    this.#pools = settings.bindings.map(({ file }) => file && makePool(file, clock));
+    this.#pools = settings.bindings.map(
+      ({ file }, index) => file && makePool(file, clock, () => this.runners[index]?.pump()),
+    );
     this.runners = this.#makeRunners(calls.completeInText);
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({

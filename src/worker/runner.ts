@@ -101,12 +101,22 @@ export class Runner implements RunHost {
 
   /** How many more jobs may be claimed. */
   get room(): number {
-    return this.capacity - this.slots.used * this.#size - this.#buffer.length;
+    const begun = this.slots.used + this.#starting;
+    return this.capacity - begun * this.#size - this.#buffer.length;
   }
 
   /** A slot is free and nothing is there to begin. */
   get isStarved(): boolean {
-    return this.#buffer.length === 0 && this.slots.free > 0;
+    return this.#buffer.length === 0 && this.#free > 0;
+  }
+
+  /** Slots in which a job may begin: not those whose thread or process is being replaced. */
+  get #free(): number {
+    return Math.max(0, this.slots.free - this.#starting);
+  }
+
+  get #starting(): number {
+    return this.#parts.pool?.starting ?? 0;
   }
 
   /** Nothing runs and nothing waits to. */
@@ -140,7 +150,7 @@ export class Runner implements RunHost {
     const { clock } = this.#parts;
     let now = clock.monotonic();
     const sliceEnd = now + SLICE_MS;
-    while (this.#buffer.length > 0 && this.slots.free > 0 && this.#isFilled(now)) {
+    while (this.#buffer.length > 0 && this.#free > 0 && this.#isFilled(now)) {
       this.#begin(now);
       now = clock.monotonic();
       if (now > sliceEnd) {

@@ -11,6 +11,8 @@ const STOP_GRACE_MS = 500;
 
 /** Threads or processes that run the handler of one queue. */
 export interface HandlerPool {
+  /** How many have ended and are being replaced: no job should begin for them yet. */
+  readonly starting: number;
   /** Starts them all and loads the file in each. @throws HowdahError HOWDAH_HANDLER_INVALID */
   open(): Promise<void>;
   /**
@@ -70,7 +72,8 @@ export function crashed(
 
 /** The error of a job that structured cloning refuses: a schema made functions of its payload. */
 export function uncloneable(kind: 'thread' | 'process', error: unknown): HowdahError | undefined {
-  if (!(error instanceof Error) || error.name !== 'DataCloneError') return undefined;
+  // between processes it is a plain Error
+  if (!(error instanceof Error) || !error.message.includes('could not be cloned')) return undefined;
   return new HowdahError(
     'HOWDAH_HANDLER_INVALID',
     `The payload cannot be handed to a ${kind}: ${error.message}`,

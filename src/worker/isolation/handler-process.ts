@@ -26,14 +26,18 @@ export class HandlerProcess {
   /** Resolves when it has ended; never rejects. */
   readonly ended: Promise<void>;
   isEnded = false;
+  isLoaded = false;
   readonly #file: HandlerFile;
+  readonly #onEnd: () => void;
   readonly #child: ChildProcess;
   #running: Running | undefined;
   #onLoaded: (answer: LoadAnswer) => void = () => {};
   #stderrTail = '';
 
-  constructor(file: HandlerFile) {
+  /** @param onEnd is called when it has ended, before the job that it ran fails */
+  constructor(file: HandlerFile, onEnd: () => void) {
     this.#file = file;
+    this.#onEnd = onEnd;
     this.#child = fork(fileURLToPath(new URL('./process.js', import.meta.url)), [file.file], {
       serialization: 'advanced',
       execArgv: execArgvOf(file.memoryMb),
@@ -101,8 +105,9 @@ export class HandlerProcess {
       timer = setTimeout(() => resolve({ problem: problem.trimEnd() }), LOAD_MS);
     });
     clearTimeout(timer);
-    if (answer.problem === undefined) return;
-    throw new HowdahError('HOWDAH_HANDLER_INVALID', answer.problem, {
+    this.isLoaded = answer.problem === undefined;
+    if (this.isLoaded) return;
+    throw new HowdahError('HOWDAH_HANDLER_INVALID', answer.problem ?? '', {
       details: { file: fileURLToPath(file) },
       remedy: answer.remedy ?? 'It must load without ending its process, and soon.',
     });
@@ -129,6 +134,7 @@ export class HandlerProcess {
   #end(how: string): void {
     if (this.isEnded) return;
     this.isEnded = true;
+    this.#onEnd();
     const { memoryMb, file } = this.#file;
     const isMemory = this.#stderrTail.includes('heap out of memory');
     this.#onLoaded({ problem: invalid(file, `${how} while it was loaded`, '').message.trimEnd() });

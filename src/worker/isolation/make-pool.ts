@@ -4,7 +4,12 @@ import type { HandlerPool } from './handler-pool.js';
 import { ProcessPool } from './process-pool.js';
 import { ThreadPool } from './thread-pool.js';
 
-/** Opens nothing yet. */
-export function makePool(file: HandlerFile, clock: Clock): HandlerPool {
-  return file.kind === 'thread' ? new ThreadPool(file) : new ProcessPool(file, clock);
+/**
+ * Opens nothing yet.
+ * @param onReady one that had ended has been replaced: another job may begin
+ */
+export function makePool(file: HandlerFile, clock: Clock, onReady: () => void): HandlerPool {
+  return file.kind === 'thread'
+    ? new ThreadPool(file, onReady)
+    : new ProcessPool(file, clock, onReady);
 }

@@ -18,17 +18,21 @@ interface Waiter {
 
 /** Child processes, one job each at a time. One that ends is replaced. */
 export class ProcessPool implements HandlerPool {
+  starting = 0;
   readonly #file: HandlerFile;
   readonly #clock: Clock;
+  readonly #onReady: () => void;
   readonly #closing = new AbortController();
   readonly #all = new Set<HandlerProcess>();
   readonly #idle: HandlerProcess[] = [];
   readonly #waiting = new Set<Waiter>();
-  #failures = 0;
+  #isOpen = false;
 
-  constructor(file: HandlerFile, clock: Clock) {
+  /** @param onReady a process has been replaced, or could not be */
+  constructor(file: HandlerFile, clock: Clock, onReady: () => void) {
     this.#file = file;
     this.#clock = clock;
+    this.#onReady = onReady;
   }
 
   async open(): Promise<void> {
@@ -39,7 +43,7 @@ export class ProcessPool implements HandlerPool {
       await this.close();
       throw error;
     }
-    for (const each of this.#all) void this.#replaceWhenEnded(each);
+    this.#isOpen = true;
   }
 
   async run(job: Job, context: JobContext): Promise<RunAnswer> {
@@ -57,35 +61,43 @@ export class ProcessPool implements HandlerPool {
   }
 
   /** Starts one and offers it when it has loaded the file. */
-  async #start(): Promise<HandlerProcess> {
-    const started = new HandlerProcess(this.#file);
+  async #start(): Promise<void> {
+    const started = new HandlerProcess(this.#file, () => this.#onEnd(started));
     this.#all.add(started);
-    void started.ended.then(() => {
-      this.#all.delete(started);
-      const at = this.#idle.indexOf(started);
-      if (at >= 0) this.#idle.splice(at, 1);
-    });
     await started.loaded;
     this.#offer(started);
-    return started;
   }
 
-  async #replaceWhenEnded(process: HandlerProcess): Promise<void> {
-    await process.ended;
-    while (!this.#closing.signal.aborted) {
-      try {
-        const started = await this.#start();
-        this.#failures = 0;
-        void this.#replaceWhenEnded(started);
-        return;
-      } catch (error) {
-        // it loaded before: jobs that wait fail rather than wait for somebody to repair the file
-        this.#failures += 1;
-        if (this.#idle.length === 0) for (const { reject } of this.#waiting) reject(error);
-        const waitMs = backoffMs(this.#failures, RESTART, this.#clock.random());
-        await this.#clock.sleep(waitMs, this.#closing.signal);
-      }
+  #onEnd(process: HandlerProcess): void {
+    this.#all.delete(process);
+    const at = this.#idle.indexOf(process);
+    if (at >= 0) this.#idle.splice(at, 1);
+    // one that never loaded is started again by who started it
+    if (this.#isOpen && process.isLoaded) void this.#replace();
+  }
+
+  async #replace(): Promise<void> {
+    this.starting += 1;
+    let isStarted = await this.#tryStart();
+    this.starting -= 1;
+    this.#onReady();
+    for (let failures = 1; !isStarted; failures++) {
+      const waitMs = backoffMs(failures, RESTART, this.#clock.random());
+      await this.#clock.sleep(waitMs, this.#closing.signal);
+      isStarted = await this.#tryStart();
     }
+  }
+
+  /** A file that does not load any more fails the jobs that wait: somebody has to repair it. */
+  async #tryStart(): Promise<boolean> {
+    if (this.#closing.signal.aborted) return true;
+    try {
+      await this.#start();
+    } catch (error) {
+      for (const { reject } of this.#waiting) reject(error);
+      return false;
+    }
+    return true;
   }
 
   #offer(process: HandlerProcess): void {

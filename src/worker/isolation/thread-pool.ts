@@ -18,11 +18,15 @@ import type { LoadAnswer, LogMessage, RunAnswer } from './messages.js';
 
 /** Worker threads, one job each at a time. One that ends is replaced. */
 export class ThreadPool implements HandlerPool {
+  starting = 0;
   readonly #file: HandlerFile;
+  readonly #onReady: () => void;
   #pool: Piscina | undefined;
 
-  constructor(file: HandlerFile) {
+  /** @param onReady a thread has been replaced */
+  constructor(file: HandlerFile, onReady: () => void) {
     this.#file = file;
+    this.#onReady = onReady;
   }
 
   async open(): Promise<void> {
@@ -66,6 +70,9 @@ export class ThreadPool implements HandlerPool {
         { signal: killing.signal, transferList: [port2] },
       )) as RunAnswer;
     } catch (error) {
+      const refused = uncloneable('thread', error);
+      if (refused) throw refused;
+      this.#awaitReplacement();
       throw killing.signal.aborted ? context.signal.reason : this.#describe(error);
     } finally {
       forget();
@@ -96,9 +103,18 @@ export class ThreadPool implements HandlerPool {
     });
   }
 
+  /** Piscina starts another by itself; a file that does not load any more fails the next job. */
+  #awaitReplacement(): void {
+    if (!this.#pool) return;
+    const ready = (): void => {
+      this.starting -= 1;
+      this.#onReady();
+    };
+    this.starting += 1;
+    this.#load(this.#pool).then(ready, ready);
+  }
+
   #describe(error: unknown): HowdahError {
-    const refused = uncloneable('thread', error);
-    if (refused) return refused;
     const { code, message } = snapshotError(error, { stack: false });
     const { memoryMb } = this.#file;
     if (code === 'ERR_WORKER_OUT_OF_MEMORY') {
