@@ -238,6 +238,7 @@ describe.each(KINDS)('a handler file run in a $kind', ({ kind, size }) => {
     const name = await createQueue(pool);
     const { worker } = makeWorker({
       url,
+      name: `of no use: ${kind} ${file}`,
       queues: [work(name, { file: new URL(`handler-files/${file}`, SCRIPTS), ...size })],
     });
     const error = await errorOf(worker.start());

@@ -48,7 +48,10 @@ export class HandlerHost {
   }
 
   #handler(): Promise<Handler> {
-    this.#loading ??= loadHandler(this.#file);
+    this.#loading ??= loadHandler(this.#file).catch((error) => {
+      this.#loading = undefined; // somebody may repair the file
+      throw error;
+    });
     return this.#loading;
   }
 }
