@@ -85,11 +85,6 @@ const OPTIONS = ['concurrency', 'prefetch', 'batch'];
  * what that module exports, run in threads or processes of which each has one job at a time.
  * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
  */
-export function work(
-  queue: AnyQueue | string,
-  handler: HandlerFileOptions,
-  options?: Pick<WorkOptions, 'prefetch'>,
-): Binding;
 export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: Handler<Payload>,
@@ -99,6 +94,11 @@ export function work<Payload>(
   queue: Queue<string, never, Payload>,
   handler: BatchHandler<Payload>,
   options: WorkOptions & { readonly batch: BatchOptions },
+): Binding;
+export function work(
+  queue: AnyQueue | string,
+  handler: HandlerFileOptions,
+  options?: Pick<WorkOptions, 'prefetch'>,
 ): Binding;
 export function work(
   queue: string,
