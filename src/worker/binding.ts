@@ -71,6 +71,8 @@ export interface Binding {
   readonly handler: ((input: never, context: JobContext) => unknown) | undefined;
   /** A handler that runs in threads or processes. */
   readonly file: HandlerFile | undefined;
+  /** Called around each run of a handler file, where somebody wants to know of them. */
+  readonly around?: (job: Job, run: () => Promise<unknown>) => Promise<unknown>;
   readonly concurrency: number;
   /** Undefined: as the handler's speed allows. */
   readonly prefetch: number | undefined;

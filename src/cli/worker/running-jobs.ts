@@ -21,7 +21,7 @@ export class RunningJobs {
   /** The same binding, watched. */
   track(binding: Binding): Binding {
     const { handler } = binding;
-    if (!handler) return binding; // what runs in threads and processes ends with them
+    if (!handler) return this.#trackFile(binding);
     const watched = (input: never, context: JobContext): unknown => {
       const jobs = [input].flat() as unknown as readonly Job[];
       for (const job of jobs) this.#begin(job);
@@ -36,6 +36,14 @@ export class RunningJobs {
       }
     };
     return Object.freeze({ ...binding, handler: watched });
+  }
+
+  #trackFile(binding: Binding): Binding {
+    const around = (job: Job, run: () => Promise<unknown>): Promise<unknown> => {
+      this.#begin(job);
+      return run().finally(() => this.#end([job]));
+    };
+    return Object.freeze({ ...binding, around });
   }
 
   #begin({ id, queue, attempt }: Job): void {

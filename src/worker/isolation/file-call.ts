@@ -14,6 +14,7 @@ import type { RunAnswer } from './messages.js';
 export class FileCall implements Call {
   readonly #pool: HandlerPool;
   readonly #makeJob: JobMaker;
+  readonly #around: Binding['around'];
   readonly #onCrash: (job: JobRef, error: HowdahError) => void;
 
   /** @param onCrash what ran the job has ended before it answered */
@@ -24,6 +25,7 @@ export class FileCall implements Call {
   ) {
     this.#pool = pool;
     this.#makeJob = jobMakerOf(binding);
+    this.#around = binding.around;
     this.#onCrash = onCrash;
   }
 
@@ -31,7 +33,8 @@ export class FileCall implements Call {
     const row = run.attempts[0]?.row;
     if (!row) return undefined;
     const job: Job = await this.#makeJob(row);
-    return this.#pool.run(job, context);
+    const runIt = (): Promise<RunAnswer> => this.#pool.run(job, context);
+    return this.#around ? this.#around(job, runIt) : runIt();
   }
 
   returned(run: Run, value: unknown, end: EndAttempt): void {
