@@ -4,6 +4,7 @@ import { describe, expect } from 'vitest';
 import { z } from 'zod';
 import { codeOf, errorOf, test } from '../support/client.js';
 import { waitFor } from '../support/wait-for.js';
+import { ROOT, spawnScript } from '../support/worker-process.js';
 import {
   createQueue,
   enqueue,
@@ -281,7 +282,6 @@ test('in a thread, looking at the signal tells of a cancel without an event loop
 
 test('processes end with their worker, even when it is killed', async ({ url, pool }) => {
   const name = await createQueue(pool);
-  const { spawnScript, ROOT } = await import('../support/worker-process.js');
   const host = spawnScript(`${ROOT}test/support/scripts/file-worker.mjs`, [
     JSON.stringify({ url, queue: name, file: FILE.href }),
   ]);
@@ -293,6 +293,21 @@ test('processes end with their worker, even when it is killed', async ({ url, po
   await waitForState(pool, spinning, 'running');
   host.kill('SIGKILL');
   await waitFor(() => !isAlive(pid), { timeoutMs: 10_000, what: `process ${pid} to end` });
+});
+
+test('a Ctrl-C, which reaches the processes too, lets their jobs finish', async ({ url, pool }) => {
+  const name = await createQueue(pool);
+  const host = spawnScript(
+    `${ROOT}test/support/scripts/file-worker.mjs`,
+    [JSON.stringify({ url, queue: name, file: FILE.href })],
+    { isGroup: true },
+  );
+  await host.waitForOutput('ready');
+  const id = await order(pool, name, 'blocks', { ms: 1_000 });
+  await waitForState(pool, id, 'running');
+  host.kill('SIGINT');
+  expect(await host.exited).toEqual({ code: 0, signal: null });
+  expect(await readJob(pool, id)).toMatchObject({ state: 'completed', attempt: 1 });
 });
 
 function isAlive(pid: number): boolean {

@@ -7,5 +7,6 @@ const worker = createWorker({
   logger: silentLogger,
   queues: [work(queue, { file, processes: 1 })],
 });
+process.once('SIGINT', () => void worker.stop().then(() => process.exit(0)));
 await worker.start();
 console.log('ready');
