@@ -27,7 +27,14 @@ import { describe, expect, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { test as base, codeOf } from '../support/client.js';
 import { startOwnServer } from '../support/own-server.js';
-import { createQueue, enqueue, readJob } from '../support/workers.js';
+import {
+  createQueue,
+  enqueue,
+  heard,
+  readJob,
+  startWorker,
+  waitForState,
+} from '../support/workers.js';
 
 const HOUR_MS = 3_600_000;
 
@@ -256,7 +263,11 @@ describe('time of a test database', () => {
     const time = testTime({ pool: madePool });
     const client = createClient({ pool: madePool });
     onTestFinished(() => client.close());
-    const name = await createQueue(madePool, { backoff_ms: 86_400_000, backoff: 'fixed' });
+    const name = await createQueue(madePool, {
+      backoff_ms: 86_400_000,
+      backoff_max_ms: 86_400_000,
+      backoff_jitter: 0,
+    });
     const queues = [
       work(name, ({ attempt, payload }) => {
         if (payload === 'fails once' && attempt === 1) throw new Error('once');
@@ -274,6 +285,27 @@ describe('time of a test database', () => {
     expect(await drain({ url: made.url, queues })).toMatchObject({ completed: 1, expired: 1 });
     expect((await client.job(failing))?.state).toBe('completed');
     expect((await client.job(expiring))?.state).toBe('expired');
+  });
+
+  test('a worker that runs through a leap beyond its lease is taken for dead, and goes on', async ({
+    made,
+    madePool,
+  }) => {
+    const name = await createQueue(madePool);
+    const worker = await startWorker({
+      url: made.url,
+      queues: [
+        work(name, ({ attempt }) => (attempt === 1 ? new Promise<null>(() => {}) : attempt)),
+      ],
+    });
+    const [id] = await enqueue(madePool, name);
+    await waitForState(madePool, id, 'running');
+    await testTime(made).travel('1h');
+    expect(await waitForState(madePool, id, 'completed', 20_000)).toMatchObject({
+      result: 2,
+      errors: [{ name: 'LeaseExpired' }],
+    });
+    await heard(worker, 'lease.lost');
   });
 
   test('two tests that move it at once both do', async ({ made }) => {
