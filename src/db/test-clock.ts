@@ -38,6 +38,15 @@ export function moveClock(database: Database, move: ClockMove): Promise<Date> {
   });
 }
 
+/** Whether tests may move the clock of this schema. */
+export async function isMovable(database: Database): Promise<boolean> {
+  const text = `select obj_description(to_regprocedure($1), 'pg_proc') as comment`;
+  const [row] = await database.query<{ comment: string | null }>({ text }, [
+    `"${database.schema}".clock()`,
+  ]);
+  return row?.comment === PERMIT;
+}
+
 /** The time of the schema. */
 export async function readNow(executor: Executor, database: Database): Promise<Date> {
   const [row] = await executor.query<{ now: Date }>({
