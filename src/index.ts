@@ -146,6 +146,7 @@ export {
   type WorkOptions,
   work,
 } from './worker/binding.js';
+export type { HandlerFile, HandlerFileOptions } from './worker/isolation/handler-file.js';
 export type { JobContext, TransactionalContext } from './worker/job-context.js';
 export type { WorkerOptions } from './worker/options.js';
 export type { StopOptions, StopReport } from './worker/stop-report.js';

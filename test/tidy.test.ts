@@ -24,6 +24,7 @@ const PACKAGES: Readonly<Record<string, readonly string[]>> = {
   croner: ['core'],
   hono: ['http', 'gateway', 'dashboard'],
   '@hono/node-server': ['http'],
+  piscina: ['worker'],
   yargs: ['cli'],
   'yargs/helpers': ['cli'],
   jiti: ['cli'],

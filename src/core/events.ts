@@ -55,6 +55,8 @@ export interface WorkerEvents {
   'report.failed': { readonly jobs: number; readonly error: HowdahError };
   /** The handler still runs although its attempt has ended; its slot is free again. */
   'handler.leaked': { readonly job: JobRef; readonly afterMs: number };
+  /** The thread or process that ran the handler has ended; the attempt has failed. */
+  'handler.crashed': { readonly job: JobRef; readonly reason: string };
   'lease.opened': { readonly leaseId: string };
   /** Attempts were aborted and a new lease is opened. */
   'lease.lost': { readonly leaseId: string; readonly reason: string };

@@ -23,6 +23,7 @@ const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'job.report-ignored': 'warn',
   'report.failed': 'warn',
   'handler.leaked': 'warn',
+  'handler.crashed': 'warn',
   'lease.opened': 'debug',
   'lease.lost': 'warn',
   'lease.thread-ended': 'warn',

@@ -8,6 +8,11 @@ import type { Outcome } from '../core/outcome.js';
 import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { assertQueueName } from '../core/queue-name.js';
 import type { AttemptMiddleware } from './attempt-middleware.js';
+import {
+  type HandlerFile,
+  type HandlerFileOptions,
+  resolveHandlerFile,
+} from './isolation/handler-file.js';
 import type { JobContext, TransactionalContext } from './job-context.js';
 
 /** What a handler may return: a result, an outcome such as `snooze('5m')`, or nothing. */
@@ -99,11 +104,23 @@ interface Batched {
   readonly transactional?: false | undefined;
 }
 
+/** What surrounds the run of a handler file; `run` resolves with its answer. */
+export type Around = (
+  job: Job,
+  context: JobContext,
+  run: () => Promise<unknown>,
+) => Promise<unknown>;
+
 /** A queue with its handler, for {@link createWorker}; made by {@link work}. */
 export interface Binding {
   readonly queue: AnyQueue | string;
   readonly name: string;
-  readonly handler: (input: never, context: never) => unknown;
+  /** Undefined: it is in a file. */
+  readonly handler: ((input: never, context: never) => unknown) | undefined;
+  /** A handler that runs in threads or processes. */
+  readonly file: HandlerFile | undefined;
+  /** Called around each run of a handler file, where somebody wants to know of them. */
+  readonly around?: Around;
   readonly concurrency: number;
   /** Undefined: as the handler's speed allows. */
   readonly prefetch: number | undefined;
@@ -120,7 +137,8 @@ export interface Binding {
 const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional', 'middleware', 'keepLogs'];
 
 /**
- * Binds a handler to a queue. With `batch` the handler takes an array of jobs.
+ * Binds a handler to a queue. With `batch` the handler takes an array of jobs. With `{ file }` it is
+ * what that module exports, run in threads or processes of which each has one job at a time.
  * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
  */
 export function work<Payload, Result>(
@@ -140,6 +158,11 @@ export function work<Payload>(
 ): Binding;
 export function work(queue: string, handler: Handler, options?: WorkOptions<Job> & Plain): Binding;
 export function work(
+  queue: AnyQueue | string,
+  handler: HandlerFileOptions,
+  options?: Pick<WorkOptions, 'prefetch'>,
+): Binding;
+export function work(
   queue: string,
   handler: TransactionalHandler,
   options: WorkOptions<Job> & Transactional,
@@ -151,7 +174,7 @@ export function work(
 ): Binding;
 export function work(
   queue: AnyQueue | string,
-  handler: (input: never, context: never) => unknown,
+  handler: ((input: never, context: never) => unknown) | HandlerFileOptions,
   options: WorkOptions<never> & {
     readonly batch?: BatchOptions | undefined;
     readonly transactional?: boolean | undefined;
@@ -159,6 +182,7 @@ export function work(
 ): Binding {
   const name = nameOf(queue);
   assertQueueName(name);
+  if (isFile(handler)) return bindFile(queue, name, handler, options);
   if (typeof handler !== 'function') {
     throw new HowdahError(
       'HOWDAH_HANDLER_INVALID',
@@ -187,6 +211,7 @@ export function work(
     queue,
     name,
     handler,
+    file: undefined,
     concurrency: integer('concurrency', concurrency, 1),
     prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
     batch: batch && resolveBatch(batch),
@@ -206,6 +231,38 @@ function resolveBatch({ size, wait = 0, byGroup = false, ...others }: BatchOptio
     waitMs: parseDuration(wait, 'batch.wait', { max: 3_600_000 }),
     byGroup,
   };
+}
+
+function isFile(handler: unknown): handler is HandlerFileOptions {
+  return typeof handler === 'object' && handler !== null && 'file' in handler;
+}
+
+/** Threads and processes say how many jobs run at once. */
+function bindFile(
+  queue: AnyQueue | string,
+  name: string,
+  handler: HandlerFileOptions,
+  options: WorkOptions<never>,
+): Binding {
+  for (const key of Object.keys(options)) {
+    if (key !== 'prefetch') {
+      throw invalid(key, undefined, 'With a handler file, only prefetch goes beside it.');
+    }
+  }
+  const file = resolveHandlerFile(name, handler);
+  const { prefetch } = options;
+  return Object.freeze({
+    queue,
+    name,
+    handler: undefined,
+    file,
+    concurrency: file.size,
+    prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
+    batch: undefined,
+    isTransactional: false,
+    keepLogs: true,
+    middleware: [],
+  });
 }
 
 function integer(option: string, value: unknown, min: number): number {

@@ -49,6 +49,19 @@ export function decideThrown(thrown: unknown, facts: EndFacts): Decision {
   return { settlement: settlementOfThrown(thrown) };
 }
 
+/** How an attempt ends whose handler has answered from elsewhere, where these facts were not known. */
+export function decideAnswered(
+  answer: { readonly decision: Decision; readonly isThrown: boolean },
+  facts: EndFacts,
+): Decision {
+  const { decision, isThrown } = answer;
+  if (facts.isCancelRequested) return { settlement: CANCEL };
+  if (facts.abortCode !== 'HOWDAH_SHUTDOWN') return decision;
+  const { verb, result } = decision.settlement;
+  const hasStoppedEarly = verb === 'complete' && result === undefined && facts.isSignalUsed;
+  return isThrown || hasStoppedEarly ? { settlement: RELEASE } : decision;
+}
+
 /** How an attempt ends whose handler has not, although its signal was aborted. */
 export function decideAborted(reason: HowdahError, isCancelRequested: boolean): Decision {
   if (isCancelRequested) return { settlement: CANCEL };

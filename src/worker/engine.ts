@@ -19,6 +19,8 @@ import { completeEncodedIn, completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
 import { declareSchedules } from './declare-schedules.js';
+import type { HandlerPool } from './isolation/handler-pool.js';
+import { makePool } from './isolation/make-pool.js';
 import { LeaseKeeper } from './lease-keeper.js';
 import { BEAT_MS } from './lease-signals.js';
 import { transactionsMax, type WorkerSettings } from './options.js';
@@ -70,6 +72,8 @@ export class Engine {
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
   readonly #codecs: Codecs | undefined;
+  /** Aligned with the runners; undefined where the handler is a function. */
+  readonly #pools: readonly (HandlerPool | undefined)[];
   readonly #claims: ClaimCalls;
   readonly #stops: StopCalls;
   #beat: NodeJS.Timeout | undefined;
@@ -112,6 +116,9 @@ export class Engine {
       hub,
       codecs: this.#codecs,
     });
+    this.#pools = settings.bindings.map(
+      ({ file }, index) => file && makePool(file, clock, () => this.runners[index]?.pump()),
+    );
     this.runners = this.#makeRunners(calls.completeInText);
     this.deadlines = new Deadlines(clock, this.runners);
     this.settler = new Settler({
@@ -164,6 +171,7 @@ export class Engine {
   async open(): Promise<void> {
     const { schedules, schedulesOwner } = this.parts.settings;
     try {
+      await Promise.all(this.#pools.map((pool) => pool?.open()));
       await this.#declareQueues();
       if (schedules) await declareSchedules(this.database, schedulesOwner, schedules);
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
@@ -199,6 +207,7 @@ export class Engine {
     this.deadlines.close();
     this.reporter.close();
     this.settler.close();
+    await Promise.allSettled(this.#pools.map((pool) => pool?.close()));
     await this.keeper.stop();
     const lines = [this.claimLine, this.settleLine, this.listenLine];
     await Promise.allSettled(lines.map((line) => line.close()));
@@ -240,8 +249,9 @@ export class Engine {
     const codecs = this.#codecs;
     const parts = { schema: this.database.schema, completeInText, codecs };
     return settings.bindings.map(
-      (binding) =>
+      (binding, index) =>
         new Runner(binding, {
+          pool: this.#pools[index],
           clock,
           hub,
           logger: settings.logger,

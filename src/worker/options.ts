@@ -157,7 +157,8 @@ function checkBindings(bindings: unknown): readonly Binding[] {
   }
   const names = new Set<string>();
   for (const binding of bindings as readonly Partial<Binding>[]) {
-    if (typeof binding?.handler !== 'function' || typeof binding.name !== 'string') {
+    const isUsable = typeof binding?.handler === 'function' || binding?.file !== undefined;
+    if (!isUsable || typeof binding.name !== 'string') {
       throw new HowdahError(
         'HOWDAH_HANDLER_INVALID',
         `Option queues holds ${describeValue(binding)}, not what work(queue, handler) returns.`,

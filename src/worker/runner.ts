@@ -1,7 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
-import type { EventHub } from '../core/events.js';
+import type { EventHub, JobRef } from '../core/events.js';
 import type { Json } from '../core/json.js';
 import { Slots } from '../core/slots.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
@@ -16,6 +16,8 @@ import { type Call, SingleCall } from './call.js';
 import type { Decision } from './decide.js';
 import { Followers } from './followers.js';
 import { GroupBuffer } from './group-buffer.js';
+import { FileCall } from './isolation/file-call.js';
+import type { HandlerPool } from './isolation/handler-pool.js';
 import type { JobContext } from './job-context.js';
 import { OpenRuns } from './open-runs.js';
 import { Pace } from './pace.js';
@@ -59,6 +61,8 @@ export interface RunnerParts {
   /** Of handlers that are called in a transaction. */
   readonly transactions: Transactions;
   readonly completeIn: (run: Run, tx: TxHandle, result: Json | undefined) => Promise<void>;
+  /** What runs the handler where it is in a file. */
+  readonly pool?: HandlerPool | undefined;
 }
 
 /** Runs the jobs of one queue: holds what is claimed, begins as slots are free, ends each attempt. */
@@ -120,7 +124,8 @@ export class Runner implements RunHost {
 
   /** How many more jobs may be claimed. */
   get room(): number {
-    return this.capacity - this.slots.used * this.#size - this.#buffer.length;
+    const begun = this.slots.used + this.#starting;
+    return this.capacity - begun * this.#size - this.#buffer.length;
   }
 
   /** Most members of one group to claim at once. */
@@ -131,7 +136,16 @@ export class Runner implements RunHost {
 
   /** A slot is free and nothing is there to begin. */
   get isStarved(): boolean {
-    return this.#buffer.length === 0 && this.slots.free > 0;
+    return this.#buffer.length === 0 && this.#free > 0;
+  }
+
+  /** Slots in which a job may begin: not those whose thread or process is being replaced. */
+  get #free(): number {
+    return Math.max(0, this.slots.free - this.#starting);
+  }
+
+  get #starting(): number {
+    return this.#parts.pool?.starting ?? 0;
   }
 
   /** Nothing runs and nothing waits to. */
@@ -184,7 +198,7 @@ export class Runner implements RunHost {
     const { clock } = this.#parts;
     let now = clock.monotonic();
     const sliceEnd = now + SLICE_MS;
-    while (this.#buffer.length > 0 && this.slots.free > 0 && this.#isFilled(now)) {
+    while (this.#buffer.length > 0 && this.#free > 0 && this.#isFilled(now)) {
       this.#begin(now);
       now = clock.monotonic();
       if (now > sliceEnd) {
@@ -286,12 +300,14 @@ export class Runner implements RunHost {
     this.runs.forsake(reason);
   }
 
-  #makeCall({ transactions, codecs }: RunnerParts): Call {
+  #makeCall({ transactions, codecs, pool, hub }: RunnerParts): Call {
     const { binding } = this;
     if (binding.batch) return new BatchCall(binding, this.#endAttempt, codecs);
-    return binding.isTransactional
-      ? new TransactionalCall(binding, transactions, codecs)
-      : new SingleCall(binding, codecs);
+    if (binding.isTransactional) return new TransactionalCall(binding, transactions, codecs);
+    if (!pool) return new SingleCall(binding, codecs);
+    const onCrash = (job: JobRef, { message }: HowdahError): void =>
+      hub.emit('handler.crashed', { job, reason: message });
+    return new FileCall(binding, pool, onCrash, codecs);
   }
 
   #begin(now: number): void {

@@ -1,4 +1,5 @@
 import { createClient, createWorker, PermanentError, silentLogger, work } from 'howdah';
+import { permitTimeTravel } from 'howdah/testing';
 import { describe, expect, vi } from 'vitest';
 import { runCli } from '../support/cli.js';
 import { test } from '../support/database.js';
@@ -295,6 +296,7 @@ describe('status and doctor', () => {
         connection: 'ok',
         version: 'ok',
         schema: 'ok',
+        'test-clock': 'ok',
         listen: 'ok',
         rights: 'ok',
         workers: 'ok',
@@ -329,5 +331,11 @@ describe('status and doctor', () => {
     expect(stale.json.find(({ check }) => check === 'workers')).toMatchObject({ result: 'fail' });
     expect(stale.code).toBe(1);
     await pool.query('delete from howdah.leases where id = 1');
+    const forTests = await createDatabase('migrated');
+    await permitTimeTravel({ url: forTests });
+    const warned = await runCli(['doctor', '--json'], { url: forTests });
+    expect(warned.json.find(({ check }) => check === 'test-clock')).toMatchObject({
+      result: 'warn',
+    });
   });
 });

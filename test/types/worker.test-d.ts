@@ -34,6 +34,8 @@ const bindings = [
   work(plain, async (jobs) => new Map(jobs.map(({ id }) => [id, { done: true }])), {
     batch: { size: 10 },
   }),
+  work(plain, { file: new URL('./handler.js', import.meta.url), threads: 2 }, { prefetch: 1 }),
+  work('by-name', { file: './handler.js', processes: 2, memoryMb: 256 }),
 ];
 
 createWorker({ url: '', queues: bindings, lease: '30s', heartbeat: 10_000 }).on(
@@ -58,3 +60,7 @@ work(plain, () => undefined, { transactional: true, batch: { size: 2 } });
 createWorker({ queues: bindings, lease: '30 parsecs' });
 // @ts-expect-error no such option
 createWorker({ queues: bindings, leese: '30s' });
+// @ts-expect-error threads say how many run at once
+work(plain, { file: './handler.js' }, { concurrency: 3 });
+// @ts-expect-error no such option
+work(plain, { file: './handler.js', thread: 1 });

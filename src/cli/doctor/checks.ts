@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { HowdahError } from '../../core/errors.js';
 import { jobsTableFacts, leaseFacts, notify, oldestSnapshot } from '../../db/calls/diagnose.js';
+import { isMovable } from '../../db/test-clock.js';
 import { showCount, showMs } from '../terminal-text.js';
 import { type Check, type Finding, fail, ok, type Patient, warn } from './check.js';
 
@@ -22,6 +23,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'clock', run: clock },
   { name: 'rights', run: rights },
   { name: 'schema', run: schema },
+  { name: 'test-clock', needsSchema: true, run: testClock },
   { name: 'listen', run: listen },
   { name: 'workers', needsSchema: true, run: workers },
   { name: 'snapshots', run: snapshots },
@@ -87,6 +89,12 @@ async function schema({ database }: Patient): Promise<Finding> {
     const remedy = error.remedy ?? 'See the message.';
     return fail(error.message.replace(` ${remedy}`, ''), remedy);
   }
+}
+
+async function testClock({ database }: Patient): Promise<Finding> {
+  const { schema: name } = database;
+  if (!(await isMovable(database))) return ok(`nothing moves the clock of schema ${name}`);
+  return warn(`tests may move the clock of schema ${name}`, 'Use it for nothing but tests.');
 }
 
 /** Through a transaction pooler LISTEN succeeds and delivers nothing: only trying tells. */

@@ -81,7 +81,8 @@ function chosenQueues(
   file: string,
 ): readonly Binding[] {
   for (const binding of all) {
-    if (typeof binding?.handler === 'function' && typeof binding.name === 'string') continue;
+    const isUsable = typeof binding?.handler === 'function' || binding?.file !== undefined;
+    if (isUsable && typeof binding.name === 'string') continue;
     throw new HowdahError('HOWDAH_HANDLER_INVALID', `${file} has a queue without a handler.`, {
       remedy: 'Fill queues with what work(queue, handler) returns.',
     });
@@ -101,7 +102,10 @@ function chosenQueues(
   }
   return all
     .filter(({ name }) => queue === undefined || queue.includes(name))
-    .map((binding) => (concurrency === undefined ? binding : { ...binding, concurrency }));
+    .map((binding) =>
+      // threads and processes were counted where they were declared
+      concurrency === undefined || binding.file ? binding : { ...binding, concurrency },
+    );
 }
 
 function urlOf(url: string | undefined): { url?: string } {

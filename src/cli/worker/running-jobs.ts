@@ -1,5 +1,5 @@
 import type { Job } from '../../core/job.js';
-import type { Binding } from '../../worker/binding.js';
+import type { Around, Binding } from '../../worker/binding.js';
 
 /** A job whose handler has begun and not returned. */
 export interface RunningJob {
@@ -20,6 +20,7 @@ export class RunningJobs {
   /** The same binding, watched. */
   track(binding: Binding): Binding {
     const { handler } = binding;
+    if (!handler) return this.#trackFile(binding);
     const watched = (input: never, context: never): unknown => {
       const jobs = [input].flat() as unknown as readonly Job[];
       for (const job of jobs) this.#begin(job);
@@ -34,6 +35,14 @@ export class RunningJobs {
       }
     };
     return Object.freeze({ ...binding, handler: watched });
+  }
+
+  #trackFile(binding: Binding): Binding {
+    const around: Around = (job, _context, run) => {
+      this.#begin(job);
+      return run().finally(() => this.#end([job]));
+    };
+    return Object.freeze({ ...binding, around });
   }
 
   #begin({ id, queue, attempt }: Job): void {

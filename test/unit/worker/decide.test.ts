@@ -3,7 +3,9 @@ import { HowdahError } from '../../../src/core/errors.js';
 import { PermanentError, release, snooze } from '../../../src/core/outcome.js';
 import {
   COMPLETE,
+  type Decision,
   decideAborted,
+  decideAnswered,
   decideReturned,
   decideThrown,
   type EndFacts,
@@ -98,6 +100,23 @@ describe('a handler threw', () => {
     const cancelled = { ...PLAIN, isCancelRequested: true };
     expect(decideThrown(new Error('aborted'), cancelled).settlement.verb).toBe('cancel');
   });
+});
+
+test('what a thread or process has decided stands, unless the attempt was told to stop meanwhile', () => {
+  const verbOf = (decision: Decision, isThrown: boolean, facts: Partial<EndFacts>): string =>
+    decideAnswered({ decision, isThrown }, { ...PLAIN, ...facts }).settlement.verb;
+  const done = decideReturned(undefined, PLAIN);
+  const result = decideReturned({ sent: true }, PLAIN);
+  const failed = decideThrown(new Error('no'), PLAIN);
+  const shutdown = { abortCode: 'HOWDAH_SHUTDOWN' } as const;
+  expect(decideAnswered({ decision: result, isThrown: false }, PLAIN)).toBe(result);
+  expect(verbOf(failed, true, {})).toBe('fail');
+  expect(verbOf(failed, true, shutdown)).toBe('release');
+  expect(verbOf(done, false, shutdown)).toBe('complete');
+  expect(verbOf(done, false, { ...shutdown, isSignalUsed: true })).toBe('release');
+  expect(verbOf(result, false, { ...shutdown, isSignalUsed: true })).toBe('complete');
+  expect(verbOf(decideReturned(snooze('1h'), PLAIN), false, shutdown)).toBe('snooze');
+  expect(verbOf(result, false, { isCancelRequested: true })).toBe('cancel');
 });
 
 test('a handler that never ends is failed, given back or cancelled by the reason of its abort', () => {

@@ -1,0 +1,15 @@
+export {
+  createTestDatabase,
+  dropTestDatabases,
+  type TestDatabase,
+  type TestDatabaseOptions,
+} from '../db/test-databases.js';
+export { type DrainOptions, drain } from './drain.js';
+export {
+  assertEnqueued,
+  type Expectation,
+  type Inspected,
+  refuteEnqueued,
+} from './expectations.js';
+export { type Performed, type PerformOptions, performJob } from './perform-job.js';
+export { permitTimeTravel, type TestTime, type TimeOptions, testTime } from './time.js';

@@ -1,0 +1,89 @@
+import { availableParallelism } from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { describeValue } from '../../core/describe-value.js';
+import { HowdahError } from '../../core/errors.js';
+
+/**
+ * A handler that lives in a module of its own, for work that keeps a processor busy or may take its
+ * process down. The module exports the handler as default or with the name `handler`; it is loaded
+ * once a thread or process, and each of these runs one job at a time.
+ */
+export interface HandlerFileOptions {
+  /** The module: `new URL('./resize.js', import.meta.url)`, or a path from the working directory. */
+  readonly file: string | URL;
+  /**
+   * How many worker threads, 1 to 256. Default: the processors of this machine less one. A thread
+   * survives neither `process.exit` nor an exhausted heap, but its neighbours do.
+   */
+  readonly threads?: number;
+  /** Child processes in place of threads, 1 to 256: they also survive a crash of native code. */
+  readonly processes?: number;
+  /** Heap of each thread or process in MiB, 16 to 65,536. Default: as Node decides. Buffers are not in it. */
+  readonly memoryMb?: number;
+}
+
+/** The same with every default filled in. */
+export interface HandlerFile {
+  /** As a `file:` URL. */
+  readonly file: string;
+  readonly kind: 'thread' | 'process';
+  readonly size: number;
+  /** Undefined: as Node decides. */
+  readonly memoryMb: number | undefined;
+}
+
+const OPTIONS = ['file', 'threads', 'processes', 'memoryMb'];
+const SIZE_MAX = 256;
+
+/**
+ * @param queue for messages
+ * @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID
+ */
+export function resolveHandlerFile(queue: string, options: HandlerFileOptions): HandlerFile {
+  for (const key of Object.keys(options)) {
+    if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
+  }
+  const { file, threads, processes, memoryMb } = options;
+  if (threads !== undefined && processes !== undefined) {
+    throw invalid('processes', processes, 'Give threads or processes, not both.');
+  }
+  const isProcess = processes !== undefined;
+  return Object.freeze({
+    file: toFileUrl(queue, file),
+    kind: isProcess ? 'process' : 'thread',
+    size: isProcess
+      ? integer('processes', processes, 1, SIZE_MAX)
+      : integer('threads', threads ?? Math.max(1, availableParallelism() - 1), 1, SIZE_MAX),
+    memoryMb: memoryMb === undefined ? undefined : integer('memoryMb', memoryMb, 16, 65_536),
+  });
+}
+
+function toFileUrl(queue: string, file: unknown): string {
+  if (file instanceof URL && file.protocol === 'file:') return file.href;
+  if (typeof file === 'string' && file.startsWith('file:')) return file;
+  if (typeof file === 'string' && file !== '') return pathToFileURL(path.resolve(file)).href;
+  throw new HowdahError(
+    'HOWDAH_HANDLER_INVALID',
+    `The handler file of queue ${queue} is ${describeValue(file instanceof URL ? file.href : file)}.`,
+    {
+      details: { queue },
+      remedy: "Give a file URL such as new URL('./handler.js', import.meta.url), or a path.",
+    },
+  );
+}
+
+function integer(option: string, value: unknown, min: number, max: number): number {
+  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) {
+    return value as number;
+  }
+  throw invalid(option, value, `Use a whole number from ${min} to ${max}.`);
+}
+
+function invalid(option: string, value: unknown, remedy: string): HowdahError {
+  const problem = value === undefined ? 'does not exist' : `${describeValue(value)} is not valid`;
+  return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option}: ${problem}.`, {
+    details: { option, value },
+    remedy,
+  });
+}
