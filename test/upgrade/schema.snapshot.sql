@@ -427,16 +427,16 @@ column schedules_view.created_at timestamp with time zone
 column schedules_view.updated_at timestamp with time zone
 column sleepers.queue_id integer not null
 column sleepers.lease_id bigint not null
-column watchers.lease_id bigint not null
-column watches.job_id bigint not null
-column watches.lease_id bigint not null
-column watches.wants_progress boolean not null
 column subscriptions.topic text not null
 column subscriptions.queue_id integer not null
 column subscriptions.subscribed_at timestamp with time zone not null default howdah.clock()
 column topics.topic text
 column topics.queue text
 column topics.subscribed_at timestamp with time zone
+column watchers.lease_id bigint not null
+column watches.job_id bigint not null
+column watches.lease_id bigint not null
+column watches.wants_progress boolean not null
 column workers.lease_id bigint
 column workers.worker text
 column workers.opened_at timestamp with time zone
@@ -501,10 +501,10 @@ constraint schedules_missed_check on howdah.schedules CHECK ((missed = ANY (ARRA
 constraint schedules_missed_max_check on howdah.schedules CHECK (((missed_max >= 1) AND (missed_max <= 1000)))
 constraint schedules_pkey on howdah.schedules PRIMARY KEY (id)
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
-constraint watchers_pkey on howdah.watchers PRIMARY KEY (lease_id)
-constraint watches_pkey on howdah.watches PRIMARY KEY (job_id, lease_id)
 constraint subscriptions_pkey on howdah.subscriptions PRIMARY KEY (topic, queue_id)
 constraint subscriptions_topic_check on howdah.subscriptions CHECK ((topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
+constraint watchers_pkey on howdah.watchers PRIMARY KEY (lease_id)
+constraint watches_pkey on howdah.watches PRIMARY KEY (job_id, lease_id)
 CREATE UNIQUE INDEX batch_deltas_pkey ON howdah.batch_deltas USING btree (batch_id, id)
 CREATE INDEX batches_finished_idx ON howdah.batches USING btree (finished_at) WHERE (finished_at IS NOT NULL)
 CREATE UNIQUE INDEX batches_pkey ON howdah.batches USING btree (id)
@@ -542,10 +542,10 @@ CREATE UNIQUE INDEX schedules_name_key ON howdah.schedules USING btree (name)
 CREATE INDEX schedules_owner_idx ON howdah.schedules USING btree (owner) WHERE (owner IS NOT NULL)
 CREATE UNIQUE INDEX schedules_pkey ON howdah.schedules USING btree (id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
+CREATE UNIQUE INDEX subscriptions_pkey ON howdah.subscriptions USING btree (topic, queue_id)
 CREATE UNIQUE INDEX watchers_pkey ON howdah.watchers USING btree (lease_id)
 CREATE INDEX watches_lease_idx ON howdah.watches USING btree (lease_id)
 CREATE UNIQUE INDEX watches_pkey ON howdah.watches USING btree (job_id, lease_id)
-CREATE UNIQUE INDEX subscriptions_pkey ON howdah.subscriptions USING btree (topic, queue_id)
 options batch_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options batches (fillfactor=50, autovacuum_vacuum_threshold=100)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
