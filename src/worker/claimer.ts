@@ -54,6 +54,9 @@ export interface ClaimerParts {
   readonly onStop: (reason: string) => void;
 }
 
+/** How long after a limit was reached nothing is held ahead. */
+const REACHED_MS = 2_000;
+
 /** One queue as the claimer sees it. */
 interface Lane {
   readonly runner: Runner;
@@ -65,6 +68,8 @@ interface Lane {
   isMissing: boolean;
   /** Why there was no more room at the last claim. */
   heldBy: HoldReason | null;
+  /** When a limit was reached last. */
+  reachedAt: number;
   failures: number;
   passedOnAt: number;
 }
@@ -91,6 +96,7 @@ export class Claimer {
       hasMore: false,
       isMissing: false,
       heldBy: null,
+      reachedAt: Number.NEGATIVE_INFINITY,
       failures: 0,
       passedOnAt: 0,
     }));
@@ -251,8 +257,9 @@ export class Claimer {
   #hold(lane: Lane, hold: Hold | undefined, found: number, now: number): void {
     const { hub, clock } = this.#parts;
     const { runner, doorbell } = lane;
-    if (hold || found > 0) runner.isLimited = hold !== undefined;
     const reason = hold?.reason ?? null;
+    if (reason !== null) lane.reachedAt = now;
+    if (hold || found > 0) runner.isLimited = now - lane.reachedAt < REACHED_MS;
     if (reason !== lane.heldBy) {
       const queue = runner.name;
       if (reason !== null && isStop(reason)) hub.emit('queue.held', { queue, reason });

@@ -73,7 +73,7 @@ export class Runner implements RunHost {
   readonly runs: OpenRuns;
   /** Run time-out; null: none. Read from the queue's policy. */
   timeoutMs: number | null = 300_000;
-  /** The last claim said that the queue has limits: what is held ahead would count, so nothing is. */
+  /** A limit of the queue was reached lately: what is held ahead would count, so nothing is. */
   isLimited = false;
   readonly #parts: RunnerParts;
   readonly #call: Call;
