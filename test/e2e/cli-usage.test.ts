@@ -20,7 +20,7 @@ describe('wrong usage', () => {
     { args: ['nonsense'], says: 'Unknown argument: nonsense' },
     {
       args: ['jobs'],
-      says: 'Name an action: list, show, retry, cancel, complete, fail, release or extend.',
+      says: 'Name an action: list, show, retry, cancel, edit, result, watch, complete, fail, release or extend.',
     },
     { args: ['status', '--nonsense'], says: 'Unknown argument: nonsense' },
     { args: ['status', '--url', 'a', '--url', 'b'], says: 'given more than once' },

@@ -121,8 +121,8 @@ export const BUGS: readonly Bug[] = [
     patches: [
       {
         file: 'dist/worker/engine.js',
-        find: 'completeIn: (run, tx, result) => completeIn(run, tx, result, { schema, completeInText })',
-        put: 'completeIn: (run, _tx, result) => completeIn(run, this.database, result, { schema, completeInText })',
+        find: 'completeIn: (run, tx, result) => completeIn(run, tx, result, parts)',
+        put: 'completeIn: (run, _tx, result) => completeIn(run, this.database, result, parts)',
       },
       {
         file: 'dist/worker/complete-in.js',

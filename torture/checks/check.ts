@@ -7,7 +7,8 @@ export interface Check {
   find(evidence: Evidence): string[];
 }
 
-const POISON_ATTEMPTS = 3;
+/** Of jobs that never succeed. */
+const ATTEMPTS = 3;
 /** `clock_timestamp()` of the enqueue and of the effect are of one clock; this is for rounding. */
 const ROUNDING_MS = 1;
 
@@ -189,14 +190,12 @@ const attemptsBound: Check = {
     for (const { type, id } of lines) {
       if (type === 'run' && id) runs.set(id, (runs.get(id) ?? 0) + 1);
     }
-    return jobs.filter(isPoison).flatMap(({ id, errors, state }) => {
+    return jobs.filter(isPoison).flatMap(({ id, thrown, verb }) => {
       const count = runs.get(id) ?? 0;
-      return [
-        ...(count > POISON_ATTEMPTS ? [`job ${id} ran ${count} times`] : []),
-        ...(state === 'dead' && (errors < 1 || errors > POISON_ATTEMPTS)
-          ? [`dead job ${id} has ${errors} errors`]
-          : []),
-      ];
+      // an attempt that another job has cost it is given once more
+      if (verb === 'exit') return count > ATTEMPTS ? [`job ${id} ended ${count} workers`] : [];
+      const isRight = thrown >= 1 && thrown <= ATTEMPTS;
+      return isRight ? [] : [`dead job ${id} has thrown ${thrown} times`];
     });
   },
 };

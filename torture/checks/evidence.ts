@@ -14,7 +14,8 @@ export interface JobRow {
   readonly verb: string;
   readonly delay_ms: number | null;
   readonly enqueued_ms: number;
-  readonly errors: number;
+  /** Errors that its handler has thrown, of those that are kept. */
+  readonly thrown: number;
 }
 
 /** A committed effect of a handler, in the order in which the transactions began to write. */
@@ -44,7 +45,8 @@ export interface Evidence {
 const JOBS = `select j.id::text as id, j.queue, j.state, j.attempt, coalesce((j.payload ->> 'n')::bigint, -j.id)::float8 as n,
     j.payload ->> 'do' as verb, (j.payload ->> 'delayMs')::int as delay_ms,
     extract(epoch from j.enqueued_at)::float8 * 1000 as enqueued_ms,
-    coalesce(jsonb_array_length(j.errors), 0) as errors
+    (select count(*) from jsonb_array_elements(j.errors) e
+      where coalesce(e ->> 'name', '') <> 'LeaseExpired')::int as thrown
   from howdah.jobs_all j`;
 
 /** Truth is counted from the rows; finished jobs are all kept. Dead ones wait in their dead-letter queue. */
