@@ -14,7 +14,7 @@ import {
 import { waitFor } from '../support/wait-for.js';
 import { createQueue, enqueue, readJob, waitForState } from '../support/workers.js';
 
-const LEASE_MS = 1_000;
+const LEASE_MS = 2_000;
 
 /** What a handler may say of its job, and how the zombie's settlement of it is called. */
 const ENTRIES = {
