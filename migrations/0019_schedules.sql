@@ -344,7 +344,9 @@ begin
     select * from schedules where due_at <= v_now
     order by due_at limit least(greatest(p_limit, 1), 2000) for no key update skip locked) s;
   if due is null then
-    next_ms := (select greatest(ceil(extract(epoch from min(due_at) - v_now) * 1000), 0) from schedules
+    -- greatest() passes over null: without a schedule there is no next time
+    next_ms := (select case when min(due_at) is not null
+        then greatest(ceil(extract(epoch from min(due_at) - v_now) * 1000), 0) end from schedules
       where due_at is not null);
   end if;
 end $$;
