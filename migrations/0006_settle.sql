@@ -281,7 +281,7 @@ declare
   v_done bigint[];
   v_left groups[];
   v_batches bigint[];
-  v_worker text := (select worker from leases where id = p_lease_id);
+  v_worker text;
   -- what most attempts are, so that few are looked up
   v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
   -- of the queues this lease has claimed from, those that keep history
@@ -312,6 +312,7 @@ begin
       array_agg(batch_id) filter (where batch_id is not null and dead_at is null)
     into v_done, v_left, v_batches from done;
   else
+    v_worker := (select worker from leases where id = p_lease_id);
     with done as (
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,8 +20,6 @@ export interface BattleOptions {
   readonly nemeses: readonly Nemesis[];
   /** The package under test: its `dist`, `migrations` and `node_modules`. */
   readonly packageDir: string;
-  /** How often workers look without being told. Default 1 s. */
-  readonly poll?: string;
   /** Longest time in which nothing ends before what is left is taken for lost. Default 30 s. */
   readonly stallSeconds?: number;
   readonly log: (line: string) => void;
@@ -64,7 +62,6 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
     Promise.all(Array.from({ length: count }, () => FaultProxy.start(cluster.url)));
   const workerProxies = await startProxies(SKEWS_MS.length);
   const producerProxies = await startProxies(PRODUCERS);
-  await mkdir(dir, { recursive: true });
   try {
     await prepare(cluster, packageDir);
     const snapshot = await holdSnapshot(cluster);
@@ -72,7 +69,6 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
       packageDir,
       dir,
       random: random.fork('fleet'),
-      poll: options.poll ?? '1s',
     });
     for (const place of placesOf(workerProxies)) fleet.start(place);
     const crowd = new Crowd({

@@ -26,17 +26,15 @@ export class Fleet {
   readonly #packageDir: string;
   readonly #dir: string;
   readonly #random: Random;
-  readonly #poll: string;
   /** Everybody who ever was. */
   readonly all: Member[] = [];
   readonly #current = new Map<Place, Member>();
   #isOver = false;
 
-  constructor(options: { packageDir: string; dir: string; random: Random; poll: string }) {
+  constructor(options: { packageDir: string; dir: string; random: Random }) {
     this.#packageDir = options.packageDir;
     this.#dir = options.dir;
     this.#random = options.random;
-    this.#poll = options.poll;
   }
 
   get members(): Member[] {
@@ -54,7 +52,6 @@ export class Fleet {
         name,
         seed: this.#random.int(1, 2 ** 30),
         logFile,
-        poll: this.#poll,
       },
       place.skewMs,
     );

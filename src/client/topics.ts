@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { encodeJobOptions, type JobOptions } from '../core/enqueue-options.js';
+import { codecOf } from '../core/job-text.js';
 import { encodeJson } from '../core/json.js';
 import { encodePayload } from '../core/payload.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
@@ -70,12 +71,7 @@ export class Topics {
     const name = encodeJson(topic, 'topic', 'HOWDAH_TOPIC_INVALID');
     // what a codec is told of a publication is its topic: it has no queue of its own
     const codecs = this.#codecs;
-    const place = { queue: topic, headers: options.headers };
-    const codec = codecs && {
-      payload: (text: string) => codecs.encode('payload', text, place),
-      headers: (text: string) => codecs.encode('headers', text, place),
-      dedupeKey: (key: string) => codecs.dedupeKey(key, topic),
-    };
+    const codec = codecs && codecOf(codecs, topic, options);
     const members = encodeJobOptions(options, 0, this.#clock.now(), codec);
     const encoded = await encodePayload('', payload, codec?.payload);
     const text = `{"topic":${name},"payload":${encoded}${members}}`;

@@ -22,8 +22,12 @@ export interface Duty {
   runOnce(): Promise<DutyResult>;
 }
 
+/** How long what is due may be left to whoever holds it, before it is looked at again. */
+const HELD_MS = 20;
+
 /**
- * How long to wait after a run.
+ * How long to wait after a run. One that changed nothing although something is due has found it held by
+ * another session: it comes back a moment later, and never spins.
  * @param tookMs how long the run took
  */
 export function waitAfter(duty: Duty, result: DutyResult, tookMs: number): number {
@@ -31,5 +35,6 @@ export function waitAfter(duty: Duty, result: DutyResult, tookMs: number): numbe
   const restMs = tookMs / share - tookMs;
   if (result.hasMore) return restMs;
   const dueMs = result.nextMs === undefined ? intervalMs : Math.min(result.nextMs, intervalMs);
-  return Math.max(dueMs, restMs);
+  const isIdle = Object.values(result.counts).every((count) => count === 0);
+  return Math.max(dueMs, restMs, isIdle && dueMs <= 0 ? HELD_MS : 0);
 }

@@ -151,8 +151,13 @@ export class Engine {
       askStop: (leaseId, id, claims) => this.#stops.obey(this.claimLine, leaseId, id, claims),
       onStop: (reason) => this.parts.onDrain?.(reason),
       quarantine: new Quarantine({
-        ...{ leases, clock, hub, runners: this.runners, settler: this.settler },
-        ...{ line: this.claimLine, keeper: this.keeper },
+        leases,
+        clock,
+        hub,
+        runners: this.runners,
+        settler: this.settler,
+        line: this.claimLine,
+        keeper: this.keeper,
       }),
     });
     const { keeper, runners } = this;

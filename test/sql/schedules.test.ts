@@ -231,6 +231,13 @@ describe('sync_schedules', () => {
 });
 
 describe('fire_schedules', () => {
+  test('without a schedule has nothing due, now or later', async ({ db }) => {
+    await newSchedule(db);
+    await db.rows('delete from howdah.schedules');
+    const rows = await db.rows('select due, next_ms from howdah.due_schedules(2000)');
+    expect(rows).toEqual([{ due: null, next_ms: null }]);
+  });
+
   test('enqueues a job a nominal time, which knows it, and sets the next', async ({ db }) => {
     const name = await newSchedule(db, { payload: { n: 1 }, priority: 7 });
     const plan = await planOf(db, name, 1, 2);

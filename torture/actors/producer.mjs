@@ -2,7 +2,7 @@
 // A line before each operation and one after it, so that the log survives whatever happens.
 import { openSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import { inTransaction, openPool } from './database.mjs';
 import { randomOf } from './random.mjs';
 
 const { url, dist, index, seed, loops, pauseMs, logFile, dedupeKeys } = JSON.parse(process.argv[2]);
@@ -15,15 +15,7 @@ const BULK = 20;
 
 const log = openSync(logFile, 'a');
 const client = createClient({ url, connectionsMax: loops + 2 });
-const pool = new pg.Pool({
-  connectionString: url,
-  max: loops,
-  application_name: 'torture producer',
-  connectionTimeoutMillis: 3_000,
-  query_timeout: 10_000,
-});
-pool.on('error', () => undefined);
-pool.on('connect', (connection) => connection.on('error', () => undefined));
+const pool = openPool(url, 'torture producer', loops);
 
 let last = FIRST;
 let isStopped = false;
@@ -70,13 +62,13 @@ const OPERATIONS = {
   async commit(random) {
     const n = number();
     await attempt({ op: 'commit', n, queue: 'effects' }, () =>
-      inTransaction(n, random, (tx) => tx.query('commit')),
+      withOrder(n, random, (tx) => tx.query('commit')),
     );
   },
   async rollback(random) {
     const n = number();
     await attempt({ op: 'rollback', n, queue: 'effects' }, () =>
-      inTransaction(n, random, (tx) => tx.query('rollback')),
+      withOrder(n, random, (tx) => tx.query('rollback')),
     );
   },
   async dedupe(random) {
@@ -127,26 +119,15 @@ function idOf({ id }) {
 }
 
 /** A row of the application and a job in one transaction, which may be held open for a while. */
-async function inTransaction(n, random, end) {
+function withOrder(n, random, end) {
   const holdMs = random() < 0.05 ? 1_500 : random() < 0.3 ? 50 : 0;
-  const tx = await pool.connect();
-  let broken;
-  try {
-    await tx.query('begin');
+  return inTransaction(pool, async (tx) => {
     await tx.query('insert into orders (n) values ($1)', [n]);
     const { id } = await client.enqueue('effects', { n, do: what(random) }, { tx });
     if (holdMs > 0) await sleep(holdMs);
     await end(tx);
     return { id };
-  } catch (error) {
-    broken = await tx.query('rollback').then(
-      () => undefined,
-      (reason) => reason,
-    );
-    throw error;
-  } finally {
-    tx.release(broken);
-  }
+  });
 }
 
 async function loop(number) {

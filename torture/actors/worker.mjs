@@ -2,10 +2,10 @@
 // line an event; each is in the file before the next is made, so that kill -9 loses none.
 import { openSync, writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import { inTransaction, openPool } from './database.mjs';
 import { randomOf } from './random.mjs';
 
-const { url, dist, name, seed, logFile, poll } = JSON.parse(process.argv[2]);
+const { url, dist, name, seed, logFile } = JSON.parse(process.argv[2]);
 const { createWorker, silentLogger, work } = await import(dist);
 
 const CONCURRENCY = 8;
@@ -13,15 +13,7 @@ const CONCURRENCY = 8;
 const log = openSync(logFile, 'a');
 const say = (line) => writeSync(log, `${JSON.stringify(line)}\n`);
 const random = randomOf(seed);
-const pool = new pg.Pool({
-  connectionString: url,
-  max: CONCURRENCY * 2,
-  application_name: 'torture handlers',
-  connectionTimeoutMillis: 3_000,
-  query_timeout: 8_000,
-});
-pool.on('error', () => undefined);
-pool.on('connect', (connection) => connection.on('error', () => undefined));
+const pool = openPool(url, 'torture handlers', CONCURRENCY * 2);
 
 async function behave({ do: verb }, { signal }) {
   if (verb === 'flaky' && random() < 0.5) throw new Error('flaky');
@@ -33,30 +25,19 @@ async function behave({ do: verb }, { signal }) {
 }
 
 /** The effect and the completion in one transaction. */
-async function withEffect(job, context) {
-  const tx = await pool.connect();
-  let broken;
-  try {
-    await tx.query('begin');
+function withEffect({ payload, id, attempt }, context) {
+  return inTransaction(pool, async (tx) => {
     await tx.query('insert into effects (n, job_id, attempt, worker) values ($1, $2, $3, $4)', [
-      job.payload.n,
-      job.id,
-      job.attempt,
+      payload.n,
+      id,
+      attempt,
       name,
     ]);
-    await behave(job.payload, context);
-    await context.completeIn(tx, { n: job.payload.n });
+    await behave(payload, context);
+    await context.completeIn(tx, { n: payload.n });
     if (random() < 0.15) await sleep(random() * 300);
     await tx.query('commit');
-  } catch (error) {
-    broken = await tx.query('rollback').then(
-      () => undefined,
-      (reason) => reason,
-    );
-    throw error;
-  } finally {
-    tx.release(broken);
-  }
+  });
 }
 
 async function plainly(job, context) {
@@ -70,7 +51,7 @@ const worker = createWorker({
   url,
   name,
   lease: '2s',
-  poll,
+  poll: '1s',
   grace: '2s',
   logger: silentLogger,
   queues: [

@@ -40,7 +40,7 @@ async function foundIn(
 ): Promise<string[]> {
   const packageDir = await patchedCopy(root, bug.patches);
   try {
-    const { nemeses, poll } = bug;
+    const { nemeses } = bug;
     const random = new Random(`${seed}/${bug.name}`);
     const report = await fight({
       random,
@@ -48,7 +48,6 @@ async function foundIn(
       stallSeconds: STALL_SECONDS,
       nemeses,
       packageDir,
-      poll,
       log,
     });
     return problemsOf(report);

@@ -17,7 +17,6 @@ export interface Bug {
   readonly patches: readonly Patch[];
   /** What brings it out. */
   readonly nemeses: readonly Nemesis[];
-  readonly poll?: string;
 }
 
 const SETTLE = 'migrations/0006_settle.sql';

@@ -231,7 +231,10 @@ const noFalseRefusal: Check = {
     return lines
       .filter(({ type, isUncertain }) => type === 'job.stale' && !isUncertain)
       .filter(({ id, attempt }) => last.get(id ?? '') === attempt)
-      .map(({ id, attempt, worker }) => `job ${id}: ${worker} was refused in attempt ${attempt}`);
+      .map(
+        ({ id, attempt, worker, outcome }) =>
+          `job ${id}: ${worker} was refused ${outcome} in attempt ${attempt}`,
+      );
   },
 };
 

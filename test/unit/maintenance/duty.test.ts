@@ -9,6 +9,12 @@ test('waits for its interval, or until something is due', () => {
   expect(waitAfter(duty, { counts: {}, nextMs: 30_000 }, 5)).toBe(1_000);
 });
 
+test('does not spin where what is due is left to others', () => {
+  expect(waitAfter(duty, { counts: { fired: 0 }, nextMs: 0 }, 5)).toBe(20);
+  expect(waitAfter(duty, { counts: { fired: 1 }, nextMs: 0 }, 5)).toBe(0);
+  expect(waitAfter(duty, { counts: { fired: 0 }, nextMs: 3 }, 5)).toBe(3);
+});
+
 test('more to do: at once', () => {
   expect(waitAfter(duty, { counts: {}, hasMore: true }, 5)).toBe(0);
 });
