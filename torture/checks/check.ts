@@ -101,14 +101,18 @@ const effectsOnce: Check = {
 
 const completedOnce: Check = {
   name: 'no two workers were told that they completed the same job',
-  find({ lines }) {
+  find({ jobs, lines }) {
+    const queues = new Map(jobs.map(({ id, queue }) => [id, queue] as const));
     const by = new Map<string, string[]>();
     for (const { type, id, worker } of lines) {
       if (type === 'job.completed' && id) by.set(id, [...(by.get(id) ?? []), worker]);
     }
     return [...by]
       .filter(([, workers]) => workers.length > 1)
-      .map(([id, workers]) => `job ${id} was completed by ${workers.join(' and ')}`);
+      .map(
+        ([id, workers]) =>
+          `job ${id} (${queues.get(id)}) was completed by ${workers.join(' and ')}`,
+      );
   },
 };
 
