@@ -226,7 +226,18 @@ begin
   end if;
 end $$;
 
--- Any outcomes, any queues: [{"id", "attempt", "outcome", "error", "result", "delay_ms", "reason"}].
+-- What is said of a job that the asker does not hold: stale, unless the transaction in which it completed the
+-- job ("xact", as complete_in() has told it) was committed. Of one in the future, as after the loss of a primary,
+-- nothing is known.
+create function {{schema}}.lost_outcome(p_ask jsonb) returns text
+language sql stable security definer {{settings}} as $$
+  select case when p_ask ->> 'xact' ~ '^\d{1,19}$' and case
+    when (p_ask ->> 'xact')::xid8 < pg_snapshot_xmax(pg_current_snapshot())
+    then pg_xact_status((p_ask ->> 'xact')::xid8) = 'committed'
+  end then 'completed' else 'stale' end
+$$;
+
+-- Any outcomes, any queues: [{"id", "attempt", "outcome", "error", "result", "delay_ms", "reason", "xact"}].
 create function {{schema}}.settle(p_lease_id bigint, p_jobs jsonb)
 returns table (id bigint, outcome text, run_at timestamptz)
 language plpgsql security definer {{settings}} as $$
@@ -262,7 +273,7 @@ begin
       v_left := v_left || v_settled.left_group;
       return next;
     else
-      return query select v_ask.id, 'stale', null::timestamptz;
+      return query select v_ask.id, lost_outcome(v_ask.e), null::timestamptz;
     end if;
   end loop;
   if array_remove(v_left, null) <> '{}' then
@@ -420,6 +431,7 @@ drop function {{schema}}.settle_single(bigint, jsonb);
 drop function {{schema}}.settle_or_raise(bigint, jsonb);
 drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb);
 drop function {{schema}}.settle(bigint, jsonb);
+drop function {{schema}}.lost_outcome(jsonb);
 drop function {{schema}}.settle_one({{schema}}.jobs, jsonb);
 drop function {{schema}}.add_error({{schema}}.jobs, jsonb);
 drop function {{schema}}.backoff_ms({{schema}}.queues, integer);

@@ -6,6 +6,7 @@ import type { ClaimedRow } from '../db/calls/claim.js';
 import type { SettleOutcome } from '../db/calls/settle.js';
 
 const NO_HEADERS: Readonly<Record<string, Json>> = Object.freeze({});
+const NOT_OVER: ReadonlySet<SettleOutcome> = new Set(['stale', 'ready', 'scheduled']);
 const NO_ERRORS: readonly JobError[] = Object.freeze([]);
 
 /** One attempt of one job: what was claimed, and how it ends. Its fence is (id, lease, claims). */
@@ -34,6 +35,8 @@ export class Attempt {
   isCancelRequested = false;
   /** The handler has completed the job in its own transaction; whether that commits is not known. */
   isCompletedIn = false;
+  /** Id of that transaction. */
+  xact: string | undefined;
   /** It was completed in a transaction of which we know that it was committed: nothing is to settle. */
   isCommitted = false;
   /** Sent once without an answer: a stale reply may mean that the first try got through. */
@@ -58,8 +61,7 @@ export class Attempt {
   /** Whether the job has ended: it does not run again. */
   get isOver(): boolean {
     const { outcome } = this;
-    if (outcome === 'stale') return this.isCompletedIn;
-    return outcome !== undefined && outcome !== 'ready' && outcome !== 'scheduled';
+    return outcome !== undefined && !NOT_OVER.has(outcome);
   }
 
   get ref(): JobRef {

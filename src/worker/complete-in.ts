@@ -1,5 +1,6 @@
 import type { Codecs } from '../core/codec.js';
 import { encodeJson, type Json } from '../core/json.js';
+import { refuseRows } from '../db/handles/refuse.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
 
@@ -53,7 +54,9 @@ export async function completeEncodedIn(
     const stored = codecs ? codecs.encode('result', text, { queue, jobId: id, headers }) : text;
     return `${ask},"result":${stored}}`;
   });
-  await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
+  const [row] = await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
+  if (typeof row?.xact !== 'string') throw refuseRows();
+  for (const attempt of attempts) attempt.xact = row.xact;
 }
 
 /** Ids are decimal numbers as text. */

@@ -30,7 +30,7 @@ export function encodeAsks(attempts: readonly Attempt[], codecs: Codecs | undefi
 }
 
 function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
-  const { id, claims, settlement } = attempt;
+  const { id, claims, settlement, xact } = attempt;
   const { verb = 'release', error, delayMs, reason, isThrown } = settlement ?? {};
   // what is made of a message is as secret as the message
   const shown = codecs && isThrown ? error?.name : reason;
@@ -41,6 +41,7 @@ function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
     ...(error && { error: encodeError(codecs, error, placeOf(attempt)) }),
     ...(delayMs !== undefined && { delay_ms: delayMs }),
     ...(shown !== undefined && { reason: toStorable(shown) }),
+    ...(xact !== undefined && { xact }),
   };
 }
 

@@ -51,9 +51,6 @@ export class Tally {
 
   #keyOf(attempt: Attempt, outcome: SettleOutcome): keyof Counts {
     switch (outcome) {
-      case 'stale':
-        // The transaction of completeIn was committed: nothing was left to settle.
-        return attempt.isCompletedIn ? 'completed' : 'stale';
       case 'scheduled':
       case 'ready':
         return keyOfWaiting(attempt.settlement?.verb);

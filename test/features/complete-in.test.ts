@@ -117,6 +117,67 @@ describe('completeIn', () => {
     expect((await pool.query('select * from effects where job = $1', [id])).rowCount).toBe(0);
   });
 
+  test('a rolled back completion whose job has been completed by another is stale, not completed', async ({
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool, { backoff_ms: 0 });
+    const other = makeWorker({ url, queues: [work(name, () => ({ by: 'other' }))] });
+    const { worker, events } = makeWorker({
+      url,
+      queues: [
+        work(name, async (_job, context) => {
+          const client = await pool.connect();
+          try {
+            await client.query('begin');
+            await context.completeIn(client, { by: 'first' });
+            await client.query('rollback');
+          } finally {
+            client.release();
+          }
+          await pool.query("update howdah.leases set expires_at = '-infinity'");
+          await pool.query('select * from howdah.reap()');
+          expect(await other.worker.runOnce()).toMatchObject({ completed: 1 });
+        }),
+      ],
+    });
+    const [id] = await enqueue(pool, name);
+    expect(await worker.runOnce()).toMatchObject({ completed: 0, stale: 1 });
+    expect(await readJob(pool, id)).toMatchObject({ result: { by: 'other' } });
+    expect(events.filter(({ type }) => type === 'job.completed')).toEqual([]);
+  });
+
+  test('a function that keeps the rows back is refused, and completes nothing', async ({
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool, { max_attempts: 1 });
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(name, async (_job, context) => {
+          const client = await pool.connect();
+          try {
+            await client.query('begin');
+            await context.completeIn(async (sql, params) => {
+              await client.query(sql, params);
+              return [];
+            });
+            await client.query('commit');
+          } finally {
+            await client.query('rollback');
+            client.release();
+          }
+        }),
+      ],
+    });
+    const [id] = await enqueue(pool, name);
+    expect(await worker.runOnce()).toMatchObject({ completed: 0, dead: 1 });
+    expect((await readJob(pool, id)).errors).toMatchObject([
+      { code: 'HOWDAH_TRANSACTION_INVALID' },
+    ]);
+  });
+
   test('a pool, a client outside a transaction and a bad result are refused', async ({
     url,
     pool,

@@ -224,4 +224,33 @@ describe('cancel against the others', () => {
     expect(await cancelled).toEqual([{ id: job.id, outcome: 'cancelled' }]);
     await db.expectTruth();
   });
+
+  test('what is gone was completed by the sender exactly if the transaction it names was committed', async ({
+    db,
+    a,
+  }) => {
+    await db.createQueue('told');
+    await db.enqueue('told');
+    const job = await db.claimOne('told', await db.openLease());
+    const stranger = await db.openLease();
+    const told = async (xact: unknown): Promise<unknown> => {
+      const ask = { id: job.id, attempt: 1, outcome: 'fail', xact };
+      return (await db.settle(stranger, ask))[0]?.outcome;
+    };
+    const begin = async (): Promise<string> => {
+      await a.begin();
+      const [row] = await a.rows('select pg_current_xact_id()::text as id');
+      return String(row?.id);
+    };
+    const rolledBack = await begin();
+    expect(await told(rolledBack)).toBe('stale');
+    await a.rollback();
+    expect(await told(rolledBack)).toBe('stale');
+    const committed = await begin();
+    await a.commit();
+    expect(await told(committed)).toBe('completed');
+    for (const other of ['9000000000000000000', '99999999999999999999', '-1', '', 'x', null, {}]) {
+      expect(await told(other)).toBe('stale');
+    }
+  });
 });

@@ -645,6 +645,7 @@ function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
+function howdah.lost_outcome(jsonb) returns text security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_to_time(jsonb) returns timestamp with time zone

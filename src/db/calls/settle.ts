@@ -20,6 +20,8 @@ export interface SettleAsk {
   readonly error?: object;
   readonly delay_ms?: number;
   readonly reason?: string;
+  /** Transaction in which the asker has completed it: `completed` if that was committed, else `stale`. */
+  readonly xact?: string;
 }
 
 /** id, outcome, Unix time in milliseconds when it runs again (null: not, or at once). */
@@ -56,7 +58,8 @@ export interface SettleCalls {
   settle(executor: Executor, leaseId: string, asks: string): Promise<SettledRow[]>;
   /**
    * SQL that completes jobs with one text parameter, so that it runs in any driver's transaction:
-   * `{"lease": ..., "jobs": [...]}`. A stale job raises HW021, which makes the transaction fail.
+   * `{"lease": ..., "jobs": [...]}`. A stale job raises HW021, which makes the transaction fail. Each
+   * row has the id of the transaction, `xact`.
    */
   readonly completeInText: string;
 }
@@ -92,7 +95,8 @@ export function settleCalls(database: Database): SettleCalls {
     settle: (executor, leaseId, asks) =>
       executor.query<SettledRow & object>(settle, [leaseId, asks]),
     completeInText: database.sql(
-      `select {{schema}}.settle_or_raise((a.ask ->> 'lease')::bigint, j.ask) as outcome
+      `select {{schema}}.settle_or_raise((a.ask ->> 'lease')::bigint, j.ask) as outcome,
+        pg_current_xact_id()::text as xact
       from (select $1::text::jsonb as ask) a, jsonb_array_elements(a.ask -> 'jobs') j (ask)`,
     ),
   };

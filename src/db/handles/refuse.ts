@@ -16,3 +16,11 @@ export function refuseAborted(): HowdahError {
     'Roll back and run the whole transaction again.',
   );
 }
+
+/** The error of a handle whose function keeps back what the statement returned. */
+export function refuseRows(): HowdahError {
+  return refuse(
+    'it did not return the rows of the statement',
+    'Return an array of objects: (sql, params) => client.query(sql, params).then((r) => r.rows).',
+  );
+}

@@ -6,7 +6,7 @@ import { knexRunner } from './knex.js';
 import { kyselyRunner } from './kysely.js';
 import { pgRunner } from './pg.js';
 import { postgresJsRunner } from './postgres-js.js';
-import { refuse } from './refuse.js';
+import { refuse, refuseRows } from './refuse.js';
 import type { HandleKind, HandleRow, TransactionRunner, TxHandle } from './tx-handle.js';
 import { typeOrmRunner } from './typeorm.js';
 
@@ -58,8 +58,5 @@ async function checked(
   if (Array.isArray(rows) && rows.every((row) => typeof row === 'object' && row !== null)) {
     return rows as HandleRow[];
   }
-  throw refuse(
-    'it did not return the rows of the statement',
-    'Return an array of objects: (sql, params) => client.query(sql, params).then((r) => r.rows).',
-  );
+  throw refuseRows();
 }

@@ -176,15 +176,16 @@ describe('Settler', () => {
 
   test('what may wait for the transaction of a handler does not hold up the line', async () => {
     const { settler, sent, counts } = settlerWith(({ over, ids }) =>
-      over === 'pool' ? ids.map((id) => [id, 'stale', null]) : undefined,
+      over === 'pool' ? ids.map((id) => [id, 'completed', null]) : undefined,
     );
     const own = attempt(FAIL);
     own.isCompletedIn = true;
+    own.xact = '77';
     settler.add(own);
     settler.add(attempt(COMPLETE));
     await settler.whenIdle();
     expect(sent.map(({ over }) => over)).toEqual(['pool', 'line']);
-    // nothing was left to settle: its transaction was committed
+    expect(JSON.parse(sent[0]?.text ?? '')[0]).toMatchObject({ outcome: 'fail', xact: '77' });
     expect(counts).toMatchObject({ completed: 2, stale: 0 });
   });
 
