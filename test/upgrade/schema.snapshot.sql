@@ -160,33 +160,33 @@ column job_states.errors jsonb
 column job_states.cancel_requested boolean
 column job_states.group_key text
 column jobs.id bigint not null
-column jobs.seq bigint
-column jobs.lease_id bigint
-column jobs.run_at timestamp with time zone
 column jobs.enqueued_at timestamp with time zone not null
-column jobs.claimed_at timestamp with time zone
-column jobs.expires_at timestamp with time zone
-column jobs.dead_at timestamp with time zone
 column jobs.queue_id integer not null
-column jobs.origin_queue_id integer
 column jobs.attempt integer not null default 0
 column jobs.uncounted integer not null default 0
-column jobs.crashes smallint not null default 0
-column jobs.max_attempts smallint
 column jobs.lane smallint not null
+column jobs.crashes smallint not null default 0
 column jobs.cancel_requested boolean not null default false
-column jobs.weight smallint
-column jobs.permit smallint
-column jobs.dead_reason text
+column jobs.seq bigint
+column jobs.lease_id bigint
+column jobs.claimed_at timestamp with time zone
+column jobs.dead_at timestamp with time zone
+column jobs.batch_id bigint
+column jobs.group_key text
 column jobs.payload jsonb not null
+column jobs.expires_at timestamp with time zone
+column jobs.max_attempts smallint
 column jobs.headers jsonb
 column jobs.errors jsonb
 column jobs.bytes integer
+column jobs.run_at timestamp with time zone
+column jobs.origin_queue_id integer
+column jobs.weight smallint
+column jobs.permit smallint
+column jobs.dead_reason text
 column jobs.after_id bigint
-column jobs.group_key text
 column jobs.group_seq bigint
 column jobs.follow_seq bigint
-column jobs.batch_id bigint
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
