@@ -77,11 +77,10 @@ begin
   return v_id;
 end $$;
 
--- The job that follows, with the counts of the batch among its headers, unless those are encoded.
+-- The job that follows, with the counts of the batch among its headers; beside them where they are encoded.
 create function {{schema}}.with_counts(p_job jsonb, p_batch {{schema}}.batches) returns jsonb
 language sql immutable security definer {{settings}} as $$
-  select case when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object')
-      or p_job -> 'headers' ? '$howdah' then p_job
+  select case when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object') then p_job
     else p_job || jsonb_build_object('headers',
       coalesce(nullif(p_job -> 'headers', 'null'), '{}') || jsonb_build_object('howdah-batch',
         jsonb_build_object('id', p_batch.id::text, 'total', p_batch.total,
@@ -358,10 +357,8 @@ begin
     raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
   end if;
   if v_queues <> '{}' then
-    if p_job -> 'headers' ? '$howdah' is not true then  -- else they are encoded
-      p_job := p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
-        || jsonb_build_object('howdah-topic', v_topic));
-    end if;
+    p_job := p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
+      || jsonb_build_object('howdah-topic', v_topic));
     return query
       select v_queues[e.ordinal], e.id, e.created
       from enqueue((select jsonb_agg(p_job || jsonb_build_object('queue', name) order by n)

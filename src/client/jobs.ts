@@ -149,12 +149,20 @@ export class Jobs {
 
   async edit(id: string, edit: JobEdit): Promise<JobState> {
     assertJobIds([id]);
-    const isEncoded = this.#codecs && (edit.payload !== undefined || edit.headers !== undefined);
-    const queue = isEncoded ? (await this.#inspect.job(id))?.queue : undefined;
-    // of a job that is not there the database tells
-    const codec = this.#codecs && codecOf(this.#codecs, queue ?? '', { headers: edit.headers });
+    const codec = this.#codecs && (await this.#codecOf(this.#codecs, id, edit));
     const changes = encodeJobEdit(edit, systemClock.now(), codec);
     return (await this.#control.edit(this.#database, id, changes)) as JobState;
+  }
+
+  /** What a changed job passes: of its queue and, where they stay, with its headers. */
+  async #codecOf(codecs: Codecs, id: string, edit: JobEdit) {
+    const isEncoded = edit.payload !== undefined || edit.headers !== undefined;
+    const row = isEncoded ? await this.#inspect.job(id) : undefined;
+    // of a job that is not there the database tells
+    const queue = row?.queue ?? '';
+    const stored = row && readFields(row, queue, codecs);
+    const known = stored?.undecoded.includes('headers') ? undefined : stored?.headers;
+    return codecOf(codecs, queue, { headers: edit.headers ?? known });
   }
 
   async runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {

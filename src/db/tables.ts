@@ -217,6 +217,8 @@ export interface SchedulesView {
   last_job_state: string | null;
   last_job_finished_at: Date | null;
   last_job_error: string | null;
+  /** Whole, for it may be encoded. */
+  last_job_error_json: JobError | null;
   created_at: Date;
   updated_at: Date;
 }

@@ -2,6 +2,7 @@ import type { Codecs } from '../core/codec.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
+import { placeOf } from './settle-encoding.js';
 
 /** No job was ever claimed so often: this fence never fits. */
 const NEVER = -1;
@@ -33,27 +34,33 @@ export async function completeIn(
   result: Json | undefined,
   parts: CompleteInParts,
 ): Promise<void> {
+  const { codecs } = parts;
   const text = result === undefined ? undefined : encodeJson(result, 'result');
-  await completeEncodedIn(run, tx, text, parts);
+  const encode = codecs && text !== undefined ? encoderOf(codecs, text) : () => text;
+  await completeEncodedIn(run, tx, encode, parts);
 }
 
-/** The same; the result is JSON text already. */
+/** The same. @param resultOf the result of each job as it is stored */
 export async function completeEncodedIn(
   { attempts, isEnded }: CompletedRun,
   tx: TxHandle,
-  text: string | undefined,
-  { schema, completeInText, codecs }: CompleteInParts,
+  resultOf: (attempt: Attempt) => string | undefined,
+  { schema, completeInText }: CompleteInParts,
 ): Promise<void> {
   const [first] = attempts;
   if (!first) return;
   const run = transactionRunner(tx, schema);
-  const jobs = [...attempts].sort(byId).map(({ id, claims, queue, headers }) => {
-    const ask = `{"id":"${id}","attempt":${isEnded ? NEVER : claims},"outcome":"complete"`;
-    if (text === undefined) return `${ask}}`;
-    const stored = codecs ? codecs.encode('result', text, { queue, jobId: id, headers }) : text;
-    return `${ask},"result":${stored}}`;
+  const jobs = [...attempts].sort(byId).map((attempt) => {
+    const claims = isEnded ? NEVER : attempt.claims;
+    const ask = `{"id":"${attempt.id}","attempt":${claims},"outcome":"complete"`;
+    const stored = resultOf(attempt);
+    return stored === undefined ? `${ask}}` : `${ask},"result":${stored}}`;
   });
   await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
+}
+
+function encoderOf(codecs: Codecs, text: string): (attempt: Attempt) => string {
+  return (attempt) => codecs.encode('result', text, placeOf(attempt));
 }
 
 /** Ids are decimal numbers as text. */
