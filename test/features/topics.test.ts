@@ -98,7 +98,7 @@ test('publications and what follows a batch pass the codec', async ({ url, pool 
   });
   await worker.runOnce();
   expect(seen).toEqual([
-    [{ a: 1 }, { b: 2 }], // encoded headers cannot tell of the topic
+    [{ a: 1 }, { b: 2, 'howdah-topic': 'secret' }],
     [{ c: 3 }, { 'howdah-batch': { id: batch.id, total: 0, completed: 0, failed: 0 } }],
   ]);
 });
