@@ -39,7 +39,7 @@ export type {
   Schedules,
 } from './client/schedules.js';
 export type { PublishOptions, Subscription, SubscriptionFilter } from './client/topics.js';
-export type { JobReport } from './client/watch-job.js';
+export type { JobReport, ProgressListener } from './client/watch-job.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
 export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';

@@ -33,7 +33,7 @@ export class Batch {
    * @throws HowdahError as `client.enqueue`; HOWDAH_BATCH_CLOSED, HOWDAH_BATCH_UNKNOWN
    */
   enqueue<In>(
-    queue: Queue<string, In, unknown>,
+    queue: Queue<string, In, unknown, unknown>,
     payload: NoInfer<In>,
     options?: EnqueueOptions,
   ): Promise<Enqueued>;
@@ -48,12 +48,12 @@ export class Batch {
 
   /** `client.enqueueMany` with the option `batch`. @throws HowdahError as `enqueue` */
   enqueueMany<In>(
-    queue: Queue<string, In, unknown>,
+    queue: Queue<string, In, unknown, unknown>,
     payloads: readonly NoInfer<In>[],
     options?: EnqueueManyOptions,
   ): Promise<EnqueueManyArrayResult>;
   enqueueMany<In>(
-    queue: Queue<string, In, unknown>,
+    queue: Queue<string, In, unknown, unknown>,
     payloads: Iterable<NoInfer<In>> | AsyncIterable<NoInfer<In>>,
     options?: EnqueueManyOptions,
   ): Promise<EnqueueManyResult>;

@@ -17,7 +17,7 @@ import { send } from './send.js';
 
 /** The job that follows when all jobs of a batch have ended. */
 export interface OnComplete<In = unknown> extends Omit<JobOptions, 'batch'> {
-  readonly queue: Queue<string, In, unknown> | string;
+  readonly queue: Queue<string, In, unknown, unknown> | string;
   readonly payload: NoInfer<In>;
 }
 
