@@ -1,5 +1,11 @@
 export { Batch } from './client/batch.js';
-export type { BatchFilter, BatchInfo, OnComplete, OpenBatchOptions } from './client/batches.js';
+export type {
+  BatchFilter,
+  BatchInfo,
+  CloseBatchOptions,
+  OnComplete,
+  OpenBatchOptions,
+} from './client/batches.js';
 export type { CancelFilter, CancelOptions } from './client/cancel-filter.js';
 export { Client, createClient } from './client/client.js';
 export type { ClientOptions } from './client/client-options.js';

@@ -34,6 +34,14 @@ export interface OpenBatchOptions<In = unknown> {
   readonly tx?: TxHandle | undefined;
 }
 
+/** How a batch is closed. */
+export interface CloseBatchOptions {
+  /** A batch without jobs is complete at once, and followed by its job. Default false: it is refused. */
+  readonly allowEmpty?: boolean | undefined;
+  /** An open transaction of the caller: it is closed if and only if that commits. */
+  readonly tx?: TxHandle | undefined;
+}
+
 /** How a batch stands. */
 export interface BatchInfo {
   readonly id: string;
@@ -105,11 +113,14 @@ export class Batches {
     return String((row as { id?: unknown } | undefined)?.id);
   }
 
-  async close(id: string, tx: TxHandle | undefined): Promise<BatchState> {
-    if (tx === undefined) {
-      return send(() => this.#calls.close(this.#database, id), this.#clock);
+  async close(id: string, { tx, allowEmpty = false }: CloseBatchOptions): Promise<BatchState> {
+    if (typeof allowEmpty !== 'boolean') {
+      throw invalid('allowEmpty', allowEmpty, 'Use true or false.');
     }
-    const [row] = await this.#transaction(tx).run(this.#calls.closeText, id);
+    if (tx === undefined) {
+      return send(() => this.#calls.close(this.#database, id, allowEmpty), this.#clock);
+    }
+    const [row] = await this.#transaction(tx).run(this.#calls.closeText(allowEmpty), id);
     return (row as { state?: unknown } | undefined)?.state as BatchState;
   }
 

@@ -244,7 +244,7 @@ export class Client {
 
   /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
   batchOf(id: string): Batch {
-    return new Batch(batchIdOf(id), this.#batches, this.#producer);
+    return new Batch(batchIdOf(id), this.#batches, this.#producer, this.#jobs);
   }
 
   /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */

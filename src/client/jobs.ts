@@ -1,3 +1,4 @@
+import { batchIdOf } from '../core/batch-id.js';
 import { systemClock } from '../core/clock.js';
 import type { CodecField, Codecs } from '../core/codec.js';
 import { decodeErrors } from '../core/error-codec.js';
@@ -53,6 +54,8 @@ export interface JobSummary {
   readonly lastError: string | null;
   /** Key of its group; null where it is in none. */
   readonly group: string | null;
+  /** Id of its batch; null where it is in none, or was sent back after that had ended. */
+  readonly batch: string | null;
 }
 
 /** Everything about a job. */
@@ -85,6 +88,8 @@ export interface JobLogLine {
 export interface JobFilter {
   readonly queue?: AnyQueue | string | undefined;
   readonly state?: JobState | readonly JobState[] | undefined;
+  /** Only jobs of this batch: it, or its id. */
+  readonly batch?: string | { readonly id: string } | undefined;
   /** How many, 1 to 1000. Default 100. */
   readonly limit?: number | undefined;
   /** Id of the last job of the page before. */
@@ -112,13 +117,14 @@ export class Jobs {
   }
 
   async list(filter: JobFilter): Promise<JobSummary[]> {
-    const { queue, state, after } = filter;
+    const { queue, state, batch, after } = filter;
     if (after !== undefined) assertJobIds([after]);
     const states = state === undefined ? undefined : [state].flat();
     for (const each of states ?? []) assertState(each);
     const rows = await this.#inspect.jobs({
       queue: queue === undefined ? undefined : nameOf(queue),
       states,
+      batch: batch === undefined ? undefined : batchIdOf(batch),
       after,
       limit: integer('limit', filter.limit, 100, 1000),
       isErrorWanted: this.#codecs !== undefined,
@@ -203,6 +209,7 @@ function summaryOf(row: JobSummaryRow): JobSummary {
     reason: row.reason,
     lastError: row.last_error,
     group: row.group_key,
+    batch: row.batch_id,
   };
 }
 

@@ -143,6 +143,10 @@ const CODES = {
     sqlstate: 'HW201',
     summary: 'The batch is closed: nothing can be added to it.',
   },
+  HOWDAH_BATCH_EMPTY: {
+    sqlstate: 'HW204',
+    summary: 'The batch has no jobs. It stays open.',
+  },
   HOWDAH_BATCH_INVALID: {
     sqlstate: 'HW202',
     summary: 'The name of a batch or the job that follows it is malformed.',
