@@ -25,7 +25,7 @@ export type {
   EnqueueManyResult,
   Rejection,
 } from './client/enqueue-many.js';
-export type { EnqueueCall, EnqueueMiddleware } from './client/enqueue-middleware.js';
+export type { EnqueueCall, EnqueueMiddleware, EnqueueVia } from './client/enqueue-middleware.js';
 export type { BlockedGroup } from './client/groups.js';
 export { JobHandle } from './client/job-handle.js';
 export type { JobDetails, JobFilter, JobLogLine, JobSummary } from './client/jobs.js';

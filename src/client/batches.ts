@@ -6,13 +6,14 @@ import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
 import { jobEncoder } from '../core/job-text.js';
 import { encodeJson } from '../core/json.js';
-import type { AnyQueue, Queue } from '../core/queue.js';
+import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { type BatchState, batchCalls } from '../db/calls/batches.js';
 import type { Database } from '../db/database.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import type { BatchStatesView } from '../db/tables.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import { integer } from './options.js';
+import type { Producer } from './producer.js';
 import { send } from './send.js';
 
 /** The job that follows when all jobs of a batch have ended. */
@@ -81,6 +82,7 @@ export class Batches {
   readonly #clock: Clock;
   readonly #context: CallerTransactionContext;
   readonly #codecs: Codecs | undefined;
+  readonly #producer: Producer;
   readonly #calls;
 
   constructor(
@@ -88,7 +90,9 @@ export class Batches {
     clock: Clock,
     context: CallerTransactionContext,
     codecs: Codecs | undefined,
+    producer: Producer,
   ) {
+    this.#producer = producer;
     this.#database = database;
     this.#clock = clock;
     this.#context = context;
@@ -98,6 +102,24 @@ export class Batches {
 
   /** @returns its id */
   async open<In>(options: OpenBatchOptions<In>): Promise<string> {
+    const { onComplete, tx } = options;
+    if (onComplete === undefined) return this.#open(options);
+    const { queue, payload, ...rest } = this.#assertFollower(onComplete);
+    const target = queue as AnyQueue | string;
+    const call = {
+      via: 'batch',
+      queue: nameOf(target),
+      payload,
+      options: { ...rest, tx },
+    } as const;
+    return this.#producer.surround(call, (changed) => {
+      const { tx: handle, ...job } = changed.options;
+      const followed = { ...job, queue, payload: changed.payload } as OnComplete<In>;
+      return this.#open({ ...options, onComplete: followed, tx: handle });
+    });
+  }
+
+  async #open<In>(options: OpenBatchOptions<In>): Promise<string> {
     const { onComplete, name, tx } = options;
     const members: string[] = [];
     if (name !== undefined) members.push(`"name":${encodeName(name)}`);
@@ -144,15 +166,17 @@ export class Batches {
   }
 
   async #encodeFollower<In>(follower: OnComplete<In>, tx: TxHandle | undefined): Promise<string> {
-    if (typeof follower !== 'object' || follower === null) {
-      throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
-    }
     const { queue, payload, ...options } = follower;
     const target = queue as AnyQueue | string;
     const text = await jobEncoder(target, options, this.#clock.now(), this.#codecs)(payload);
     if (tx !== undefined) await this.#transaction(tx).declare(target);
     else if (typeof target !== 'string') await this.#context.declarations.ensure(target);
     return text;
+  }
+
+  #assertFollower<In>(follower: OnComplete<In>): OnComplete<In> {
+    if (typeof follower === 'object' && follower !== null) return follower;
+    throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
   }
 
   #transaction(tx: TxHandle): CallerTransaction {

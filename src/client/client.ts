@@ -124,11 +124,11 @@ export class Client {
     this.#producer = new Producer({ enqueuer, layers, hub });
     this.#queues = new Queues(database);
     this.#groups = new Groups(database);
-    this.#jobs = new Jobs(database, codecs);
-    this.#deadLetters = new DeadLetters(database, codecs);
+    this.#jobs = new Jobs(database, codecs, hub);
+    this.#deadLetters = new DeadLetters(database, codecs, hub);
     this.#workers = new Workers(database);
-    this.#batches = new Batches(database, clock, context, codecs);
-    this.#topics = new Topics(database, clock, context, codecs);
+    this.#batches = new Batches(database, clock, context, codecs, this.#producer);
+    this.#topics = new Topics(database, clock, context, codecs, this.#producer);
     this.#station = new SharedStation(database, clock);
     this.#pull = new Pull({ database, declarations, clock, codecs, hub, station: this.#station });
     this.#watcher = new JobWatcher(database, clock, this.#station, codecs, (error) =>

@@ -1,8 +1,10 @@
 import { batchIdOf } from '../core/batch-id.js';
+import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
 import type { CodecField, Codecs } from '../core/codec.js';
 import { decodeErrors } from '../core/error-codec.js';
 import { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
 import type { JobError, JobState } from '../core/job.js';
 import { encodeJobEdit, type JobEdit } from '../core/job-edit.js';
 import { assertJobIds } from '../core/job-id.js';
@@ -100,11 +102,13 @@ export interface JobFilter {
 export class Jobs {
   readonly #database: Database;
   readonly #codecs: Codecs | undefined;
+  readonly #hub: EventHub<ClientEvents>;
   readonly #control;
   readonly #inspect;
 
-  constructor(database: Database, codecs?: Codecs) {
+  constructor(database: Database, codecs: Codecs | undefined, hub: EventHub<ClientEvents>) {
     this.#database = database;
+    this.#hub = hub;
     this.#codecs = codecs;
     this.#control = controlCalls(database);
     this.#inspect = inspectCalls(database);
@@ -143,14 +147,24 @@ export class Jobs {
     ids: string | readonly string[],
     reason: string | undefined,
   ): Promise<readonly CancelledRow[]> {
-    return this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+    const rows = await this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+    for (const { id, outcome } of rows) {
+      if (outcome === 'cancelled') this.#hub.emit('job.cancelled', { job: { id }, reason });
+      if (outcome === 'requested') this.#hub.emit('job.cancel-requested', { job: { id }, reason });
+    }
+    return rows;
   }
 
   async cancelWhere(filter: CancelFilter, options: CancelOptions): Promise<CancelCounts> {
     const { reason = null, preview = false } = options;
     const limit = integer('limit', options.limit, 10_000, 100_000);
     const encoded = encodeCancelFilter(filter);
-    return this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
+    const counts = await this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
+    const { cancelled, requested } = counts;
+    if (!preview && cancelled + requested > 0) {
+      this.#hub.emit('jobs.cancelled', { cancelled, requested, reason: options.reason });
+    }
+    return counts;
   }
 
   async edit(id: string, edit: JobEdit): Promise<JobState> {
