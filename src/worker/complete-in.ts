@@ -1,7 +1,9 @@
 import type { Codecs } from '../core/codec.js';
+import { HowdahError } from '../core/errors.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
+import { RESULT_BYTES_MAX } from './result.js';
 import { placeOf } from './settle-encoding.js';
 
 /** No job was ever claimed so often: this fence never fits. */
@@ -26,7 +28,7 @@ export interface CompleteInParts {
  * database is asked all the same, in a way that it refuses: the transaction must fail even if the
  * handler swallows the error.
  * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID,
- *   HOWDAH_CODEC_FAILED
+ *   HOWDAH_SETTLE_INVALID (a result of more than 1 MiB), HOWDAH_CODEC_FAILED
  */
 export async function completeIn(
   run: CompletedRun,
@@ -35,7 +37,7 @@ export async function completeIn(
   parts: CompleteInParts,
 ): Promise<void> {
   const { codecs } = parts;
-  const text = result === undefined ? undefined : encodeJson(result, 'result');
+  const text = result === undefined ? undefined : encodeBounded(result);
   const encode = codecs && text !== undefined ? encoderOf(codecs, text) : () => text;
   await completeEncodedIn(run, tx, encode, parts);
 }
@@ -57,6 +59,17 @@ export async function completeEncodedIn(
     return stored === undefined ? `${ask}}` : `${ask},"result":${stored}}`;
   });
   await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
+}
+
+function encodeBounded(result: Json): string {
+  const text = encodeJson(result, 'result');
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= RESULT_BYTES_MAX) return text;
+  throw new HowdahError(
+    'HOWDAH_SETTLE_INVALID',
+    `The result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed.`,
+    { details: { bytes, max: RESULT_BYTES_MAX }, remedy: 'Store it elsewhere, give a reference.' },
+  );
 }
 
 function encoderOf(codecs: Codecs, text: string): (attempt: Attempt) => string {
