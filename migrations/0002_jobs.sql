@@ -62,6 +62,7 @@ create index jobs_group_idx on {{schema}}.jobs (queue_id, group_key, group_seq)
   where group_seq is not null;
 create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
 create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
+create index jobs_batch_idx on {{schema}}.jobs (batch_id, id) where batch_id is not null;
 
 -- The lane at the head, or the ordinary one, of a job that may be a suspect. Parked ones stay parked.
 create function {{schema}}.plain_lane(p_lane smallint) returns smallint
@@ -92,10 +93,12 @@ create table {{schema}}.history (
   errors       jsonb,
   result       jsonb,
   group_key    text collate "C",
+  batch_id     bigint,
   constraint history_state_check check (state in ('completed', 'cancelled', 'expired', 'discarded'))
 ) partition by range (finished_at);
 
 create index history_id_idx on {{schema}}.history (id);
+create index history_batch_idx on {{schema}}.history (batch_id, id) where batch_id is not null;
 -- Only reached when maintenance has not run for days; prune() moves its rows out.
 create table {{schema}}.history_default partition of {{schema}}.history default;
 
