@@ -76,6 +76,8 @@ const COLUMNS = [
   'batch_id',
 ] as const;
 
+type UnfinishedState = JobStatesView['state'];
+
 const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
   'completed',
   'cancelled',
@@ -113,7 +115,7 @@ export function inspectCalls(database: Database): InspectCalls {
 }
 
 /** The last of a job's errors, whole. */
-function lastError(eb: ExpressionBuilder<Tables, 'jobs_all' | 'job_states' | 'history_view'>) {
+function lastError(eb: ExpressionBuilder<Tables, 'job_states' | 'history_view'>) {
   return eb.ref('errors', '->').at(-1).as('error');
 }
 
@@ -126,41 +128,45 @@ function run<R extends object>(database: Database, query: Compilable<R>): Promis
 /** Reads the history only where finished jobs are asked for, and the others likewise. */
 async function listJobs(database: Database, filter: JobListFilter): Promise<JobSummaryRow[]> {
   const { states } = filter;
-  if (states?.every((state) => FINISHED.has(state))) return listFinished(database, filter);
-  if (states && !states.some((state) => FINISHED.has(state))) {
+  if (states?.every(isFinished)) return listFinished(database, filter);
+  if (states && !states.some(isFinished)) {
     return listUnfinished(database, filter);
   }
-  const { queue, batch, after, limit, isErrorWanted } = filter;
-  const db = await database.kysely();
-  const query = db
-    .selectFrom('jobs_all')
-    .select([...COLUMNS, 'run_at', 'finished_at', 'reason'])
-    .$if(isErrorWanted, (list) => list.select(lastError))
-    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
-    .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
-    .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
-    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
-    .orderBy('id', 'desc')
-    .limit(limit);
-  return run(database, query);
+  // each by its own index: of both in one statement all would be sorted. A job that ends in between is in both
+  const [unfinished, finished] = [states?.filter(isUnfinished), states?.filter(isFinished)];
+  const first = await listUnfinished(database, { ...filter, states: unfinished });
+  const second = await listFinished(database, { ...filter, states: finished });
+  const ended = new Set(second.map(({ id }) => id));
+  return first
+    .filter(({ id }) => !ended.has(id))
+    .concat(second)
+    .sort((a, b) => Number(BigInt(b.id) - BigInt(a.id)))
+    .slice(0, filter.limit);
+}
+
+function isFinished(state: JobState): boolean {
+  return FINISHED.has(state);
+}
+
+function isUnfinished(state: JobState): boolean {
+  return !FINISHED.has(state);
 }
 
 async function listUnfinished(
   database: Database,
-  { queue, states = [], batch, after, limit, isErrorWanted }: JobListFilter,
+  { queue, states, batch, after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
   const query = db
     .selectFrom('job_states')
     .select([...COLUMNS, 'run_at', 'dead_reason as reason'])
-    .where('state', 'in', states as JobStatesView['state'][])
+    .$if(states !== undefined, (list) => list.where('state', 'in', states as UnfinishedState[]))
     .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
     // says the same again in words that an index knows
-    .$if(
-      states.every((state) => state === 'dead'),
-      (list) => list.where('dead_at', 'is not', null),
+    .$if(states?.every((state) => state === 'dead') === true, (list) =>
+      list.where('dead_at', 'is not', null),
     )
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
@@ -171,13 +177,13 @@ async function listUnfinished(
 
 async function listFinished(
   database: Database,
-  { queue, states = [], batch, after, limit, isErrorWanted }: JobListFilter,
+  { queue, states, batch, after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
   const query = db
     .selectFrom('history_view')
     .select([...COLUMNS, 'finished_at', 'reason'])
-    .where('state', 'in', states)
+    .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
     .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
