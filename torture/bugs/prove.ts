@@ -1,8 +1,8 @@
-import { cp, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { cp, readFile, symlink, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { type BattleReport, fight } from '../battle.js';
 import { Random } from '../random.js';
+import { makeScratch, removeScratch } from '../scratch.js';
 import { BUGS, type Bug, type Patch } from './registry.js';
 
 /** How long faults go on. */
@@ -47,12 +47,12 @@ async function foundIn(
       seconds: SECONDS,
       stallSeconds: STALL_SECONDS,
       nemeses,
-      packageDir,
+      builds: [{ name: bug.name, packageDir }],
       log,
     });
     return problemsOf(report);
   } finally {
-    await rm(packageDir, { recursive: true, force: true });
+    removeScratch(packageDir);
   }
 }
 
@@ -63,7 +63,7 @@ function problemsOf({ verdicts }: BattleReport): string[] {
 }
 
 async function patchedCopy(root: string, patches: readonly Patch[]): Promise<string> {
-  const dir = await mkdtemp(path.join(tmpdir(), 'howdah-torture-bug-'));
+  const dir = makeScratch('bug');
   for (const part of ['dist', 'migrations', 'package.json']) {
     await cp(path.join(root, part), path.join(dir, part), { recursive: true });
   }

@@ -65,6 +65,26 @@ export const restartWorker: Nemesis = {
   },
 };
 
+/** A rolling update, or its undoing: a worker is exchanged for one of the other build. */
+export const otherBuild: Nemesis = {
+  name: 'other-build',
+  what: 'SIGTERM of a worker, and another version of the package takes its place',
+  unable: ({ fleet }) =>
+    fleet.builds.length > 1 ? undefined : 'no other version given (--beside)',
+  async strike(field) {
+    const { fleet, random } = field;
+    const member = random.pick(fleet.members);
+    const build = random.pick(fleet.builds.filter((each) => each !== member.build));
+    const { name } = await fleet.exchange(member, build);
+    const next = fleet.members.find((each) => each.name === name);
+    const line =
+      next && (await fleet.heard(next, ['job.completed'], 0, 10_000).catch(() => undefined));
+    if (!line) return undefined;
+    const names = fleet.members.map((each) => each.build.name);
+    return `${name} of ${build.name} completes jobs; now ${names.join(', ')}`;
+  },
+};
+
 /** A job whose handler ends its process, until it has no attempt left. */
 export const killerJob: Nemesis = {
   name: 'killer-job',

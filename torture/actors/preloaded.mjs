@@ -1,4 +1,4 @@
-// Loaded before a process: its clock is wrong by TORTURE_SKEW_MS. What measures durations stays right.
+// Loaded before a process. Its clock is wrong by TORTURE_SKEW_MS; what measures durations stays right.
 const skewMs = Number(process.env.TORTURE_SKEW_MS ?? 0);
 const RealDate = Date;
 
@@ -12,3 +12,8 @@ class SkewedDate extends RealDate {
   }
 }
 if (skewMs !== 0) globalThis.Date = SkewedDate;
+
+// It ends with who started it, also where that was killed.
+process.stdin.once('end', () => process.exit(2));
+process.stdin.resume();
+process.stdin.unref();
