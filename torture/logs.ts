@@ -27,6 +27,7 @@ export interface WorkerLine {
   readonly outcome?: string;
   readonly isUncertain?: boolean;
   readonly code?: string;
+  readonly reason?: unknown;
   /** Of maintenance. */
   readonly duty?: string;
   /** Unix time in milliseconds, by the clock of the worker. */

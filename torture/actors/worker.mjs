@@ -62,8 +62,8 @@ const worker = createWorker({
   ],
 });
 worker.onEvent((event) => {
-  const { type, job, error, outcome, isUncertain, duty } = event;
-  const line = { type, id: job?.id, attempt: job?.attempt, outcome, isUncertain, duty };
+  const { type, job, error, outcome, isUncertain, duty, reason } = event;
+  const line = { type, id: job?.id, attempt: job?.attempt, outcome, isUncertain, duty, reason };
   say({ ...line, code: error?.code, at: Date.now() });
 });
 process.once('SIGTERM', () => void worker.stop().then(() => process.exit(0)));
