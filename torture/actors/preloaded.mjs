@@ -1,3 +1,5 @@
+import { isMainThread } from 'node:worker_threads';
+
 // Loaded before a process. Its clock is wrong by TORTURE_SKEW_MS; what measures durations stays right.
 const skewMs = Number(process.env.TORTURE_SKEW_MS ?? 0);
 const RealDate = Date;
@@ -14,6 +16,8 @@ class SkewedDate extends RealDate {
 if (skewMs !== 0) globalThis.Date = SkewedDate;
 
 // It ends with who started it, also where that was killed.
-process.stdin.once('end', () => process.exit(2));
-process.stdin.resume();
-process.stdin.unref();
+if (isMainThread) {
+  process.stdin.once('end', () => process.exit(2));
+  process.stdin.resume();
+  process.stdin.unref();
+}

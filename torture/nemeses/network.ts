@@ -67,12 +67,12 @@ export const lateSettle: Nemesis = {
   },
 };
 
-const REPLIES = ['commit', 'complete', 'settle', '"payload"'];
+const REPLIES = ['commit', 'complete', 'settle', '"payload"', 'claim'];
 
 /** What is done is done, but who asked for it does not learn so. */
 export const lostReply: Nemesis = {
   name: 'lost-reply',
-  what: 'the reply to a commit, an enqueue or a settle is lost',
+  what: 'the reply to a commit, an enqueue, a settle or a claim is lost',
   async strike(field) {
     const proxies = proxiesOf(field);
     const lost = (): number => proxies.reduce((sum, { repliesLost }) => sum + repliesLost, 0);
