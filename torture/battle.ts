@@ -57,6 +57,7 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
     Promise.all(Array.from({ length: count }, () => FaultProxy.start(cluster.url)));
   const workerProxies = await startProxies(SKEWS_MS.length);
   const producerProxies = await startProxies(PRODUCERS);
+  const actors: (Fleet | Crowd)[] = [];
   try {
     await prepare(cluster, builds[0].packageDir);
     const snapshot = await holdSnapshot(cluster);
@@ -65,6 +66,7 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
       dir,
       random: random.fork('fleet'),
     });
+    actors.push(fleet);
     for (const place of placesOf(workerProxies)) fleet.start(place);
     const crowd = new Crowd({
       builds,
@@ -74,6 +76,7 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
       loops: LOOPS,
       pauseMs: PAUSE_MS,
     });
+    actors.push(crowd);
     const field: Field = {
       cluster,
       fleet,
@@ -97,6 +100,7 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
       facts: factsOf(evidence, fleet),
     };
   } finally {
+    for (const each of actors) each.kill();
     await Promise.all([...workerProxies, ...producerProxies].map((proxy) => proxy.stop()));
     await cluster.stop();
     disk?.remove();

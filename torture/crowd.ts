@@ -58,6 +58,10 @@ export class Crowd {
     );
   }
 
+  kill(): void {
+    for (const { child } of this.#producers) child.kill('SIGKILL');
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#producers.map(({ child }) => child.end('SIGTERM')));
   }

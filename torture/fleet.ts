@@ -115,6 +115,12 @@ export class Fleet {
     return killed;
   }
 
+  /** Ends all of them the hard way. */
+  kill(): void {
+    this.#isOver = true;
+    for (const { child } of this.all) child.kill('SIGKILL');
+  }
+
   #replace(member: Member): void {
     if (this.#isOver || this.#current.get(member.place) !== member) return;
     this.start(member.place, member.build);

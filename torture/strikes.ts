@@ -1,5 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { waitFor } from '../test/support/wait-for.js';
 import { type Field, type Nemesis, proxiesOf } from './nemeses/nemesis.js';
+
+/** Acknowledged calls that show that the producers are under way. */
+const BUSY_CALLS = 30;
 
 export interface StrikeOptions {
   readonly nemeses: readonly Nemesis[];
@@ -19,6 +23,7 @@ export async function strikeFor(
   { nemeses, seconds, log }: StrikeOptions,
 ): Promise<Strike[]> {
   const strikes: Strike[] = [];
+  await atWork(field);
   const begun = performance.now();
   const isOver = (): boolean => performance.now() - begun > seconds * 1_000;
   const able = nemeses.filter((nemesis) => {
@@ -26,7 +31,6 @@ export async function strikeFor(
     if (why) log(`  ${nemesis.name} is left out: ${why}`);
     return !why;
   });
-  await sleep(2_000);
   while (!isOver()) {
     for (const nemesis of field.random.shuffle(able)) {
       if (isOver()) break;
@@ -39,6 +43,16 @@ export async function strikeFor(
     }
   }
   return strikes;
+}
+
+/** A fault before anybody works shows nothing. */
+async function atWork({ crowd, fleet }: Field): Promise<void> {
+  const isBusy = (): boolean =>
+    crowd.acknowledged >= BUSY_CALLS &&
+    fleet.members.every((member) =>
+      fleet.linesOf(member).some(({ type }) => type === 'job.completed'),
+    );
+  await waitFor(isBusy, { timeoutMs: 120_000, what: 'producers and workers to be at work' });
 }
 
 /** A strike that fails has hit nothing; what it was about to heal is healed. */
