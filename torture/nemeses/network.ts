@@ -62,8 +62,10 @@ export const lateSettle: Nemesis = {
     proxy.delay(field.random.int(3_500, 5_000));
     await sleep(2_000);
     proxy.delay(0);
-    const after = await seen(async () => stale() - before || undefined, 8_000);
-    return after === undefined ? undefined : `${after} leases lost or settles refused`;
+    await seen(async () => stale() - before || undefined, 8_000);
+    await sleep(1_000);
+    const count = stale() - before;
+    return count === 0 ? undefined : `${count} leases lost or settles refused`;
   },
 };
 

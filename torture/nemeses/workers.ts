@@ -85,22 +85,27 @@ export const otherBuild: Nemesis = {
   },
 };
 
+/** More than any job may end: the checks say so. */
+const FALLEN_MAX = 10;
+
 /** A job whose handler ends its process, until it has no attempt left. */
 export const killerJob: Nemesis = {
   name: 'killer-job',
   what: 'a job whose handler ends its process',
-  async strike({ cluster }) {
+  async strike({ cluster, fleet }) {
     const id = await cluster.value<string>(
       `select id::text from howdah.enqueue('{"queue":"poison","payload":{"do":"exit"}}')`,
     );
-    const state = await seen(
-      () =>
-        cluster.value<string | undefined>(
-          "select state from howdah.job_states where id = $1 and state = 'dead'",
-          [id],
-        ),
-      25_000,
-    );
-    return state && `job ${id} is dead`;
+    const before = fleet.all.length;
+    const isDead = (): Promise<boolean> =>
+      cluster.value<boolean>(
+        "select exists (select from howdah.job_states where id = $1 and state = 'dead')",
+        [id],
+      );
+    return seen(async () => {
+      const fallen = fleet.all.length - before;
+      if (await isDead()) return `job ${id} is dead, ${fallen} workers fell`;
+      return fallen > FALLEN_MAX ? `job ${id} has ended ${fallen} workers` : undefined;
+    }, 60_000);
   },
 };
