@@ -14,7 +14,9 @@ export function makeScratch(name: string): string {
   return dir;
 }
 
+/** Does nothing to a folder that is not from here. */
 export function removeScratch(dir: string): void {
+  if (!folders.has(dir)) return;
   rmSync(dir, { recursive: true, force: true });
   folders.delete(dir);
 }

@@ -78,7 +78,7 @@ export const otherBuild: Nemesis = {
     const { name } = await fleet.exchange(member, build);
     const next = fleet.members.find((each) => each.name === name);
     const line =
-      next && (await fleet.heard(next, ['job.completed'], 0, 10_000).catch(() => undefined));
+      next && (await fleet.heard(next, ['job.completed'], 0, 30_000).catch(() => undefined));
     if (!line) return undefined;
     const names = fleet.members.map((each) => each.build.name);
     return `${name} of ${build.name} completes jobs; now ${names.join(', ')}`;
