@@ -7,7 +7,7 @@ import { Random } from '../../torture/random.js';
 
 const ROOT = path.dirname(path.dirname(path.dirname(fileURLToPath(import.meta.url))));
 /** How long faults go on. It takes as long again to prepare, to settle and to judge. */
-const SECONDS = 6;
+const SECONDS = 5;
 
 /** A short part of `npm run torture`, which goes on for as long as one likes. */
 test.for([
