@@ -12,37 +12,39 @@
 create sequence {{schema}}.job_seq as bigint;
 
 create table {{schema}}.jobs (
+  -- The order is for speed: what is never null comes first, then what a claim and its end read. A column
+  -- is found by walking over those before it, from the first null on.
   id              bigint not null,
-  seq             bigint,                        -- order of readiness; null while scheduled
-  lease_id        bigint,                        -- who runs it; null while waiting
-  run_at          timestamptz,                   -- due time of a scheduled job, kept afterwards
   enqueued_at     timestamptz not null,
-  claimed_at      timestamptz,
-  expires_at      timestamptz,                   -- end of the waiting TTL; null once it has begun
-  dead_at         timestamptz,
   queue_id        integer not null,
-  origin_queue_id integer,                       -- where a dead job comes from
   attempt         integer not null default 0,    -- claims so far; never goes back: part of the fence
   uncounted       integer not null default 0,    -- attempts given back by snooze, release, redrive
-  crashes         smallint not null default 0,   -- attempts that ended with their worker's death
-  max_attempts    smallint,                      -- null: as the queue says
   -- 2 * (100 - priority), plus 1 in the ordinary lane; without it in the lane at the head, where
   -- interrupted jobs return. 32767: parked, never claimed. Below 0: see 0017_suspects.sql.
   lane            smallint not null,
+  crashes         smallint not null default 0,   -- attempts that ended with their worker's death
   cancel_requested boolean not null default false,
-  weight          smallint,                      -- against the queue's limits; null is 1
-  permit          smallint,                      -- what it holds of concurrency_max while it runs
-  dead_reason     text,
+  seq             bigint,                        -- order of readiness; null while scheduled
+  lease_id        bigint,                        -- who runs it; null while waiting
+  claimed_at      timestamptz,
+  dead_at         timestamptz,
+  batch_id        bigint,                        -- kept when dead, so that a redriven job joins again
+  group_key       text collate "C",              -- kept when dead, so that a redriven job joins again
   payload         jsonb not null,
+  expires_at      timestamptz,                   -- end of the waiting TTL; null once it has begun
+  max_attempts    smallint,                      -- null: as the queue says
   headers         jsonb,
   errors          jsonb,                         -- one entry a failed attempt, the last 100
   bytes           integer,                       -- of the payload, where a bounded queue counts them
+  run_at          timestamptz,                   -- due time of a scheduled job, kept afterwards
+  origin_queue_id integer,                       -- where a dead job comes from
+  weight          smallint,                      -- against the queue's limits; null is 1
+  permit          smallint,                      -- what it holds of concurrency_max while it runs
+  dead_reason     text,
   after_id        bigint,                        -- not before this job is over (dedupe mode latest)
-  group_key       text collate "C",              -- kept when dead, so that a redriven job joins again
   group_seq       bigint,                        -- place among the waiting of its group; null: admitted
   -- its group_seq, once it was claimed behind a head (see 0016_group_turns.sql)
   follow_seq      bigint,
-  batch_id        bigint,                        -- kept when dead, so that a redriven job joins again
   constraint jobs_pkey primary key (id)
 ) with (
   -- A claim must find room in the page: then it is a heap-only update and touches no index.
@@ -60,6 +62,7 @@ create index jobs_group_idx on {{schema}}.jobs (queue_id, group_key, group_seq)
   where group_seq is not null;
 create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
 create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
+create index jobs_batch_idx on {{schema}}.jobs (batch_id, id) where batch_id is not null;
 
 -- The lane at the head, or the ordinary one, of a job that may be a suspect. Parked ones stay parked.
 create function {{schema}}.plain_lane(p_lane smallint) returns smallint
@@ -90,10 +93,12 @@ create table {{schema}}.history (
   errors       jsonb,
   result       jsonb,
   group_key    text collate "C",
+  batch_id     bigint,
   constraint history_state_check check (state in ('completed', 'cancelled', 'expired', 'discarded'))
 ) partition by range (finished_at);
 
 create index history_id_idx on {{schema}}.history (id);
+create index history_batch_idx on {{schema}}.history (batch_id, id) where batch_id is not null;
 -- Only reached when maintenance has not run for days; prune() moves its rows out.
 create table {{schema}}.history_default partition of {{schema}}.history default;
 

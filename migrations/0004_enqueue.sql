@@ -203,6 +203,47 @@ begin
   end case;
 end $$;
 
+-- Many plain jobs of one queue, as bulk loads and gathered calls bring: nothing of what enqueue() decides for each
+-- job needs to be asked. Returns their ids in order; null, and nothing is done, where one is not plain.
+create function {{schema}}.enqueue_plain(p_jobs jsonb, p_now timestamptz, p_ring boolean)
+returns bigint[]
+language plpgsql security definer {{settings}} as $$
+declare
+  v_queue text := p_jobs -> 0 ->> 'queue';
+  v_queue_id integer;
+  v_bytes_max integer;
+  v_ids bigint[];
+begin
+  if p_jobs -> 0 ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}' then
+    return null;
+  end if;
+  select id, least(payload_bytes_max / 4, 8192) into v_queue_id, v_bytes_max from queues
+  where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
+    and 201 = any (lanes) and not is_guarded;
+  if not found or not (
+    select bool_and(coalesce(e.j ->> 'queue' = v_queue and not e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}'
+      and pg_column_size(e.j -> 'payload') <= v_bytes_max, false))
+    from jsonb_array_elements(p_jobs) e (j)
+  ) then
+    return null;
+  end if;
+  with inserted as (
+    insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
+    select n.id, n.id, p_now, v_queue_id, 201, n.payload from (
+      select nextval('job_seq') as id, e.j -> 'payload' as payload
+      from jsonb_array_elements(p_jobs) e (j) offset 0
+    ) n
+    returning id
+  )
+  select array_agg(id) into v_ids from inserted;
+  insert into counter_deltas (queue_id, enqueued, ready)
+  values (v_queue_id, cardinality(v_ids), cardinality(v_ids));
+  if p_ring and exists (select from sleepers s where s.queue_id = v_queue_id) then
+    perform ring_queue(v_queue_id, cardinality(v_ids), 0);
+  end if;
+  return v_ids;
+end $$;
+
 -- p_on_error 'raise': the first bad job fails the statement, nothing is enqueued. 'report': good jobs
 -- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
 -- NOTIFY); the caller rings after its commit. A row a job, in the order given.
@@ -265,6 +306,13 @@ begin
         return next;
         return;
       end if;
+    end if;
+  elsif jsonb_array_length(p_jobs) > 1 then
+    v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
+    if v_row_ids is not null then
+      return query select u.n::integer, u.id, true, null::text, null::text, null::boolean, null::jsonb
+        from unnest(v_row_ids) with ordinality u (id, n);
+      return;
     end if;
   end if;
 
@@ -396,6 +444,7 @@ end $$;
 -- Down Migration
 
 drop function {{schema}}.enqueue(jsonb, text, boolean);
+drop function {{schema}}.enqueue_plain(jsonb, timestamptz, boolean);
 drop function {{schema}}.describe_problem(text, jsonb, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
 drop function {{schema}}.batch_problem(jsonb);

@@ -111,7 +111,9 @@ begin
       sum(c.bytes)
     into v_ctids, v_max, ids, enqueued, payloads, rest, v_bytes
     from (
-      select j.ctid, j.* from jobs j
+      select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
+        j.expires_at, j.max_attempts, j.headers, j.errors, j.bytes
+      from jobs j
       where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
         and j.seq > v_after and j.lease_id is null
       order by j.seq limit v_limit for update skip locked

@@ -13,11 +13,11 @@ declare
 begin
   delete from jobs where id = p_job.id returning exists (select from watchers) into v_is_awaited;
   insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
-    reason, worker, payload, headers, errors, result, group_key)
+    reason, worker, payload, headers, errors, result, group_key, batch_id)
   select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
     p_job.attempt - p_job.uncounted, p_job.lane, p_state, p_reason,
     (select worker from leases where id = p_job.lease_id),
-    p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null'), p_job.group_key
+    p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null'), p_job.group_key, p_job.batch_id
   from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
   insert into counter_deltas (queue_id, running, ready, scheduled, blocked, dead, completed,
     cancelled, expired, discarded, bytes)
@@ -332,9 +332,9 @@ begin
         j.payload, j.headers, j.errors, j.dead_at, j.group_key, j.batch_id
     ), kept as (
       insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
-        worker, payload, headers, errors, result, group_key)
+        worker, payload, headers, errors, result, group_key, batch_id)
       select id, clock(), enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
-        v_worker, payload, headers, errors, p_results -> id::text, group_key
+        v_worker, payload, headers, errors, p_results -> id::text, group_key, batch_id
       from done where queue_id = any (v_keepers)
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)

@@ -16,7 +16,7 @@ select j.id, q.name as queue,
   j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
   l.worker, o.name as origin_queue, j.dead_at, j.dead_reason,
   j.errors -> -1 ->> 'message' as last_error,
-  j.payload, j.headers, j.errors, j.cancel_requested, j.group_key
+  j.payload, j.headers, j.errors, j.cancel_requested, j.group_key, j.batch_id
 from {{schema}}.jobs j
 join {{schema}}.queues q on q.id = j.queue_id
 left join {{schema}}.queues o on o.id = j.origin_queue_id
@@ -26,18 +26,18 @@ create view {{schema}}.history_view as
 select h.id, q.name as queue, h.state,
   {{schema}}.lane_priority(h.lane) as priority, h.attempt, h.reason, h.worker,
   h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
-  h.payload, h.headers, h.errors, h.result, h.group_key
+  h.payload, h.headers, h.errors, h.result, h.group_key, h.batch_id
 from {{schema}}.history h join {{schema}}.queues q on q.id = h.queue_id;
 
 -- Every job there is a row of, finished or not.
 create view {{schema}}.jobs_all as
 select id, queue, state, priority, attempt, enqueued_at, run_at, claimed_at,
   null::timestamptz as finished_at, worker, dead_reason as reason, last_error, payload, headers,
-  errors, null::jsonb as result, group_key
+  errors, null::jsonb as result, group_key, batch_id
 from {{schema}}.job_states
 union all
 select id, queue, state, priority, attempt, enqueued_at, null, claimed_at, finished_at, worker,
-  reason, last_error, payload, headers, errors, result, group_key
+  reason, last_error, payload, headers, errors, result, group_key, batch_id
 from {{schema}}.history_view;
 
 -- From counters: reading it costs nothing, however many jobs there are. backlog_age_ms is how long the

@@ -174,10 +174,10 @@ begin
     returning j.*
   ), kept as (
     insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
-      worker, payload, headers, errors, result, group_key)
+      worker, payload, headers, errors, result, group_key, batch_id)
     select d.id, clock(), d.enqueued_at, d.claimed_at, d.queue_id, d.attempt - d.uncounted, d.lane,
       'completed', (select l.worker from leases l where l.id = p_lease_id), d.payload, d.headers,
-      d.errors, p_result, d.group_key
+      d.errors, p_result, d.group_key, d.batch_id
     from done d join queues q on q.id = d.queue_id where q.retention_ms > 0
   ), counted as (
     insert into counter_deltas (queue_id, running, completed) select d.queue_id, -1, 1 from done d

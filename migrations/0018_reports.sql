@@ -198,7 +198,7 @@ begin
       p_report.reported_at - least(greatest(coalesce((l.e ->> 'ago_ms')::numeric, 0), 0), 600000)::float8
         * interval '1 millisecond',
       p_attempt, coalesce(left(l.e ->> 'level', 20), 'info'), coalesce(left(l.e ->> 'message', 4096), ''),
-      case when pg_column_size(l.e -> 'fields') <= 4096 then nullif(l.e -> 'fields', 'null') end
+      case when pg_column_size(l.e -> 'fields') <= 16384 then nullif(l.e -> 'fields', 'null') end
     from jsonb_array_elements(p_lines) with ordinality l (e, n)
     where l.n > jsonb_array_length(p_lines) - 500
     returning octet_length(message) + coalesce(octet_length(fields::text), 0) as bytes

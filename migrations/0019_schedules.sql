@@ -56,14 +56,13 @@ language sql security definer {{settings}} as $$
   select pg_notify('howdah_' || lease_id, 's') from leader where expires_at > clock()
 $$;
 
--- The job of one nominal time: it says of which, unless its headers are encoded. Like ms_to_time() it is inlined: thousands are made at once.
+-- The job of one nominal time: it says of which, beside its headers where those are encoded. Like ms_to_time() it is inlined: thousands are made at once.
 create function {{schema}}.schedule_job(p_name text, p_job jsonb, p_nominal_at timestamptz)
 returns jsonb
 language sql stable as $$
-  select case when p_job -> 'headers' ? '$howdah' then p_job
-    else p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
+  select p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
     || jsonb_build_object('howdah-schedule', jsonb_build_object('name', p_name, 'at',
-      to_char(p_nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))) end
+      to_char(p_nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))))
 $$;
 
 -- Milliseconds since 1970 in JSON, or null.
@@ -498,10 +497,11 @@ select s.name, s.owner, s.job ->> 'queue' as queue, s.cron, s.zone, s.missed, s.
   case when s.paused_at is null then s.next_at end as next_at, s.after_at, s.error,
   s.last_at, s.last_outcome, s.last_error, s.last_job_id,
   j.state as last_job_state, j.finished_at as last_job_finished_at, j.last_error as last_job_error,
+  j.errors -> -1 as last_job_error_json,  -- whole, for it may be encoded
   s.created_at, s.updated_at
 from {{schema}}.schedules s
 left join lateral (
-  select a.state, a.finished_at, a.last_error from {{schema}}.jobs_all a where a.id = s.last_job_id limit 1
+  select a.state, a.finished_at, a.last_error, a.errors from {{schema}}.jobs_all a where a.id = s.last_job_id limit 1
 ) j on true;
 
 -- What became of the nominal times of the last day.

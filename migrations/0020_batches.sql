@@ -77,20 +77,20 @@ begin
   return v_id;
 end $$;
 
--- The job that follows, with the counts of the batch among its headers, unless those are encoded.
+-- The job that follows, with the counts of the batch among its headers; beside them where they are encoded.
 create function {{schema}}.with_counts(p_job jsonb, p_batch {{schema}}.batches) returns jsonb
 language sql immutable security definer {{settings}} as $$
-  select case when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object')
-      or p_job -> 'headers' ? '$howdah' then p_job
+  select case when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object') then p_job
     else p_job || jsonb_build_object('headers',
       coalesce(nullif(p_job -> 'headers', 'null'), '{}') || jsonb_build_object('howdah-batch',
         jsonb_build_object('id', p_batch.id::text, 'total', p_batch.total,
           'completed', p_batch.completed, 'failed', p_batch.failed))) end
 $$;
 
--- Nothing is added from now on. A batch without jobs is complete at once. Returns its state; closing
--- it again changes nothing. Waits for transactions that are adding to it.
-create function {{schema}}.close_batch(p_id bigint) returns text
+-- Nothing is added from now on. Returns its state; closing it again changes nothing. Waits for transactions
+-- that are adding to it. A batch without jobs stays open: often what should have filled it has failed, or
+-- was forgotten. With p_allow_empty it is complete at once.
+create function {{schema}}.close_batch(p_id bigint, p_allow_empty boolean default false) returns text
 language plpgsql security definer {{settings}} as $$
 declare
   v_is_current boolean := current_setting('transaction_isolation') = 'read committed';
@@ -99,6 +99,12 @@ begin
   if not found then
     raise exception 'batch % does not exist', coalesce(p_id::text, 'null') using errcode = 'HW200',
       hint = 'open it with open_batch(); batches are forgotten 7 days after they have ended';
+  end if;
+  if p_allow_empty is not true and exists (
+    select from batch_states where id = p_id and closed_at is null and total = 0
+  ) then
+    raise exception 'batch % has no jobs', p_id using errcode = 'HW204',
+      hint = 'add some, or close it with p_allow_empty (allowEmpty, --allow-empty): what follows it then does at once';
   end if;
   -- an older snapshot may not show what was added last: then the duty decides
   update batches set closed_at = clock(), retry_at = case when not v_is_current then clock() end
@@ -358,10 +364,8 @@ begin
     raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
   end if;
   if v_queues <> '{}' then
-    if p_job -> 'headers' ? '$howdah' is not true then  -- else they are encoded
-      p_job := p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
-        || jsonb_build_object('howdah-topic', v_topic));
-    end if;
+    p_job := p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
+      || jsonb_build_object('howdah-topic', v_topic));
     return query
       select v_queues[e.ordinal], e.id, e.created
       from enqueue((select jsonb_agg(p_job || jsonb_build_object('queue', name) order by n)
@@ -392,7 +396,7 @@ drop function {{schema}}.follows_plainly(jsonb);
 drop function {{schema}}.note_completed(bigint[]);
 drop function {{schema}}.note_ended(bigint, bigint, bigint);
 drop function {{schema}}.note_added(bigint[]);
-drop function {{schema}}.close_batch(bigint);
+drop function {{schema}}.close_batch(bigint, boolean);
 drop function {{schema}}.with_counts(jsonb, {{schema}}.batches);
 drop function {{schema}}.open_batch(jsonb);
 drop view {{schema}}.batch_states;

@@ -1,5 +1,11 @@
 export { Batch } from './client/batch.js';
-export type { BatchFilter, BatchInfo, OnComplete, OpenBatchOptions } from './client/batches.js';
+export type {
+  BatchFilter,
+  BatchInfo,
+  CloseBatchOptions,
+  OnComplete,
+  OpenBatchOptions,
+} from './client/batches.js';
 export type { CancelFilter, CancelOptions } from './client/cancel-filter.js';
 export { Client, createClient } from './client/client.js';
 export type { ClientOptions } from './client/client-options.js';
@@ -19,7 +25,7 @@ export type {
   EnqueueManyResult,
   Rejection,
 } from './client/enqueue-many.js';
-export type { EnqueueCall, EnqueueMiddleware } from './client/enqueue-middleware.js';
+export type { EnqueueCall, EnqueueMiddleware, EnqueueVia } from './client/enqueue-middleware.js';
 export type { BlockedGroup } from './client/groups.js';
 export { JobHandle } from './client/job-handle.js';
 export type { JobDetails, JobFilter, JobLogLine, JobSummary } from './client/jobs.js';
@@ -39,7 +45,7 @@ export type {
   Schedules,
 } from './client/schedules.js';
 export type { PublishOptions, Subscription, SubscriptionFilter } from './client/topics.js';
-export type { JobReport } from './client/watch-job.js';
+export type { JobReport, ProgressListener } from './client/watch-job.js';
 export type { StopMode, WorkerInfo } from './client/workers.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
 export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';

@@ -6,18 +6,19 @@ import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
 import { jobEncoder } from '../core/job-text.js';
 import { encodeJson } from '../core/json.js';
-import type { AnyQueue, Queue } from '../core/queue.js';
+import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { type BatchState, batchCalls } from '../db/calls/batches.js';
 import type { Database } from '../db/database.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import type { BatchStatesView } from '../db/tables.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import { integer } from './options.js';
+import type { Producer } from './producer.js';
 import { send } from './send.js';
 
 /** The job that follows when all jobs of a batch have ended. */
 export interface OnComplete<In = unknown> extends Omit<JobOptions, 'batch'> {
-  readonly queue: Queue<string, In, unknown> | string;
+  readonly queue: Queue<string, In, unknown, unknown> | string;
   readonly payload: NoInfer<In>;
 }
 
@@ -31,6 +32,14 @@ export interface OpenBatchOptions<In = unknown> {
   /** For people who look at lists: 1 to 200 characters. */
   readonly name?: string | undefined;
   /** An open transaction of the caller: the batch exists if and only if it commits. */
+  readonly tx?: TxHandle | undefined;
+}
+
+/** How a batch is closed. */
+export interface CloseBatchOptions {
+  /** A batch without jobs is complete at once, and followed by its job. Default false: it is refused. */
+  readonly allowEmpty?: boolean | undefined;
+  /** An open transaction of the caller: it is closed if and only if that commits. */
   readonly tx?: TxHandle | undefined;
 }
 
@@ -73,6 +82,7 @@ export class Batches {
   readonly #clock: Clock;
   readonly #context: CallerTransactionContext;
   readonly #codecs: Codecs | undefined;
+  readonly #producer: Producer;
   readonly #calls;
 
   constructor(
@@ -80,7 +90,9 @@ export class Batches {
     clock: Clock,
     context: CallerTransactionContext,
     codecs: Codecs | undefined,
+    producer: Producer,
   ) {
+    this.#producer = producer;
     this.#database = database;
     this.#clock = clock;
     this.#context = context;
@@ -90,6 +102,24 @@ export class Batches {
 
   /** @returns its id */
   async open<In>(options: OpenBatchOptions<In>): Promise<string> {
+    const { onComplete, tx } = options;
+    if (onComplete === undefined) return this.#open(options);
+    const { queue, payload, ...rest } = this.#assertFollower(onComplete);
+    const target = queue as AnyQueue | string;
+    const call = {
+      via: 'batch',
+      queue: nameOf(target),
+      payload,
+      options: { ...rest, tx },
+    } as const;
+    return this.#producer.surround(call, (changed) => {
+      const { tx: handle, ...job } = changed.options;
+      const followed = { ...job, queue, payload: changed.payload } as OnComplete<In>;
+      return this.#open({ ...options, onComplete: followed, tx: handle });
+    });
+  }
+
+  async #open<In>(options: OpenBatchOptions<In>): Promise<string> {
     const { onComplete, name, tx } = options;
     const members: string[] = [];
     if (name !== undefined) members.push(`"name":${encodeName(name)}`);
@@ -105,11 +135,14 @@ export class Batches {
     return String((row as { id?: unknown } | undefined)?.id);
   }
 
-  async close(id: string, tx: TxHandle | undefined): Promise<BatchState> {
-    if (tx === undefined) {
-      return send(() => this.#calls.close(this.#database, id), this.#clock);
+  async close(id: string, { tx, allowEmpty = false }: CloseBatchOptions): Promise<BatchState> {
+    if (typeof allowEmpty !== 'boolean') {
+      throw invalid('allowEmpty', allowEmpty, 'Use true or false.');
     }
-    const [row] = await this.#transaction(tx).run(this.#calls.closeText, id);
+    if (tx === undefined) {
+      return send(() => this.#calls.close(this.#database, id, allowEmpty), this.#clock);
+    }
+    const [row] = await this.#transaction(tx).run(this.#calls.closeText(allowEmpty), id);
     return (row as { state?: unknown } | undefined)?.state as BatchState;
   }
 
@@ -133,15 +166,17 @@ export class Batches {
   }
 
   async #encodeFollower<In>(follower: OnComplete<In>, tx: TxHandle | undefined): Promise<string> {
-    if (typeof follower !== 'object' || follower === null) {
-      throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
-    }
     const { queue, payload, ...options } = follower;
     const target = queue as AnyQueue | string;
     const text = await jobEncoder(target, options, this.#clock.now(), this.#codecs)(payload);
     if (tx !== undefined) await this.#transaction(tx).declare(target);
     else if (typeof target !== 'string') await this.#context.declarations.ensure(target);
     return text;
+  }
+
+  #assertFollower<In>(follower: OnComplete<In>): OnComplete<In> {
+    if (typeof follower === 'object' && follower !== null) return follower;
+    throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
   }
 
   #transaction(tx: TxHandle): CallerTransaction {

@@ -250,8 +250,11 @@ export class BulkEnqueue {
     const fate = this.#context.isInTransaction
       ? 'the transaction decides about those before it'
       : `${accepted} were enqueued before it`;
-    return new HowdahError(error.code, `${error.message} (payload ${index}; ${fate})`, {
+    const { message, remedy } = error;
+    const problem = remedy ? message.slice(0, -remedy.length - 1) : message;
+    return new HowdahError(error.code, `${problem} (payload ${index}; ${fate})`, {
       cause: error,
+      ...(remedy === undefined ? {} : { remedy }),
       details: {
         ...error.details,
         index,

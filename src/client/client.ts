@@ -3,6 +3,7 @@ import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
 import { codecsOf } from '../core/codec.js';
 import type { Duration } from '../core/duration.js';
+import { snapshotError } from '../core/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import type { JobState } from '../core/job.js';
@@ -123,14 +124,16 @@ export class Client {
     this.#producer = new Producer({ enqueuer, layers, hub });
     this.#queues = new Queues(database);
     this.#groups = new Groups(database);
-    this.#jobs = new Jobs(database, codecs);
-    this.#deadLetters = new DeadLetters(database, codecs);
+    this.#jobs = new Jobs(database, codecs, hub);
+    this.#deadLetters = new DeadLetters(database, codecs, hub);
     this.#workers = new Workers(database);
-    this.#batches = new Batches(database, clock, context, codecs);
-    this.#topics = new Topics(database, clock, context, codecs);
+    this.#batches = new Batches(database, clock, context, codecs, this.#producer);
+    this.#topics = new Topics(database, clock, context, codecs, this.#producer);
     this.#station = new SharedStation(database, clock);
     this.#pull = new Pull({ database, declarations, clock, codecs, hub, station: this.#station });
-    this.#watcher = new JobWatcher(database, clock, this.#station, codecs);
+    this.#watcher = new JobWatcher(database, clock, this.#station, codecs, (error) =>
+      hub.emit('listener.threw', { error: snapshotError(error) }),
+    );
     this.schedules = new Schedules(database, declarations, clock, codecs);
   }
 
@@ -150,7 +153,7 @@ export class Client {
    *   HOWDAH_COMMIT_UNKNOWN (the connection was lost before the answer)
    */
   enqueue<In, Result>(
-    queue: Queue<string, In, unknown, Result>,
+    queue: Queue<string, In, unknown, Result, unknown>,
     payload: NoInfer<In>,
     options?: EnqueueOptions,
   ): Promise<JobHandle<Result>>;
@@ -163,17 +166,23 @@ export class Client {
     if (this.#closing) return Promise.reject(closed());
     return this.#producer
       .enqueue(target, payload, options)
-      .then((enqueued) => new JobHandle(enqueued, this.#watcher));
+      .then((enqueued) => new JobHandle(enqueued, this.#watcher, target));
   }
 
   /**
    * What the handler of a job returned (null where that was nothing), once it is completed. Thousands may
-   * wait at once: they share one connection and a few statements a second.
+   * wait at once: they share one connection and a few statements a second. With the option `queue` it is of
+   * that queue's type, and checked by its `resultSchema`.
    * @throws HowdahError as {@link JobHandle.result}
    */
-  result<Result = Json>(id: string, options?: ResultOptions): Promise<Result> {
+  result<Result>(
+    id: string,
+    options: ResultOptions & { readonly queue: Queue<string, never, unknown, Result, unknown> },
+  ): Promise<Result>;
+  result<Result = Json>(id: string, options?: ResultOptions): Promise<Result>;
+  result(id: string, options?: ResultOptions & { readonly queue?: AnyQueue }): Promise<unknown> {
     if (this.#closing) return Promise.reject(closed());
-    return new Results(this.#watcher).result(id, options) as Promise<Result>;
+    return new Results(this.#watcher).result(id, options, options?.queue);
   }
 
   /**
@@ -194,12 +203,12 @@ export class Client {
    * @throws HowdahError as `enqueue`; `details` say where it stopped and how many were enqueued
    */
   enqueueMany<In>(
-    queue: Queue<string, In, unknown>,
+    queue: Queue<string, In, unknown, unknown>,
     payloads: readonly NoInfer<In>[],
     options?: EnqueueManyOptions,
   ): Promise<EnqueueManyArrayResult>;
   enqueueMany<In>(
-    queue: Queue<string, In, unknown>,
+    queue: Queue<string, In, unknown, unknown>,
     payloads: Iterable<NoInfer<In>> | AsyncIterable<NoInfer<In>>,
     options?: EnqueueManyOptions,
   ): Promise<EnqueueManyResult>;
@@ -235,7 +244,7 @@ export class Client {
 
   /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
   batchOf(id: string): Batch {
-    return new Batch(batchIdOf(id), this.#batches, this.#producer);
+    return new Batch(batchIdOf(id), this.#batches, this.#producer, this.#jobs);
   }
 
   /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */

@@ -1,5 +1,7 @@
+import type { ClientEvents } from '../core/client-events.js';
 import type { CodecField, Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
 import type { JobError } from '../core/job.js';
 import { assertJobIds } from '../core/job-id.js';
 import type { Json } from '../core/json.js';
@@ -96,11 +98,13 @@ export interface DeadLetter {
 export class DeadLetters {
   readonly #database: Database;
   readonly #codecs: Codecs | undefined;
+  readonly #hub: EventHub<ClientEvents>;
   readonly #calls;
   readonly #inspect;
 
-  constructor(database: Database, codecs?: Codecs) {
+  constructor(database: Database, codecs: Codecs | undefined, hub: EventHub<ClientEvents>) {
     this.#database = database;
+    this.#hub = hub;
     this.#codecs = codecs;
     this.#calls = deadLetterCalls(database);
     this.#inspect = inspectCalls(database);
@@ -124,7 +128,14 @@ export class DeadLetters {
     const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
     const target = to === undefined ? null : nameOf(to);
     const encoded = encodeFilter(filter);
-    return this.#calls.redrive(this.#database, encoded, limit, preview, target, rateOf(rate));
+    const calls = this.#calls;
+    const rows = await calls.redrive(this.#database, encoded, limit, preview, target, rateOf(rate));
+    if (!preview && this.#hub.hears('job.redriven')) {
+      for (const { id, from, to } of rows) {
+        if (to !== null) this.#hub.emit('job.redriven', { job: { id, queue: to }, from });
+      }
+    }
+    return rows;
   }
 
   async groups(options: DeadLetterGroupOptions): Promise<DeadLetterGroup[]> {
@@ -140,7 +151,11 @@ export class DeadLetters {
   async discard(filter: DeadLetterFilter, options: DiscardOptions = {}): Promise<DiscardedRow[]> {
     const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
     const isPreview = options.preview ?? false;
-    return this.#calls.discard(this.#database, encodeFilter(filter), limit, isPreview);
+    const rows = await this.#calls.discard(this.#database, encodeFilter(filter), limit, isPreview);
+    if (!isPreview && this.#hub.hears('job.discarded')) {
+      for (const { id, queue } of rows) this.#hub.emit('job.discarded', { job: { id, queue } });
+    }
+    return rows;
   }
 }
 

@@ -1,11 +1,14 @@
 import type { Json } from '../core/json.js';
 import { checkMiddleware, type Layer, runLayers } from '../core/layers.js';
-import { type AnyQueue, nameOf } from '../core/queue.js';
 import type { EnqueueManyOptions } from './enqueue-many.js';
 
-/** A call of `enqueue` or `enqueueMany` as middleware sees it. Never changed: `with...` return another. */
+/** What enqueues: `batch` opens a batch that is followed by a job, which is what middleware sees of it. */
+export type EnqueueVia = 'enqueue' | 'enqueueMany' | 'publish' | 'batch';
+
+/** A call that enqueues as middleware sees it. Never changed: `with...` return another. */
 export class EnqueueCall {
-  /** Name of the queue. */
+  readonly via: EnqueueVia;
+  /** Name of the queue; of a publication its topic. */
   readonly queue: string;
   /** Whether it is an `enqueueMany`, for which middleware runs once, not once a job. */
   readonly isMany: boolean;
@@ -14,9 +17,10 @@ export class EnqueueCall {
   /** As they were given; those of `enqueueMany` alone are refused of an `enqueue`. */
   readonly options: EnqueueManyOptions;
 
-  constructor(call: Pick<EnqueueCall, 'queue' | 'isMany' | 'payload' | 'options'>) {
+  constructor(call: Pick<EnqueueCall, 'via' | 'queue' | 'payload' | 'options'>) {
+    this.via = call.via;
     this.queue = call.queue;
-    this.isMany = call.isMany;
+    this.isMany = call.via === 'enqueueMany';
     this.payload = call.payload;
     this.options = call.options;
   }
@@ -39,8 +43,8 @@ export class EnqueueCall {
 }
 
 /**
- * Surrounds every `enqueue` and `enqueueMany` of a client, before anything is checked or encoded. `next`
- * enqueues, with the call given to it in place of this one, and resolves to what the caller gets. What
+ * Surrounds every `enqueue`, `enqueueMany` and `publish` of a client, and every `batch` that is followed by a
+ * job, before anything is checked or encoded. `next` enqueues, with the call given to it in place of this one, and resolves to what the caller gets. What
  * middleware returns is ignored. What it throws rejects this call and no other; what it throws after
  * `next` has resolved finds the jobs enqueued. A call whose `next` is not called is refused with
  * HOWDAH_MIDDLEWARE_INVALID; an error of `next` reaches the caller even if it is caught.
@@ -62,12 +66,10 @@ export function layersOf(
 /** Runs a call through middleware. @returns what `inner` returned */
 export function surroundEnqueue<T>(
   layers: readonly Layer<EnqueueCall>[],
-  target: AnyQueue | string,
-  call: Pick<EnqueueCall, 'isMany' | 'payload' | 'options'>,
+  call: EnqueueCall,
   inner: (call: EnqueueCall) => Promise<T>,
 ): Promise<T> {
-  const first = new EnqueueCall({ queue: nameOf(target), ...call });
-  return runLayers(layers, first, inner as (call: EnqueueCall) => unknown) as Promise<T>;
+  return runLayers(layers, call, inner as (call: EnqueueCall) => unknown) as Promise<T>;
 }
 
 /** What is not iterable stays as it is: it is refused later. */

@@ -44,6 +44,8 @@ export class JobWatcher {
   readonly #clock: Clock;
   readonly #station: SharedStation;
   readonly #codecs: Codecs | undefined;
+  /** A listener has thrown. */
+  readonly onThrow: (error: unknown) => void;
   readonly #waits = new Map<string, Set<JobWait>>();
   #count = 0;
   /** Of #waits: not registered yet. */
@@ -69,8 +71,10 @@ export class JobWatcher {
     clock: Clock,
     station: SharedStation,
     codecs: Codecs | undefined,
+    onThrow: (error: unknown) => void,
   ) {
     this.#codecs = codecs;
+    this.onThrow = onThrow;
     this.#database = database;
     this.#calls = reportCalls(database);
     this.#clock = clock;

@@ -1,7 +1,10 @@
+import { batchIdOf } from '../core/batch-id.js';
+import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
 import type { CodecField, Codecs } from '../core/codec.js';
 import { decodeErrors } from '../core/error-codec.js';
 import { HowdahError } from '../core/errors.js';
+import type { EventHub } from '../core/events.js';
 import type { JobError, JobState } from '../core/job.js';
 import { encodeJobEdit, type JobEdit } from '../core/job-edit.js';
 import { assertJobIds } from '../core/job-id.js';
@@ -53,6 +56,8 @@ export interface JobSummary {
   readonly lastError: string | null;
   /** Key of its group; null where it is in none. */
   readonly group: string | null;
+  /** Id of its batch; null where it is in none, or was sent back after that had ended. */
+  readonly batch: string | null;
 }
 
 /** Everything about a job. */
@@ -85,6 +90,8 @@ export interface JobLogLine {
 export interface JobFilter {
   readonly queue?: AnyQueue | string | undefined;
   readonly state?: JobState | readonly JobState[] | undefined;
+  /** Only jobs of this batch: it, or its id. */
+  readonly batch?: string | { readonly id: string } | undefined;
   /** How many, 1 to 1000. Default 100. */
   readonly limit?: number | undefined;
   /** Id of the last job of the page before. */
@@ -95,11 +102,13 @@ export interface JobFilter {
 export class Jobs {
   readonly #database: Database;
   readonly #codecs: Codecs | undefined;
+  readonly #hub: EventHub<ClientEvents>;
   readonly #control;
   readonly #inspect;
 
-  constructor(database: Database, codecs?: Codecs) {
+  constructor(database: Database, codecs: Codecs | undefined, hub: EventHub<ClientEvents>) {
     this.#database = database;
+    this.#hub = hub;
     this.#codecs = codecs;
     this.#control = controlCalls(database);
     this.#inspect = inspectCalls(database);
@@ -112,13 +121,14 @@ export class Jobs {
   }
 
   async list(filter: JobFilter): Promise<JobSummary[]> {
-    const { queue, state, after } = filter;
+    const { queue, state, batch, after } = filter;
     if (after !== undefined) assertJobIds([after]);
     const states = state === undefined ? undefined : [state].flat();
     for (const each of states ?? []) assertState(each);
     const rows = await this.#inspect.jobs({
       queue: queue === undefined ? undefined : nameOf(queue),
       states,
+      batch: batch === undefined ? undefined : batchIdOf(batch),
       after,
       limit: integer('limit', filter.limit, 100, 1000),
       isErrorWanted: this.#codecs !== undefined,
@@ -137,24 +147,42 @@ export class Jobs {
     ids: string | readonly string[],
     reason: string | undefined,
   ): Promise<readonly CancelledRow[]> {
-    return this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+    const rows = await this.#control.cancel(this.#database, listOf(ids), reason ?? null);
+    for (const { id, outcome } of rows) {
+      if (outcome === 'cancelled') this.#hub.emit('job.cancelled', { job: { id }, reason });
+      if (outcome === 'requested') this.#hub.emit('job.cancel-requested', { job: { id }, reason });
+    }
+    return rows;
   }
 
   async cancelWhere(filter: CancelFilter, options: CancelOptions): Promise<CancelCounts> {
     const { reason = null, preview = false } = options;
     const limit = integer('limit', options.limit, 10_000, 100_000);
     const encoded = encodeCancelFilter(filter);
-    return this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
+    const counts = await this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
+    const { cancelled, requested } = counts;
+    if (!preview && cancelled + requested > 0) {
+      this.#hub.emit('jobs.cancelled', { cancelled, requested, reason: options.reason });
+    }
+    return counts;
   }
 
   async edit(id: string, edit: JobEdit): Promise<JobState> {
     assertJobIds([id]);
-    const isEncoded = this.#codecs && (edit.payload !== undefined || edit.headers !== undefined);
-    const queue = isEncoded ? (await this.#inspect.job(id))?.queue : undefined;
-    // of a job that is not there the database tells
-    const codec = this.#codecs && codecOf(this.#codecs, queue ?? '', { headers: edit.headers });
+    const codec = this.#codecs && (await this.#codecOf(this.#codecs, id, edit));
     const changes = encodeJobEdit(edit, systemClock.now(), codec);
     return (await this.#control.edit(this.#database, id, changes)) as JobState;
+  }
+
+  /** What a changed job passes: of its queue and, where they stay, with its headers. */
+  async #codecOf(codecs: Codecs, id: string, edit: JobEdit) {
+    const isEncoded = edit.payload !== undefined || edit.headers !== undefined;
+    const row = isEncoded ? await this.#inspect.job(id) : undefined;
+    // of a job that is not there the database tells
+    const queue = row?.queue ?? '';
+    const stored = row && readFields(row, queue, codecs);
+    const known = stored?.undecoded.includes('headers') ? undefined : stored?.headers;
+    return codecOf(codecs, queue, { headers: edit.headers ?? known });
   }
 
   async runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
@@ -195,6 +223,7 @@ function summaryOf(row: JobSummaryRow): JobSummary {
     reason: row.reason,
     lastError: row.last_error,
     group: row.group_key,
+    batch: row.batch_id,
   };
 }
 

@@ -4,8 +4,9 @@ import type { EventHub } from '../core/events.js';
 import type { Layer } from '../core/layers.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
 import type { Enqueued } from '../db/calls/enqueue.js';
+import type { Published } from '../db/calls/topics.js';
 import type { EnqueueManyArrayResult, EnqueueManyOptions } from './enqueue-many.js';
-import { type EnqueueCall, surroundEnqueue } from './enqueue-middleware.js';
+import { EnqueueCall, surroundEnqueue } from './enqueue-middleware.js';
 import type { Enqueuer } from './enqueuer.js';
 import type { EnqueueOptions } from './options.js';
 
@@ -46,9 +47,34 @@ export class Producer {
   ): Promise<EnqueueManyArrayResult> {
     const { layers } = this.#parts;
     if (layers.length === 0) return this.#enqueueMany(target, payloads, options);
-    return surroundEnqueue(layers, target, { isMany: true, payload: payloads, options }, (call) =>
+    const first = new EnqueueCall({
+      via: 'enqueueMany',
+      queue: nameOf(target),
+      payload: payloads,
+      options,
+    });
+    return surroundEnqueue(layers, first, (call) =>
       this.#enqueueMany(target, call.payload as Iterable<unknown>, call.options),
     );
+  }
+
+  /** Runs what enqueues in another way with middleware around. */
+  async surround<T>(
+    first: Pick<EnqueueCall, 'via' | 'queue' | 'payload' | 'options'>,
+    inner: (call: Pick<EnqueueCall, 'payload' | 'options'>) => Promise<T>,
+  ): Promise<T> {
+    const { layers } = this.#parts;
+    if (layers.length === 0) return inner(first);
+    return surroundEnqueue(layers, new EnqueueCall(first), async (call) => {
+      this.#assertOpen();
+      return inner(call);
+    });
+  }
+
+  /** Jobs of a publication. */
+  report(jobs: readonly Published[], isCommitted: boolean): void {
+    if (!isHeard(this.#parts.hub)) return;
+    for (const job of jobs) this.#report(job.queue, job, isCommitted);
   }
 
   /** Refuses calls that are still in their middleware; resolves when all others have their answer. */
@@ -63,8 +89,13 @@ export class Producer {
     options: EnqueueOptions,
   ): Promise<Enqueued> {
     const { enqueuer, layers, hub } = this.#parts;
-    const call = { isMany: false, payload, options: options as EnqueueManyOptions };
-    return surroundEnqueue(layers, target, call, (changed) => {
+    const call = new EnqueueCall({
+      via: 'enqueue',
+      queue: nameOf(target),
+      payload,
+      options: options as EnqueueManyOptions,
+    });
+    return surroundEnqueue(layers, call, (changed) => {
       this.#assertOpen();
       const answer = enqueuer.enqueue(target, changed.payload, changed.options as EnqueueOptions);
       if (!isHeard(hub)) return answer;

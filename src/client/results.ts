@@ -3,6 +3,8 @@ import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError, type HowdahErrorCode } from '../core/errors.js';
 import { assertJobIds } from '../core/job-id.js';
 import type { Json } from '../core/json.js';
+import type { AnyQueue } from '../core/queue.js';
+import { readResult } from '../core/typed-result.js';
 import type { WatchedRow } from '../db/calls/reports.js';
 import type { JobWatcher } from './job-watcher.js';
 
@@ -25,7 +27,13 @@ export class Results {
     this.#watcher = watcher;
   }
 
-  async result(id: string, { timeout, signal }: ResultOptions = {}): Promise<Json> {
+  /** @param definition the queue of the job, where its result is to be checked */
+  async result(id: string, options: ResultOptions = {}, definition?: AnyQueue): Promise<unknown> {
+    const result = await this.#stored(id, options);
+    return definition ? readResult(definition, id, result) : result;
+  }
+
+  async #stored(id: string, { timeout, signal }: ResultOptions): Promise<Json> {
     assertJobIds([id]);
     const timeoutMs =
       timeout === undefined

@@ -1,6 +1,7 @@
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { cronTimes, normalizeCron } from '../core/cron.js';
+import { decodeErrors } from '../core/error-codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { JobState } from '../core/job.js';
 import type { Json } from '../core/json.js';
@@ -17,7 +18,7 @@ import type { Database } from '../db/database.js';
 import type { Declarations } from '../db/declarations.js';
 import type { ScheduleRunsView, SchedulesView } from '../db/tables.js';
 import { integer } from './options.js';
-import { readFields } from './stored-fields.js';
+import { lastErrorOf, readFields } from './stored-fields.js';
 
 /** What came of a nominal time: `duplicate` where a dedupe key was taken. */
 export type ScheduleOutcome = 'enqueued' | 'duplicate' | 'refused' | 'skipped';
@@ -247,10 +248,17 @@ function infoOf(row: SchedulesView, codecs: Codecs | undefined): ScheduleInfo {
     lastJobId: row.last_job_id,
     lastJobState: row.last_job_state as JobState | null,
     lastJobFinishedAt: row.last_job_finished_at,
-    lastJobError: row.last_job_error,
+    lastJobError: lastJobErrorOf(row, codecs),
     createdAt: row.created_at,
     updatedAt: row.updated_at,
   };
+}
+
+function lastJobErrorOf(row: SchedulesView, codecs: Codecs | undefined): string | null {
+  const error = row.last_job_error_json;
+  if (!codecs || !error || row.last_job_id === null) return row.last_job_error;
+  const errors = decodeErrors(codecs, [error], { jobId: row.last_job_id, foundIn: row.queue });
+  return lastErrorOf(errors, row.last_job_error);
 }
 
 function runOf(row: ScheduleRunsView): ScheduleRun {

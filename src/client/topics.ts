@@ -10,6 +10,7 @@ import type { Database } from '../db/database.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import { integer } from './options.js';
+import type { Producer } from './producer.js';
 import { send } from './send.js';
 
 /** What can be said of the jobs that a publication becomes, the same of each. */
@@ -38,6 +39,7 @@ export class Topics {
   readonly #clock: Clock;
   readonly #context: CallerTransactionContext;
   readonly #codecs: Codecs | undefined;
+  readonly #producer: Producer;
   readonly #calls;
 
   constructor(
@@ -45,7 +47,9 @@ export class Topics {
     clock: Clock,
     context: CallerTransactionContext,
     codecs: Codecs | undefined,
+    producer: Producer,
   ) {
+    this.#producer = producer;
     this.#database = database;
     this.#clock = clock;
     this.#context = context;
@@ -63,6 +67,23 @@ export class Topics {
   }
 
   async publish(
+    topic: string,
+    payload: unknown,
+    options: PublishOptions,
+  ): Promise<readonly Published[]> {
+    const call = { via: 'publish', queue: topic, payload, options } as const;
+    return this.#producer.surround(call, async (changed) => {
+      const published = await this.#publish(
+        topic,
+        changed.payload,
+        changed.options as PublishOptions,
+      );
+      this.#producer.report(published, changed.options.tx === undefined);
+      return published;
+    });
+  }
+
+  async #publish(
     topic: string,
     payload: unknown,
     options: PublishOptions,

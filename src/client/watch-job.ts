@@ -60,6 +60,64 @@ export async function* watchJob(
   }
 }
 
+/** Hears of the progress of a job. May return a promise. */
+export type ProgressListener = (report: JobReport) => unknown;
+
+/**
+ * Calls the listener with what the job has reported so far and at each change of that which is noticed, the
+ * last one always; until the job has ended. @returns a function that takes the listener away
+ */
+export function followProgress(
+  watcher: JobWatcher,
+  id: string,
+  listener: ProgressListener,
+): () => void {
+  assertListener(listener);
+  let last: JobReport | undefined;
+  const tell = async (report: JobReport): Promise<void> => {
+    try {
+      await listener(report);
+    } catch (error) {
+      watcher.onThrow(error);
+    }
+  };
+  const remove = watcher.add({
+    id,
+    wantsProgress: true,
+    onRow: (row) => {
+      const report = reportOf(row);
+      if (!report || ENDS.has(report.state)) remove();
+      if (!report?.progressAt || isSameProgress(last, report)) return;
+      last = report;
+      void tell(report);
+    },
+    onError: () => remove(), // who wants to know asks for the result
+  });
+  return remove;
+}
+
+/** Undefined where nothing, or nothing more, is known of it. */
+function reportOf(row: WatchedRow): JobReport | undefined {
+  const { id, state, attempt, progress, progress_at } = row;
+  if (state === null || state === 'unknown') return undefined;
+  return { id, state: state as JobState, attempt: attempt ?? 0, progress, progressAt: progress_at };
+}
+
+function isSameProgress(last: JobReport | undefined, next: JobReport): boolean {
+  return (
+    last?.progressAt?.getTime() === next.progressAt?.getTime() &&
+    JSON.stringify(last?.progress) === JSON.stringify(next.progress)
+  );
+}
+
+function assertListener(listener: unknown): void {
+  if (typeof listener === 'function') return;
+  throw new HowdahError('HOWDAH_OPTION_INVALID', 'The listener of onProgress is not a function.', {
+    details: { option: 'listener' },
+    remedy: 'Give a function, for instance ({ progress }) => console.log(progress).',
+  });
+}
+
 /** The newest report that has not been read. */
 class News {
   #last: JobReport | undefined;
@@ -73,7 +131,10 @@ class News {
       // of a queue that keeps no history nobody knows how it ended
       if (this.#last) this.#isOver = true;
       else this.#failure ??= { reason: unknownJob(row.id) };
-    } else if (row.state !== null) this.#note(row, row.state);
+    } else {
+      const report = reportOf(row);
+      if (report) this.#note(report);
+    }
     this.#wake?.();
   }
 
@@ -96,16 +157,12 @@ class News {
     }
   }
 
-  #note({ id, attempt, progress, progress_at }: WatchedRow, state: JobState): void {
+  #note(report: JobReport): void {
     const last = this.#last;
-    const isSame =
-      last?.state === state &&
-      last.attempt === attempt &&
-      last.progressAt?.getTime() === progress_at?.getTime() &&
-      JSON.stringify(last.progress) === JSON.stringify(progress);
-    if (isSame) return;
-    this.#last = { id, state, attempt: attempt ?? 0, progress, progressAt: progress_at };
-    this.#unread = this.#last;
+    const { state, attempt } = report;
+    if (last?.state === state && last.attempt === attempt && isSameProgress(last, report)) return;
+    this.#last = report;
+    this.#unread = report;
   }
 }
 

@@ -25,6 +25,23 @@ export interface ClientEvents {
     readonly job: { readonly id: string; readonly queue: string | undefined };
     readonly outcome: string;
   };
+  /** `cancel` ended it: it waited. */
+  'job.cancelled': { readonly job: { readonly id: string }; readonly reason: string | undefined };
+  /** `cancel` found it running: its worker is told, and reports how it ended. */
+  'job.cancel-requested': {
+    readonly job: { readonly id: string };
+    readonly reason: string | undefined;
+  };
+  /** `cancelWhere` ended, or told the workers of, so many. */
+  'jobs.cancelled': {
+    readonly cancelled: number;
+    readonly requested: number;
+    readonly reason: string | undefined;
+  };
+  /** `redrive` sent it back to `job.queue`, from the dead-letter queue where it lay. */
+  'job.redriven': { readonly job: EnqueuedRef; readonly from: string };
+  /** `discard` deleted it. The queue, from which it came, is null where that is gone. */
+  'job.discarded': { readonly job: { readonly id: string; readonly queue: string | null } };
   /** A listener of events threw; only the log is told. */
   'listener.threw': { readonly error: ErrorSnapshot };
 }

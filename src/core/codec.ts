@@ -152,9 +152,9 @@ export class Codecs {
     if (typeof data !== 'string') {
       throw failed(id, field, 'encode', new TypeError(`encode returned ${describeValue(data)}`));
     }
-    // both names are of characters that need no escapes
     const stored = encodeJson(data, `encoded ${field}`, 'HOWDAH_CODEC_FAILED');
-    return `{"$howdah":"${id}","queue":"${place.queue}","data":${stored}}`;
+    // the place of a publication is its topic, which nobody has checked yet
+    return `{"$howdah":"${id}","queue":${JSON.stringify(place.queue)},"data":${stored}}`;
   }
 
   #context(field: CodecField, { queue, jobId, foundIn, headers }: CodecPlace): CodecContext {
@@ -174,7 +174,13 @@ export function decodeField(
 ): unknown {
   if (!isEnvelope(stored)) return stored;
   if (!codecs) throw unknown(stored.$howdah, field, []);
-  return codecs.decode(field, stored, place);
+  const value = codecs.decode(field, stored, place);
+  return field === 'headers' ? { ...(value as object), ...factsBeside(stored) } : value;
+}
+
+/** Headers that the database wrote beside encoded ones: `howdah-topic`, `howdah-batch`, `howdah-schedule`. */
+function factsBeside(envelope: Envelope): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(Object.entries(envelope).filter(([key]) => key.startsWith('howdah-')));
 }
 
 /**

@@ -118,6 +118,9 @@ const CODES = {
   HOWDAH_RESULT_NOT_KEPT: {
     summary: 'The queue of the awaited job keeps no history, and so no results.',
   },
+  HOWDAH_RESULT_INVALID: {
+    summary: 'The result of the awaited job does not fit the `resultSchema` of its queue.',
+  },
   HOWDAH_SCHEDULE_INVALID: {
     sqlstate: 'HW191',
     summary: 'The name of a schedule, its policy for missed times or a key of it is not allowed.',
@@ -139,6 +142,10 @@ const CODES = {
   HOWDAH_BATCH_CLOSED: {
     sqlstate: 'HW201',
     summary: 'The batch is closed: nothing can be added to it.',
+  },
+  HOWDAH_BATCH_EMPTY: {
+    sqlstate: 'HW204',
+    summary: 'The batch has no jobs. It stays open.',
   },
   HOWDAH_BATCH_INVALID: {
     sqlstate: 'HW202',

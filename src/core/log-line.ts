@@ -2,7 +2,6 @@ import { toStorable } from './error-snapshot.js';
 
 const MESSAGE_CHARS_MAX = 4_096;
 const FIELDS_BYTES_MAX = 4_096;
-const SEALED_CHARS_MAX = 500;
 
 /**
  * One line of a job's log as JSON that always fits: text is shortened, what PostgreSQL refuses is replaced, and
@@ -19,22 +18,37 @@ export function encodeLogLine(
   const text = textOf(message);
   const facts = fields === undefined ? '' : `,"fields":${fieldsOf(fields)}`;
   const said = `"message":${JSON.stringify(text)}${facts}`;
-  const rest = `"level":"${level}",${seal ? sealed(said, text, seal) : said}`;
+  const rest = `"level":"${level}",${seal ? sealed(said, text, facts !== '', seal) : said}`;
   return (agoMs) => `{"ago_ms":${Math.max(0, Math.round(agoMs))},${rest}}`;
 }
 
-/** A line too large when it is encoded keeps the beginning of its message. */
-function sealed(said: string, text: string, seal: (text: string) => string): string {
-  const short = `"message":${JSON.stringify(`${text.slice(0, SEALED_CHARS_MAX)}…`)}`;
+/** Of a line that is too large when it is encoded the fields go first, then the end of its message. */
+function sealed(
+  said: string,
+  text: string,
+  hasFields: boolean,
+  seal: (text: string) => string,
+): string {
+  const rest = hasFields ? ',"fields":{"howdah":"fields not kept"}' : '';
   try {
-    for (const each of [said, short]) {
-      const stored = seal(`{${each}}`);
-      if (Buffer.byteLength(stored) <= FIELDS_BYTES_MAX) return `"message":"","fields":${stored}`;
+    let stored = seal(`{${said}}`);
+    let kept = hasFields ? text.length : shorter(text.length, stored);
+    while (Buffer.byteLength(stored) > FIELDS_BYTES_MAX && kept > 0) {
+      const cut = kept < text.length ? `${toStorable(text.slice(0, kept))}…` : text;
+      stored = seal(`{"message":${JSON.stringify(cut)}${rest}}`);
+      kept = shorter(kept, stored);
     }
+    if (Buffer.byteLength(stored) <= FIELDS_BYTES_MAX) return `"message":"","fields":${stored}`;
     return '"message":"a line that is too large when it is encoded"';
   } catch {
     return '"message":"a line that the codec could not encode"';
   }
+}
+
+/** How much of a text to try next, so that few tries are needed. */
+function shorter(length: number, stored: string): number {
+  const share = Math.min(FIELDS_BYTES_MAX / Buffer.byteLength(stored), 1);
+  return Math.floor(length * share * 0.95);
 }
 
 function textOf(message: unknown): string {

@@ -46,12 +46,12 @@ export interface Outcome {
  * @throws HowdahError HOWDAH_OPTION_INVALID unless the delay is 0 to 10 years
  */
 export function snooze(delay: Duration): Outcome {
-  return outcome({ verb: 'snooze', delayMs: parseWait(delay, 'snooze delay') });
+  return outcomeOf({ verb: 'snooze', delayMs: parseWait(delay, 'snooze delay') });
 }
 
 /** Give the job back at once, at the head of its lane; the attempt does not count. */
 export function release(): Outcome {
-  return outcome({ verb: 'release' });
+  return outcomeOf({ verb: 'release' });
 }
 
 /**
@@ -68,7 +68,7 @@ export function rateLimited(options: {
   const { retryAfter, reason = 'rate limited' } = options;
   const wait =
     retryAfter instanceof Date ? Math.max(0, retryAfter.getTime() - Date.now()) : retryAfter;
-  return outcome({ verb: 'rate_limited', delayMs: parseWait(wait, 'retryAfter'), reason });
+  return outcomeOf({ verb: 'rate_limited', delayMs: parseWait(wait, 'retryAfter'), reason });
 }
 
 /**
@@ -78,18 +78,18 @@ export function rateLimited(options: {
  */
 export function retry(delay: Duration, reason = 'retry asked for by the handler'): Outcome {
   const error = snapshotError(new Error(reason), { stack: false });
-  return outcome({ verb: 'fail', delayMs: parseWait(delay, 'retry delay'), error });
+  return outcomeOf({ verb: 'fail', delayMs: parseWait(delay, 'retry delay'), error });
 }
 
 /** The job is not wanted any more: it ends as cancelled. */
 export function cancelJob(reason?: string): Outcome {
-  return outcome(reason === undefined ? { verb: 'cancel' } : { verb: 'cancel', reason });
+  return outcomeOf(reason === undefined ? { verb: 'cancel' } : { verb: 'cancel', reason });
 }
 
 /** The job can never succeed: it goes to its dead-letter queue, whatever attempts are left. */
 export function deadLetter(reason = 'dead-lettered by its handler'): Outcome {
   const error = snapshotError(new Error(reason), { stack: false });
-  return outcome({ verb: 'dead_letter', reason, error });
+  return outcomeOf({ verb: 'dead_letter', reason, error });
 }
 
 /** Thrown by a handler: no retry can help. The job goes to its dead-letter queue. */
@@ -130,7 +130,8 @@ export function isPermanent(thrown: unknown): boolean {
   }
 }
 
-function outcome(settlement: Settlement): Outcome {
+/** What a handler returns that asks for this. */
+export function outcomeOf(settlement: Settlement): Outcome {
   return Object.freeze({ [OUTCOME]: Object.freeze(settlement) });
 }
 

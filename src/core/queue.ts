@@ -13,17 +13,26 @@ import {
 declare const IN: unique symbol;
 declare const OUT: unique symbol;
 declare const RESULT: unique symbol;
+declare const RETURNED: unique symbol;
 
 /**
- * A queue as the program declares it: `In` is what producers hand over, `Out` what handlers get, `Result`
- * what they return. Made by {@link queue}; frozen.
+ * A queue as the program declares it: `In` is what producers hand over, `Out` what handlers get, `Returned`
+ * what they return, `Result` what producers get of it. Made by {@link queue}; frozen.
  */
-export interface Queue<Name extends string = string, In = unknown, Out = In, Result = Json> {
+export interface Queue<
+  Name extends string = string,
+  In = unknown,
+  Out = In,
+  Result = Json,
+  Returned = Result,
+> {
   readonly name: Name;
   readonly policy: QueuePolicy;
   /** Priority of jobs that name none, -100 to 100; higher runs first. */
   readonly priority: number;
   readonly schema?: StandardSchema;
+  /** Checks results where they are awaited. */
+  readonly resultSchema?: StandardSchema;
   /** The queue that receives dead jobs, where the declaration names one. */
   readonly deadLetterQueue?: AnyQueue;
   /** Exists for the compiler only. */
@@ -32,6 +41,8 @@ export interface Queue<Name extends string = string, In = unknown, Out = In, Res
   readonly [OUT]?: Out;
   /** Exists for the compiler only. */
   readonly [RESULT]?: Result;
+  /** Exists for the compiler only. */
+  readonly [RETURNED]?: Returned;
 }
 
 /** A queue of any payload. */
@@ -49,28 +60,37 @@ export interface QueueOptions extends Omit<QueuePolicy, 'deadLetterQueue'> {
  * Declares a queue. With a `schema` (Zod, Valibot, ArkType or any Standard Schema) payloads are
  * checked when they are enqueued and again before the handler sees them: the handler gets what the
  * schema returns. Without one the type parameter is believed, and the handler gets what JSON makes
- * of it (a Date becomes a string). So is a second type parameter, for what the handler returns.
+ * of it (a Date becomes a string). So is a second type parameter, for what the handler returns; with a
+ * `resultSchema` results are checked as they are awaited, and `result()` resolves to what that returns.
  *
  * Declaring touches no database; the first use of the queue in a process creates or alters it there.
  * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID
  */
-export function queue<const Name extends string, S extends StandardSchema>(
+export function queue<
+  const Name extends string,
+  S extends StandardSchema,
+  Result = Json,
+  Returned = Result,
+>(
   name: Name,
-  options: QueueOptions & { readonly schema: S },
-): Queue<Name, SchemaInput<S>, SchemaOutput<S>>;
-export function queue<Payload = unknown, Result = Json>(
+  options: QueueOptions & {
+    readonly schema: S;
+    readonly resultSchema?: StandardSchema<Returned, Result>;
+  },
+): Queue<Name, SchemaInput<S>, SchemaOutput<S>, Result, Returned>;
+export function queue<Payload = unknown, Result = Json, Returned = Result>(
   name: string,
-  options?: QueueOptions & { readonly schema?: undefined },
-): Queue<string, Payload, Jsonified<Payload>, Result>;
-export function queue(
-  name: string,
-  options: QueueOptions & { readonly schema?: StandardSchema | undefined } = {},
-): Queue {
+  options?: QueueOptions & {
+    readonly schema?: undefined;
+    readonly resultSchema?: StandardSchema<Returned, Result>;
+  },
+): Queue<string, Payload, Jsonified<Payload>, Result, Returned>;
+export function queue(name: string, options: QueueOptions & Schemas = {}): Queue {
   assertQueueName(name);
   if (typeof options !== 'object' || options === null) {
     throw new HowdahError('HOWDAH_OPTION_INVALID', `Queue ${name}: the options are not an object.`);
   }
-  const { schema, priority = 0, deadLetterQueue: target, ...rest } = options;
+  const { schema, resultSchema, priority = 0, deadLetterQueue: target, ...rest } = options;
   const deadLetterQueue = typeof target === 'string' ? queue(target) : target;
   const policy: QueuePolicy = Object.freeze({
     ...rest,
@@ -84,18 +104,28 @@ export function queue(
       remedy: "Name another queue; the default is 'dead-letters'.",
     });
   }
-  if (schema !== undefined && !isStandardSchema(schema)) {
-    throw new HowdahError('HOWDAH_OPTION_INVALID', 'Option schema is not a Standard Schema.', {
-      details: { option: 'schema' },
-      remedy: 'Use Zod 3.24+, Valibot 1+, ArkType 2+ or see https://standardschema.dev.',
-    });
-  }
+  assertSchema('schema', schema);
+  assertSchema('resultSchema', resultSchema);
   return Object.freeze({
     name,
     policy,
     priority,
     ...(schema ? { schema } : {}),
+    ...(resultSchema ? { resultSchema } : {}),
     ...(deadLetterQueue ? { deadLetterQueue } : {}),
+  });
+}
+
+interface Schemas {
+  readonly schema?: StandardSchema | undefined;
+  readonly resultSchema?: StandardSchema<unknown, unknown> | undefined;
+}
+
+function assertSchema(option: keyof Schemas, schema: unknown): void {
+  if (schema === undefined || isStandardSchema(schema)) return;
+  throw new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} is not a Standard Schema.`, {
+    details: { option },
+    remedy: 'Use Zod 3.24+, Valibot 1+, ArkType 2+ or see https://standardschema.dev.',
   });
 }
 

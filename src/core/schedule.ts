@@ -33,7 +33,7 @@ interface ScheduleTimes {
 /** A cron schedule: each time it fires, a job is enqueued with this payload and these options. */
 export interface Schedule<In = unknown> extends ScheduleTimes, Omit<JobOptions, 'runAt'> {
   /** A declared queue is created or altered; one that is given by name must exist. */
-  readonly queue: Queue<string, In, unknown> | string;
+  readonly queue: Queue<string, In, unknown, unknown> | string;
   /** Default null. */
   readonly payload?: NoInfer<In>;
 }

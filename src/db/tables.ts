@@ -24,6 +24,7 @@ export interface JobStatesView {
   errors: JobError[] | null;
   cancel_requested: boolean;
   group_key: string | null;
+  batch_id: string | null;
 }
 
 export interface HistoryView {
@@ -43,6 +44,7 @@ export interface HistoryView {
   errors: JobError[] | null;
   result: unknown;
   group_key: string | null;
+  batch_id: string | null;
 }
 
 export interface JobsAllView {
@@ -63,6 +65,7 @@ export interface JobsAllView {
   errors: JobError[] | null;
   result: unknown;
   group_key: string | null;
+  batch_id: string | null;
 }
 
 export interface QueueStatsView {
@@ -217,6 +220,8 @@ export interface SchedulesView {
   last_job_state: string | null;
   last_job_finished_at: Date | null;
   last_job_error: string | null;
+  /** Whole, for it may be encoded. */
+  last_job_error_json: JobError | null;
   created_at: Date;
   updated_at: Date;
 }

@@ -142,12 +142,12 @@ const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional', 'middlewar
  * @throws HowdahError HOWDAH_HANDLER_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID
  */
 export function work<Payload, Result>(
-  queue: Queue<string, never, Payload, Result>,
+  queue: Queue<string, never, Payload, unknown, Result>,
   handler: Handler<Payload, Result>,
   options?: WorkOptions<Job<Payload>> & Plain,
 ): Binding;
 export function work<Payload, Result>(
-  queue: Queue<string, never, Payload, Result>,
+  queue: Queue<string, never, Payload, unknown, Result>,
   handler: TransactionalHandler<Payload, Result>,
   options: WorkOptions<Job<Payload>> & Transactional,
 ): Binding;

@@ -1,8 +1,11 @@
 import type { Codecs } from '../core/codec.js';
+import { HowdahError } from '../core/errors.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { refuseRows } from '../db/handles/refuse.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
+import { RESULT_BYTES_MAX } from './result.js';
+import { placeOf } from './settle-encoding.js';
 
 /** No job was ever claimed so often: this fence never fits. */
 const NEVER = -1;
@@ -26,7 +29,7 @@ export interface CompleteInParts {
  * database is asked all the same, in a way that it refuses: the transaction must fail even if the
  * handler swallows the error.
  * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID,
- *   HOWDAH_CODEC_FAILED
+ *   HOWDAH_SETTLE_INVALID (a result of more than 1 MiB), HOWDAH_CODEC_FAILED
  */
 export async function completeIn(
   run: CompletedRun,
@@ -34,29 +37,46 @@ export async function completeIn(
   result: Json | undefined,
   parts: CompleteInParts,
 ): Promise<void> {
-  const text = result === undefined ? undefined : encodeJson(result, 'result');
-  await completeEncodedIn(run, tx, text, parts);
+  const { codecs } = parts;
+  const text = result === undefined ? undefined : encodeBounded(result);
+  const encode = codecs && text !== undefined ? encoderOf(codecs, text) : () => text;
+  await completeEncodedIn(run, tx, encode, parts);
 }
 
-/** The same; the result is JSON text already. */
+/** The same. @param resultOf the result of each job as it is stored */
 export async function completeEncodedIn(
   { attempts, isEnded }: CompletedRun,
   tx: TxHandle,
-  text: string | undefined,
-  { schema, completeInText, codecs }: CompleteInParts,
+  resultOf: (attempt: Attempt) => string | undefined,
+  { schema, completeInText }: CompleteInParts,
 ): Promise<void> {
   const [first] = attempts;
   if (!first) return;
   const run = transactionRunner(tx, schema);
-  const jobs = [...attempts].sort(byId).map(({ id, claims, queue, headers }) => {
-    const ask = `{"id":"${id}","attempt":${isEnded ? NEVER : claims},"outcome":"complete"`;
-    if (text === undefined) return `${ask}}`;
-    const stored = codecs ? codecs.encode('result', text, { queue, jobId: id, headers }) : text;
-    return `${ask},"result":${stored}}`;
+  const jobs = [...attempts].sort(byId).map((attempt) => {
+    const claims = isEnded ? NEVER : attempt.claims;
+    const ask = `{"id":"${attempt.id}","attempt":${claims},"outcome":"complete"`;
+    const stored = resultOf(attempt);
+    return stored === undefined ? `${ask}}` : `${ask},"result":${stored}}`;
   });
   const [row] = await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
   if (typeof row?.xact !== 'string') throw refuseRows();
   for (const attempt of attempts) attempt.xact = row.xact;
+}
+
+function encodeBounded(result: Json): string {
+  const text = encodeJson(result, 'result');
+  const bytes = Buffer.byteLength(text);
+  if (bytes <= RESULT_BYTES_MAX) return text;
+  throw new HowdahError(
+    'HOWDAH_SETTLE_INVALID',
+    `The result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed.`,
+    { details: { bytes, max: RESULT_BYTES_MAX }, remedy: 'Store it elsewhere, give a reference.' },
+  );
+}
+
+function encoderOf(codecs: Codecs, text: string): (attempt: Attempt) => string {
+  return (attempt) => codecs.encode('result', text, placeOf(attempt));
 }
 
 /** Ids are decimal numbers as text. */

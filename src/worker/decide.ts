@@ -55,6 +55,8 @@ export function decideAnswered(
   facts: EndFacts,
 ): Decision {
   const { decision, isThrown } = answer;
+  // by middleware; the handler itself cannot
+  if (facts.isCompletedIn) return isThrown ? decision : { settlement: NOT_COMMITTED };
   if (facts.isCancelRequested) return { settlement: CANCEL };
   if (facts.abortCode !== 'HOWDAH_SHUTDOWN') return decision;
   const { verb, result } = decision.settlement;

@@ -272,7 +272,7 @@ export class Engine {
           completeIn: (run, tx, result) => completeIn(run, tx, result, parts),
           transactions: {
             lend: (run) => this.handlerDatabase.lend(run),
-            complete: (run, tx, result) => completeEncodedIn(run, tx, result, parts),
+            complete: (run, tx, result) => completeEncodedIn(run, tx, () => result, parts),
           },
         }),
     );

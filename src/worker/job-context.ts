@@ -31,7 +31,8 @@ export interface JobContext {
    * with the same result.
    * @param tx an open transaction: a `pg` client, a Kysely transaction or another supported handle
    * @throws HowdahError HOWDAH_SETTLE_STALE when the job is no longer this attempt's (let the
-   *   transaction fail then), HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID for the result
+   *   transaction fail then), HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID for the result,
+   *   HOWDAH_SETTLE_INVALID where that has more than 1 MiB
    */
   completeIn(tx: TxHandle, result?: Json): Promise<void>;
 }

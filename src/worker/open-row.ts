@@ -27,5 +27,7 @@ function openRest(
   const place = { jobId: id, foundIn: queue, headers: opened ?? undefined };
   const errors = rest[6] && decodeErrors(codecs, rest[6], place);
   if (headers === rest[5] && errors === rest[6]) return rest;
-  return [rest[0], rest[1], rest[2], rest[3], rest[4], opened, errors, rest[7]];
+  const [seq, claims, uncounted, isExpired, max, , , group, isFollower] = rest;
+  const made = [seq, claims, uncounted, isExpired, max, opened, errors, group] as const;
+  return isFollower ? [...made, true] : made;
 }

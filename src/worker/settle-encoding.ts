@@ -52,12 +52,23 @@ export function encodeResult(
   onReplaced: OnReplaced,
 ): string | null {
   const result = attempt.settlement?.result;
-  if (result === undefined || !codecs) return result ?? null;
+  if (result === undefined) return null;
+  const { text, problem } = storedResult(attempt, result, codecs);
+  if (problem !== undefined) onReplaced(attempt, problem);
+  return text;
+}
+
+/** A result, JSON already, as it is stored: a placeholder where the codec cannot encode it. Never throws. */
+export function storedResult(
+  attempt: Attempt,
+  result: string,
+  codecs: Codecs | undefined,
+): { readonly text: string; readonly problem?: string } {
+  if (!codecs) return { text: result };
   try {
-    return codecs.encode('result', result, placeOf(attempt));
+    return { text: codecs.encode('result', result, placeOf(attempt)) };
   } catch (error) {
-    onReplaced(attempt, (error as Error).message);
-    return NOT_ENCODED;
+    return { text: NOT_ENCODED, problem: (error as Error).message };
   }
 }
 

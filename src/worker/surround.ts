@@ -1,6 +1,8 @@
 import { type Layer, runLayers } from '../core/layers.js';
+import { outcomeOf, PermanentError } from '../core/outcome.js';
 import type { AttemptMiddleware, NextAttempt } from './attempt-middleware.js';
 import type { Around, Binding } from './binding.js';
+import type { RunAnswer } from './isolation/messages.js';
 import type { JobContext } from './job-context.js';
 
 interface AttemptCall {
@@ -27,28 +29,52 @@ export function surround(binding: Binding, outer: readonly AttemptMiddleware[]):
 }
 
 /**
- * The handler is elsewhere: layers see null where it has returned, and an error where it has thrown. What
- * they return in its place, or throw, counts.
+ * The handler is elsewhere: layers see what it has returned, or thrown, as it came over. Where they return
+ * something in its place, or throw, that counts; else the answer itself.
  */
 function surroundFile(
   layers: readonly Layer<AttemptCall>[],
   around: Around = (_job, _context, run) => run(),
 ): Around {
   return async (job, context, run) => {
-    let answer: unknown;
-    const failed = new Error('the handler has thrown');
-    const inner = async (): Promise<null> => {
-      answer = await around(job, context, run);
-      const { isThrown } = answer as { readonly isThrown: boolean };
-      if (isThrown) throw failed;
-      return null;
+    let answer: RunAnswer | undefined;
+    let seen: unknown;
+    const inner = async (): Promise<unknown> => {
+      answer = (await around(job, context, run)) as RunAnswer;
+      seen = answer.isThrown ? thrownBy(answer) : returnedBy(answer);
+      if (answer.isThrown) throw seen;
+      return seen;
     };
     try {
       const value = await runLayers(layers, { input: job as never, context }, inner);
-      return value === null && answer !== undefined ? answer : value;
+      return answer?.isThrown === false && value === seen ? answer : value;
     } catch (error) {
-      if (error === failed) return answer;
+      if (answer?.isThrown && error === seen) return answer;
       throw error;
     }
   };
+}
+
+/** Frozen where it is an object: who wants another result returns another. */
+function returnedBy({ decision: { settlement } }: RunAnswer): unknown {
+  if (settlement.verb !== 'complete') return outcomeOf(settlement);
+  return settlement.result === undefined ? undefined : frozen(JSON.parse(settlement.result));
+}
+
+function thrownBy({ decision: { settlement } }: RunAnswer): unknown {
+  const { verb, error } = settlement;
+  if (!error) return outcomeOf(settlement);
+  const { name, message, stack, code } = error;
+  const made = verb === 'dead_letter' ? new PermanentError(message) : new Error(message);
+  // of this thread it tells nothing
+  Object.defineProperty(made, 'stack', { value: stack, configurable: true, writable: true });
+  return Object.assign(made, code === undefined ? { name } : { name, code });
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const each of Object.values(value)) frozen(each);
+    Object.freeze(value);
+  }
+  return value;
 }

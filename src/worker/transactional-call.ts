@@ -9,12 +9,13 @@ import { COMPLETE, type Decision, decideReturned, decideThrown } from './decide.
 import { type JobContext, TransactionalRunContext } from './job-context.js';
 import { type JobMaker, jobMakerOf } from './job-maker.js';
 import type { Run } from './run.js';
+import { storedResult } from './settle-encoding.js';
 
 /** Where the transactions of handlers come from. */
 export interface Transactions {
   /** Lends one; commits it when `run` resolves, else rolls it back. */
   lend<T>(run: (tx: LentTransaction) => Promise<T>): Promise<T>;
-  /** Completes the job of a run in it. @throws HowdahError HOWDAH_SETTLE_STALE */
+  /** Completes the job of a run in it. @param result as it is stored @throws HowdahError HOWDAH_SETTLE_STALE */
   complete(run: Run, tx: LentTransaction, result: string | undefined): Promise<void>;
 }
 
@@ -26,11 +27,13 @@ export class TransactionalCall implements Call {
   readonly #handler: TransactionalHandler;
   readonly #makeJob: JobMaker;
   readonly #transactions: Transactions;
+  readonly #codecs: Codecs | undefined;
 
   constructor(binding: Binding, transactions: Transactions, codecs: Codecs | undefined) {
     this.#handler = binding.handler as TransactionalHandler;
     this.#makeJob = jobMakerOf(binding, codecs);
     this.#transactions = transactions;
+    this.#codecs = codecs;
   }
 
   async invoke(run: Run, context: JobContext): Promise<unknown> {
@@ -67,15 +70,17 @@ export class TransactionalCall implements Call {
     const value = await this.#handler(job, new TransactionalRunContext(context, tx));
     const decision = decideReturned(value, factsOf(run, attempt));
     if (decision.settlement.verb !== 'complete') throw new RolledBack(value);
+    const { result } = decision.settlement;
+    const stored = result === undefined ? undefined : storedResult(attempt, result, this.#codecs);
     // from here on its row is locked, or gone, whatever else ends the attempt meanwhile
     attempt.isCompletedIn = true;
     try {
-      await this.#transactions.complete(run, tx, decision.settlement.result);
+      await this.#transactions.complete(run, tx, stored?.text);
     } catch (error) {
       if (isStale(error)) attempt.isCompletedIn = false;
       throw error;
     }
-    return new Committed(decision);
+    return new Committed(stored?.problem ?? decision.problem);
   }
 }
 
@@ -83,7 +88,8 @@ export class TransactionalCall implements Call {
 class Committed {
   readonly decision: Decision;
 
-  constructor({ problem }: Decision) {
+  /** @param problem why the result was replaced by a placeholder */
+  constructor(problem: string | undefined) {
     this.decision = problem === undefined ? DONE : { ...DONE, problem };
   }
 }

@@ -26,6 +26,15 @@ test('batches from the command line', async ({ url }) => {
   expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('BATCH_CLOSED') });
   expect((await cli('batches', 'show', '999')).code).toBe(3);
   expect((await cli('batches', 'close', '999')).code).toBe(3);
+  expect((await cli('batches', 'jobs', id)).json).toMatchObject([
+    { queue: 'pages', state: 'ready' },
+  ]);
+  expect((await cli('batches', 'jobs', '999')).code).toBe(3);
+  const empty = (await cli('batches', 'open')).json[0] as { id: string };
+  const emptied = await cli('batches', 'close', empty.id);
+  expect(emptied).toMatchObject({ code: 1, stderr: expect.stringContaining('--allow-empty') });
+  const closed = await cli('batches', 'close', empty.id, '--allow-empty');
+  expect(closed.json[0]).toMatchObject({ state: 'completed' });
   expect((await cli('batches', 'open', '--payload', '1')).code).toBe(2);
   expect((await cli('batches', 'open', '--queue', 'nowhere')).code).toBe(3);
 });

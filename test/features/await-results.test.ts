@@ -1,6 +1,7 @@
 import { createClient, deadLetter, HowdahError, queue, work } from 'howdah';
 import pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
+import { z } from 'zod';
 import { codeOf, errorOf, test } from '../support/client.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { waitFor } from '../support/wait-for.js';
@@ -264,6 +265,52 @@ describe('result', () => {
     await pool.query('select * from howdah.claim($1, $2)', [name, lease]);
     await pool.query(`select howdah.complete($1, $2, 1, '"after"')`, [lease, id]);
     expect(await waiting).toBe('after');
+  });
+});
+
+describe('a queue with a resultSchema', () => {
+  const dated = queue('dated-results', {
+    schema: z.object({ at: z.string() }),
+    resultSchema: z.object({ at: z.coerce.date(), n: z.number().default(7) }),
+  });
+
+  test('gives what the schema makes of a result, by handle or by id', async ({ client, url }) => {
+    await startWorker({ url, queues: [work(dated, ({ payload }) => ({ at: payload.at }))] });
+    const handle = await client.enqueue(dated, { at: '2026-01-02' });
+    const expected = { at: new Date('2026-01-02'), n: 7 };
+    expect(await handle.result({ timeout: '20s' })).toEqual(expected);
+    expect(await client.result(handle.id, { queue: dated })).toEqual(expected);
+    expect(await client.result(handle.id)).toEqual({ at: '2026-01-02' });
+  });
+
+  test('refuses a result that does not fit, with all that is wrong; the job is completed', async ({
+    client,
+    url,
+  }) => {
+    await startWorker({ url, queues: [work(dated.name, () => ({ at: 'never', n: 'x' }))] });
+    const handle = await client.enqueue(dated, { at: '' });
+    const error = await errorOf(handle.result({ timeout: '20s' }));
+    expect(error).toMatchObject({
+      code: 'HOWDAH_RESULT_INVALID',
+      details: { id: handle.id, queue: dated.name, result: { at: 'never', n: 'x' } },
+    });
+    expect(error.details.issues).toHaveLength(2);
+    expect(error.remedy).toBeTruthy();
+    expect((await client.job(handle.id))?.state).toBe('completed');
+    const broken = queue(dated.name, {
+      resultSchema: {
+        '~standard': {
+          version: 1,
+          vendor: 'test',
+          validate: () => Promise.reject(new Error('broken')),
+        },
+      },
+    });
+    expect(await errorOf(client.result(handle.id, { queue: broken }))).toMatchObject({
+      code: 'HOWDAH_RESULT_INVALID',
+      cause: { message: 'broken' },
+    });
+    expect(() => queue('x', { resultSchema: {} as never })).toThrow('resultSchema');
   });
 });
 

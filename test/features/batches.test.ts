@@ -1,7 +1,15 @@
-import { type Client, createClient, HowdahError, queue, work } from 'howdah';
+import {
+  type Client,
+  createClient,
+  HowdahError,
+  PermanentError,
+  queue,
+  snooze,
+  work,
+} from 'howdah';
 import type pg from 'pg';
 import { describe, expect } from 'vitest';
-import { test } from '../support/client.js';
+import { codeOf, errorOf, test } from '../support/client.js';
 import { waitFor } from '../support/wait-for.js';
 import { createQueue, makeWorker, startWorker } from '../support/workers.js';
 
@@ -11,12 +19,6 @@ async function openBatch(client: Client, pool: pg.Pool, policy: object = {}) {
   const batch = await client.batch({ onComplete: { queue: after, payload: { from: jobs } } });
   return { jobs, after, batch };
 }
-
-const codeOf = (call: Promise<unknown>) =>
-  call.then(
-    () => 'nothing thrown',
-    (error: HowdahError) => error.code,
-  );
 
 describe('a batch', () => {
   test('is filled, closed and followed by a job that knows how it went', async ({
@@ -139,16 +141,83 @@ describe('a batch', () => {
     expect(seen).toEqual(['closed', 'completed']);
   });
 
-  test('that is closed empty is followed at once', async ({ client, pool, storedJobs }) => {
-    const { after, batch } = await openBatch(client, pool);
-    expect(await batch.close()).toBe('completed');
-    expect(await batch.close()).toBe('completed');
-    expect(await storedJobs(after)).toHaveLength(1);
+  test('that is empty stays open, unless it may be: then it is followed at once', async ({
+    client,
+    pool,
+    storedJobs,
+  }) => {
+    const { jobs, after, batch } = await openBatch(client, pool);
+    const error = await errorOf(batch.close());
+    expect(error.code).toBe('HOWDAH_BATCH_EMPTY');
+    expect(error.remedy).toContain('allowEmpty');
+    expect(await batch.info()).toMatchObject({ state: 'open', closedAt: null });
+    expect(await storedJobs(after)).toEqual([]);
+    await batch.enqueue(jobs, 1); // nothing is lost: it goes on as if nobody had tried
+    expect(await batch.close()).toBe('closed');
+
+    const none = await openBatch(client, pool);
+    expect(await codeOf(none.batch.close({ allowEmpty: 1 as never }))).toBe('HOWDAH_BATCH_INVALID');
+    expect(await none.batch.close({ allowEmpty: true })).toBe('completed');
+    expect(await none.batch.close()).toBe('completed');
+    expect(await storedJobs(none.after)).toHaveLength(1);
+    const inTransaction = await client.batch();
+    const connection = await pool.connect();
+    await connection.query('begin');
+    expect(await codeOf(inTransaction.close({ tx: connection }))).toBe('HOWDAH_BATCH_EMPTY');
+    await connection.query('rollback');
+    await connection.query('begin');
+    const closed = await inTransaction.close({ tx: connection, allowEmpty: true });
+    await connection.query('rollback');
+    expect(closed).toBe('completed');
+    connection.release();
+    expect((await inTransaction.info())?.state).toBe('open');
+  });
+
+  test('has jobs that are listed with their states, page by page', async ({
+    client,
+    pool,
+    url,
+  }) => {
+    const { jobs, batch } = await openBatch(client, pool);
+    const codes = await batch.enqueueMany(jobs, [1, 2, 3, 4, 5]);
+    const ids = codes.ids as string[];
+    await client.enqueue(jobs, 'of no batch');
+    await client.cancel(ids[3] as string);
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(jobs, ({ payload }) => {
+          if (payload === 2) throw new PermanentError('no');
+          return payload === 5 ? snooze('1h') : undefined;
+        }),
+      ],
+    });
+    await worker.runOnce();
+    const stateOf = ({ id, state }: { id: string; state: string }) => [ids.indexOf(id) + 1, state];
+    expect((await batch.jobs()).map(stateOf)).toEqual([
+      [5, 'scheduled'],
+      [4, 'cancelled'],
+      [3, 'completed'],
+      [2, 'dead'],
+      [1, 'completed'],
+    ]);
+    const first = await batch.jobs({ limit: 2 });
+    const second = await batch.jobs({ limit: 2, after: first[1]?.id });
+    expect([...first, ...second].map(({ id }) => ids.indexOf(id) + 1)).toEqual([5, 4, 3, 2]);
+    expect((await batch.jobs({ state: 'completed' })).map(stateOf)).toHaveLength(2);
+    expect((await batch.jobs({ state: ['dead', 'scheduled'] })).map(stateOf)).toHaveLength(2);
+    expect((await batch.jobs({ state: ['dead', 'completed'] })).map(stateOf)).toHaveLength(3);
+    expect(await batch.jobs({ state: 'expired' })).toEqual([]);
+    expect(await client.jobs({ batch, queue: jobs })).toHaveLength(4); // the dead one lies elsewhere
+    expect(await client.job(ids[0] as string)).toMatchObject({ batch: batch.id });
+    expect(await codeOf(client.batchOf('99999').jobs())).toBe('HOWDAH_BATCH_UNKNOWN');
+    expect(await codeOf(batch.jobs({ limit: 5000 }))).toBe('HOWDAH_OPTION_INVALID');
+    expect(await codeOf(client.jobs({ batch: 'x' }))).toBe('HOWDAH_BATCH_UNKNOWN');
   });
 
   test('refuses what cannot be', async ({ client, pool }) => {
     const { jobs, batch } = await openBatch(client, pool);
-    await batch.close();
+    await batch.close({ allowEmpty: true });
     expect(await codeOf(batch.enqueue(jobs, 1))).toBe('HOWDAH_BATCH_CLOSED');
     expect(await codeOf(batch.enqueueMany(jobs, [1, 2]))).toBe('HOWDAH_BATCH_CLOSED');
     const report = await batch.enqueueMany(jobs, [1, 2], { onError: 'report' });

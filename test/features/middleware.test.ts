@@ -95,6 +95,72 @@ describe('around enqueue', () => {
     expect(await storedJobs(name)).toEqual([]);
   });
 
+  test('around a publication and the job that follows a batch', async ({ url, pool }) => {
+    const name = await createQueue(pool);
+    const calls: unknown[] = [];
+    const client = clientWith({
+      url,
+      middleware: [
+        async (call, next) => {
+          calls.push([call.via, call.queue, call.payload, call.isMany]);
+          const changed = call.withHeaders({ tenant: 'a' }).withPayloads((payload) => [payload]);
+          calls.push(await next(changed.withOptions({ priority: 7 })));
+        },
+      ],
+    });
+    const events: EventOf<ClientEvents>[] = [];
+    client.onEvent((event) => events.push(event));
+    await client.subscribe('surrounded', name);
+    const [published] = await client.publish('surrounded', 1, { headers: { trace: 't' } });
+    expect(await client.job(published?.id as string)).toMatchObject({
+      payload: [1],
+      priority: 7,
+      headers: { tenant: 'a', trace: 't', 'howdah-topic': 'surrounded' },
+    });
+    const batch = await client.batch({ onComplete: { queue: name, payload: 2, attempts: 3 } });
+    await batch.close({ allowEmpty: true });
+    const { jobId } = (await batch.info()) ?? {};
+    expect(await client.job(jobId as string)).toMatchObject({
+      payload: [2],
+      priority: 7,
+      headers: { tenant: 'a', 'howdah-batch': { total: 0 } },
+    });
+    await client.batch({ name: 'nothing follows' });
+    expect(calls).toEqual([
+      ['publish', 'surrounded', 1, false],
+      [published],
+      ['batch', name, 2, false],
+      batch.id,
+    ]);
+    const job = { id: published?.id, queue: name };
+    expect(events).toEqual([{ type: 'job.enqueued', job, isCommitted: true }]);
+  });
+
+  test('a publication or batch whose middleware throws or is silent makes nothing', async ({
+    url,
+    pool,
+    storedJobs,
+  }) => {
+    const name = await createQueue(pool);
+    let behave: EnqueueMiddleware = () => undefined;
+    const client = clientWith({ url, middleware: [(call, next) => behave(call, next)] });
+    await client.subscribe('silent', name);
+    const onComplete = { queue: name, payload: 1 };
+    const before = await client.batches();
+    for (const call of [() => client.publish('silent', 1), () => client.batch({ onComplete })]) {
+      behave = () => undefined;
+      expect(await codeOf(call())).toBe('HOWDAH_MIDDLEWARE_INVALID');
+      behave = () => {
+        throw new RangeError('not this one');
+      };
+      await expect(call()).rejects.toThrow(RangeError);
+    }
+    expect(await storedJobs(name)).toEqual([]);
+    expect(await client.batches()).toEqual(before);
+    behave = (call, next) => next(call.withOptions({ batchSize: 5 }));
+    expect(await codeOf(client.publish('silent', 1))).toBe('HOWDAH_OPTION_INVALID');
+  });
+
   test('one that throws rejects its own call only, with its own error', async ({
     url,
     pool,
@@ -453,6 +519,35 @@ describe('events', () => {
       { type: 'job.settled', job: { id: first.id, queue: undefined }, outcome: 'scheduled' },
     ]);
     expect(ids).toEqual([first.id, uncommitted.id]);
+  });
+
+  test('of an operator: cancelled, redriven, discarded; what is only previewed is none', async ({
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool);
+    const client = clientWith({ url });
+    const ids = (await client.enqueueMany(name, [1, 2, 3, 4, 5])).ids as string[];
+    const events: EventOf<ClientEvents>[] = [];
+    const jobs = await client.receive(name, { max: 3 });
+    for (const job of jobs.slice(0, 2)) await job.deadLetter('on purpose');
+    client.onEvent((event) => events.push(event));
+    const [first, second, third, fourth] = ids as [string, string, string, string];
+    await client.cancel([third, fourth, '999999'], 'not wanted');
+    await client.cancelWhere({ queue: name, state: 'ready' }, { preview: true });
+    await client.cancelWhere({ queue: name, state: 'ready' }, { reason: 'none' });
+    await client.cancelWhere({ queue: name, state: 'ready' });
+    await client.redrive({ ids: [first] }, { preview: true });
+    await client.redrive({ ids: [first] });
+    await client.discard({ ids: [second] }, { preview: true });
+    await client.discard({ ids: [second] });
+    expect(events).toEqual([
+      { type: 'job.cancel-requested', job: { id: third }, reason: 'not wanted' },
+      { type: 'job.cancelled', job: { id: fourth }, reason: 'not wanted' },
+      { type: 'jobs.cancelled', cancelled: 1, requested: 0, reason: 'none' },
+      { type: 'job.redriven', job: { id: first, queue: name }, from: 'dead-letters' },
+      { type: 'job.discarded', job: { id: second, queue: name } },
+    ]);
   });
 
   test('a listener that throws is reported and ignored', async ({ url, pool }) => {

@@ -1,4 +1,12 @@
-import { HowdahError, type JobReport, type Json, queue, work } from 'howdah';
+import {
+  createClient,
+  HowdahError,
+  type JobReport,
+  type Json,
+  queue,
+  silentLogger,
+  work,
+} from 'howdah';
 import { describe, expect, onTestFinished } from 'vitest';
 import { codeOf, test } from '../support/client.js';
 import { FaultProxy } from '../support/fault-proxy.js';
@@ -50,6 +58,53 @@ describe('progress', () => {
     await expect(client.watch('99999999').next()).rejects.toMatchObject({
       code: 'HOWDAH_JOB_UNKNOWN',
     });
+  });
+
+  test('is told to listeners, which may stop and may throw; the last one always', async ({
+    url,
+    pool,
+  }) => {
+    const errors: string[] = [];
+    const logger = { ...silentLogger, error: (message: string) => void errors.push(message) };
+    const client = createClient({ url, logger });
+    onTestFinished(() => client.close());
+    const name = await createQueue(pool);
+    const first = gate();
+    await startWorker({
+      url,
+      queues: [
+        work(name, async (_, { progress }) => {
+          progress(1);
+          await first.opened;
+          for (let n = 2; n <= 100; n += 1) progress(n);
+        }),
+      ],
+    });
+    const handle = await client.enqueue(name, 1);
+    const heardBy: Json[][] = [[], [], []];
+    handle.onProgress(({ progress, progressAt }) => {
+      expect(progressAt).toBeInstanceOf(Date);
+      heardBy[0]?.push(progress);
+      first.open();
+    });
+    const stop = handle.onProgress(({ progress }) => {
+      heardBy[1]?.push(progress);
+      stop();
+    });
+    handle.onProgress(async ({ progress }) => {
+      heardBy[2]?.push(progress);
+      throw new Error('a listener');
+    });
+    await handle.result();
+    await waitFor(() => heardBy[0]?.at(-1) === 100 && heardBy[2]?.at(-1) === 100);
+    expect(heardBy[0]?.[0]).toBe(1);
+    expect(heardBy[1]).toEqual([1]);
+    expect(new Set(errors)).toEqual(new Set(['listener.threw']));
+    const late: Json[] = [];
+    handle.onProgress(({ progress }) => void late.push(progress));
+    await waitFor(() => late.length === 1);
+    expect(late).toEqual([100]);
+    expect(() => handle.onProgress('x' as never)).toThrow('listener');
   });
 
   test('a thousand calls a second cost at most ten writes a second', async ({

@@ -13,6 +13,8 @@ async function newQueue(db: Engine, policy: object = {}): Promise<string> {
 const open = (db: Engine, batch: object = {}) =>
   db.one<string>('select howdah.open_batch($1)', [JSON.stringify(batch)]);
 const close = (db: Engine, id: string) => db.one<string>('select howdah.close_batch($1)', [id]);
+const closeEmpty = (db: Engine, id: string) =>
+  db.one<string>('select howdah.close_batch($1, true)', [id]);
 const fold = async (db: Engine) => (await db.rows('select * from howdah.fold_batches()'))[0];
 const batch = async (db: Engine, id: string) =>
   (await db.rows('select * from howdah.batch_states where id = $1', [id]))[0];
@@ -99,8 +101,17 @@ describe('a batch', () => {
     await db.expectTruth();
   });
 
-  test('without jobs is complete when it is closed', async ({ db }) => {
+  test('without jobs stays open, or is complete when it is closed as one that may be empty', async ({
+    db,
+  }) => {
     const { after, id } = await filled(db, 0);
+    expect(await sqlError(close(db, id))).toMatchObject({
+      code: 'HW204',
+      hint: expect.stringContaining('p_allow_empty'),
+    });
+    expect(await batch(db, id)).toMatchObject({ state: 'open' });
+    expect(await followers(db, after)).toEqual([]);
+    expect(await closeEmpty(db, id)).toBe('completed');
     expect(await close(db, id)).toBe('completed');
     expect(await followers(db, after)).toEqual([{ id, total: 0, completed: 0, failed: 0 }]);
   });
@@ -147,7 +158,7 @@ describe('a batch', () => {
   test('is forgotten 7 days after it has ended', async ({ db }) => {
     const { id } = await filled(db, 0);
     const { id: open } = await filled(db, 0);
-    await close(db, id);
+    await closeEmpty(db, id);
     await db.rows("update howdah.batches set finished_at = finished_at - interval '8 days'");
     await fold(db);
     expect(await batch(db, id)).toBeUndefined();
@@ -212,7 +223,7 @@ describe('the job that follows', () => {
   test('waits while its queue refuses it, and says why', async ({ db }) => {
     const { after, id } = await filled(db, 0);
     await db.rows("select howdah.close_queue($1, 'holidays')", [after]);
-    expect(await close(db, id)).toBe('closed');
+    expect(await closeEmpty(db, id)).toBe('closed');
     expect(await batch(db, id)).toMatchObject({ problem: expect.stringContaining('holidays') });
     expect(await fold(db)).toMatchObject({ finished: 0 });
     await db.rows('select howdah.open_queue($1)', [after]);

@@ -91,7 +91,7 @@ describe('the hot path', () => {
     const rows = await db.rows<{ indexdef: string }>(
       `select indexdef from pg_indexes where schemaname = 'howdah' and tablename = 'jobs'`,
     );
-    expect(rows).toHaveLength(6);
+    expect(rows).toHaveLength(7);
     for (const { indexdef } of rows) {
       expect(indexdef).not.toMatch(/lease_id|attempt|claimed_at|cancel_requested/);
     }

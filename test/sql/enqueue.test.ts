@@ -48,6 +48,49 @@ describe('enqueue', () => {
     await db.expectTruth();
   });
 
+  test.for([
+    ['all are plain', {}, true],
+    ['null is a payload', { payload: null }, true],
+    ['one has an option', { priority: 5 }, false],
+    ['one is of another queue', { queue: 'fax' }, false],
+    ['one is large', { payload: 'x'.repeat(9000) }, false],
+    ['one is of an unknown queue', { queue: 'none' }, false],
+    ['one has no payload', { payload: undefined }, false],
+  ] as const)(
+    'many of one queue, and %s: the way is short or long, the end is the same',
+    async ([, odd, isPlain], { db }) => {
+      await db.createQueue('mail');
+      await db.createQueue('fax');
+      const jobs = [0, 1, 2, 3].map((payload) => ({
+        queue: 'mail',
+        payload,
+        ...(payload === 2 && odd),
+      }));
+      const text = JSON.stringify(jobs);
+      const before = await db.rows('select count(*)::int from howdah.jobs');
+      const [way] = await db.rows(
+        'select howdah.enqueue_plain($1::text::jsonb, clock_timestamp(), true) as ids',
+        [text],
+      );
+      if (isPlain) expect(way?.ids).toHaveLength(4);
+      else {
+        expect(way?.ids).toBeNull();
+        expect(await db.rows('select count(*)::int from howdah.jobs')).toEqual(before);
+      }
+      const rows = await db.rows(
+        "select id, error_code from howdah.enqueue($1::text::jsonb, 'report') order by ordinal",
+        [text],
+      );
+      const ids = rows.flatMap(({ id }) => (id === null ? [] : [String(id)]));
+      const good = jobs.filter(({ queue, payload }) => queue !== 'none' && payload !== undefined);
+      expect(ids).toHaveLength(good.length);
+      for (const [i, id] of ids.entries()) {
+        expect(await db.job(id)).toMatchObject({ ...good[i], state: 'ready' });
+      }
+      await db.expectTruth();
+    },
+  );
+
   test('does nothing for an empty array', async ({ db }) => {
     expect(await db.enqueueRows([])).toEqual([]);
   });

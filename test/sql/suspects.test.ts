@@ -145,6 +145,52 @@ describe('suspects', () => {
     expect(claimed[3]).toBe(next);
   });
 
+  test('of a turn only who ran is one: those behind it keep their places, and run when it is dead', async ({
+    db,
+  }) => {
+    await db.createQueue('turns', { max_crashes: 2 });
+    const ids = await db.enqueue('turns', 4, { group: 'g' });
+    const claimTurn = async (lease: string) => {
+      const [row] = await db.rows<{ ids: string }>(
+        `select ids from howdah.claim_many('turns', $1, 10, '{}', '{}', 4) where lane is not null`,
+        [lease],
+      );
+      return row?.ids.split(',');
+    };
+    const killAfter = async (lease: string) => {
+      await db.killLease(lease);
+      await db.reap();
+      await db.expectTruth();
+    };
+    const crashes = async () =>
+      (
+        await db.rows<{ crashes: number }>(
+          'select crashes from howdah.jobs where id = any ($1) order by id',
+          [ids],
+        )
+      ).map((row) => row.crashes);
+    const first = await db.openLease();
+    expect(await claimTurn(first)).toEqual(ids);
+    await db.settle(first, { id: ids[0], attempt: 1, outcome: 'complete' });
+    await killAfter(first); // while it ran the second, which followed the first
+    expect(await crashes()).toEqual([1, 0, 0]);
+    for (const id of ids.slice(2)) expect(await db.state(id)).toBe('blocked');
+
+    const second = await db.openLease();
+    expect(await claimTurn(second)).toEqual([ids[1]]); // nobody follows a suspect
+    expect(await claimTurn(second)).toBeUndefined();
+    await killAfter(second);
+    expect(await db.state(ids[1] as string)).toBe('dead');
+    const third = await db.openLease();
+    expect(await claimTurn(third)).toEqual(ids.slice(2));
+    const settled = ids.slice(2).map((id) => ({ id, attempt: 2, outcome: 'complete' }));
+    for (const ask of settled) {
+      expect(await db.settle(third, ask)).toMatchObject([{ outcome: 'completed' }]);
+    }
+    await db.closeLease(third);
+    await db.expectTruth();
+  });
+
   test('receive() takes them as a claim does; visibility that ends is no crash', async ({ db }) => {
     await db.createQueue('pulled');
     const ids = await db.enqueue('pulled', 8);

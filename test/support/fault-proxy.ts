@@ -43,6 +43,8 @@ export class FaultProxy {
   readonly #faults: Faults = { ...NO_FAULTS };
   /** Lines cut by {@link loseReplyTo} so far: shows that the fault really hit. */
   repliesLost = 0;
+  /** What clients have sent so far, in pieces: at least one a round trip. */
+  requests = 0;
 
   private constructor(target: URL) {
     this.#target = target;
@@ -152,6 +154,7 @@ export class FaultProxy {
     const filter = new NotificationFilter(() => this.#faults.isDroppingNotifications);
     let isReplyLost = false;
     link.client.on('data', (chunk) => {
+      this.requests += 1;
       const { isFrozen, loseReplyTo } = this.#faults;
       if (isFrozen) return;
       if (loseReplyTo !== undefined && chunk.includes(loseReplyTo)) {

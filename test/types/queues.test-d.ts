@@ -128,3 +128,43 @@ work(sums, ({ payload }) => ({ sum: payload.a }));
 work(sums, ({ payload }) => payload.a);
 const byName = await client.enqueue('by-name', 1);
 proves<Equal<Awaited<ReturnType<typeof byName.result>>, Json>>();
+
+// results: by type parameters, or by a schema of which handlers see what goes in, producers what comes out
+interface Total {
+  sum: number;
+}
+const totals = queue<{ a: number }, Total>('totals');
+work(totals, () => ({ sum: 1 }));
+// @ts-expect-error: another result
+work(totals, () => ({ sum: '1' }));
+const adding = await client.enqueue(totals, { a: 1 });
+const total = await adding.result();
+proves<Equal<typeof total, Total>>();
+const stop: () => void = adding.onProgress(({ progress, state }) => console.log(progress, state));
+stop();
+// a queue with a result is taken wherever queues are
+await batch.enqueue(totals, { a: 1 });
+await client.enqueueMany(totals, [{ a: 1 }]);
+await client.batch({ onComplete: { queue: totals, payload: { a: 1 } } });
+await client.schedules.put({ name: 'totals', cron: '0 0 * * *', queue: totals, payload: { a: 1 } });
+
+const dated = queue('dated', {
+  schema: z.object({ n: z.number() }),
+  resultSchema: z.object({ at: z.string().transform((text) => new Date(text)) }),
+});
+work(dated, ({ payload }) => ({ at: `${payload.n}` }));
+// @ts-expect-error: the schema takes text
+work(dated, () => ({ at: new Date() }));
+const { at } = await (await client.enqueue(dated, { n: 1 })).result();
+proves<Equal<typeof at, Date>>();
+const byId = await client.result('1', { queue: dated, timeout: '1s' });
+proves<Equal<typeof byId, { at: Date }>>();
+const loose: Json = await client.result('1');
+const claimed = await client.result<number>('1');
+proves<Equal<typeof claimed, number>>();
+console.log(loose);
+const onlyResult = queue('only-result', { resultSchema: z.number() });
+const got = await (await client.enqueue(onlyResult, { any: 1 })).result();
+proves<Equal<typeof got, number>>();
+// @ts-expect-error: the schema of results has another type
+queue<{ a: number }, Total>('totals', { resultSchema: z.object({ sum: z.string() }) });

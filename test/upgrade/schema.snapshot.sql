@@ -110,6 +110,7 @@ column history.headers jsonb
 column history.errors jsonb
 column history.result jsonb
 column history.group_key text
+column history.batch_id bigint
 column history_view.id bigint
 column history_view.queue text
 column history_view.state text
@@ -126,6 +127,7 @@ column history_view.headers jsonb
 column history_view.errors jsonb
 column history_view.result jsonb
 column history_view.group_key text
+column history_view.batch_id bigint
 column job_logs.id bigint
 column job_logs.n integer
 column job_logs.at timestamp with time zone
@@ -159,34 +161,35 @@ column job_states.headers jsonb
 column job_states.errors jsonb
 column job_states.cancel_requested boolean
 column job_states.group_key text
+column job_states.batch_id bigint
 column jobs.id bigint not null
-column jobs.seq bigint
-column jobs.lease_id bigint
-column jobs.run_at timestamp with time zone
 column jobs.enqueued_at timestamp with time zone not null
-column jobs.claimed_at timestamp with time zone
-column jobs.expires_at timestamp with time zone
-column jobs.dead_at timestamp with time zone
 column jobs.queue_id integer not null
-column jobs.origin_queue_id integer
 column jobs.attempt integer not null default 0
 column jobs.uncounted integer not null default 0
-column jobs.crashes smallint not null default 0
-column jobs.max_attempts smallint
 column jobs.lane smallint not null
+column jobs.crashes smallint not null default 0
 column jobs.cancel_requested boolean not null default false
-column jobs.weight smallint
-column jobs.permit smallint
-column jobs.dead_reason text
+column jobs.seq bigint
+column jobs.lease_id bigint
+column jobs.claimed_at timestamp with time zone
+column jobs.dead_at timestamp with time zone
+column jobs.batch_id bigint
+column jobs.group_key text
 column jobs.payload jsonb not null
+column jobs.expires_at timestamp with time zone
+column jobs.max_attempts smallint
 column jobs.headers jsonb
 column jobs.errors jsonb
 column jobs.bytes integer
+column jobs.run_at timestamp with time zone
+column jobs.origin_queue_id integer
+column jobs.weight smallint
+column jobs.permit smallint
+column jobs.dead_reason text
 column jobs.after_id bigint
-column jobs.group_key text
 column jobs.group_seq bigint
 column jobs.follow_seq bigint
-column jobs.batch_id bigint
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
@@ -204,6 +207,7 @@ column jobs_all.headers jsonb
 column jobs_all.errors jsonb
 column jobs_all.result jsonb
 column jobs_all.group_key text
+column jobs_all.batch_id bigint
 column leader.is_only boolean not null default true
 column leader.term bigint not null default 0
 column leader.lease_id bigint not null default 0
@@ -423,6 +427,7 @@ column schedules_view.last_job_id bigint
 column schedules_view.last_job_state text
 column schedules_view.last_job_finished_at timestamp with time zone
 column schedules_view.last_job_error text
+column schedules_view.last_job_error_json jsonb
 column schedules_view.created_at timestamp with time zone
 column schedules_view.updated_at timestamp with time zone
 column sleepers.queue_id integer not null
@@ -517,7 +522,9 @@ CREATE UNIQUE INDEX dedupes_pkey ON howdah.dedupes USING btree (queue_id, key)
 CREATE INDEX group_rates_next_idx ON howdah.group_rates USING btree (next_at)
 CREATE UNIQUE INDEX group_rates_pkey ON howdah.group_rates USING btree (queue_id, key)
 CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
+CREATE INDEX history_batch_idx ON ONLY howdah.history USING btree (batch_id, id) WHERE (batch_id IS NOT NULL)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
+CREATE INDEX jobs_batch_idx ON howdah.jobs USING btree (batch_id, id) WHERE (batch_id IS NOT NULL)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
 CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
 CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL) AND (group_seq IS NULL))
@@ -591,7 +598,7 @@ function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id 
 function howdah.claim_limit(smallint,integer) returns integer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
-function howdah.close_batch(bigint) returns text security definer
+function howdah.close_batch(bigint,boolean) returns text security definer
 function howdah.close_lease(bigint) returns integer security definer
 function howdah.close_queue(text,text) returns void security definer
 function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb security definer
@@ -613,6 +620,7 @@ function howdah.drop_watches(bigint) returns void security definer
 function howdah.due_schedules(integer) returns record security definer
 function howdah.edit_job(bigint,jsonb) returns text security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean, details jsonb) security definer
+function howdah.enqueue_plain(jsonb,timestamp with time zone,boolean) returns bigint[] security definer
 function howdah.enqueue_runs(bigint[],timestamp with time zone[],jsonb,timestamp with time zone) returns howdah.schedule_runs[] security definer
 function howdah.error_fingerprint(jsonb) returns text
 function howdah.expire(integer) returns integer security definer

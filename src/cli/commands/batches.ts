@@ -1,8 +1,10 @@
 import type { BatchFilter, BatchInfo } from '../../client/batches.js';
 import { HowdahError } from '../../core/errors.js';
+import type { JobState } from '../../core/job.js';
 import { command } from '../command.js';
 import { type GlobalOptions, outputOf, parseJson, usageError, withClient } from '../context.js';
 import type { Column } from '../output.js';
+import { JOB_COLUMNS } from './jobs.js';
 
 const COLUMNS: readonly Column<BatchInfo>[] = [
   { key: 'id' },
@@ -88,16 +90,47 @@ const open = command<
   },
 });
 
-const close = command<IdOptions>({
+const close = command<IdOptions & { allowEmpty: boolean }>({
   command: 'close <id>',
   describe: 'Close a batch: nothing is added, its end is followed by its job',
   builder: (yargs) =>
     yargs
       .positional('id', { type: 'string', demandOption: true, describe: 'Id of the batch' })
+      .option('allow-empty', {
+        type: 'boolean',
+        default: false,
+        describe: 'Also where it has no jobs: it is complete at once',
+      })
       .example('$0 batches close 4711', ''),
   handler: async (options) => {
-    await withClient(options, (client) => client.batchOf(options.id).close());
+    const { id, allowEmpty } = options;
+    await withClient(options, (client) => client.batchOf(id).close({ allowEmpty }));
     await showBatch(options, options.id);
+  },
+});
+
+const jobs = command<
+  IdOptions & {
+    state: readonly JobState[] | undefined;
+    limit: number | undefined;
+    after: string | undefined;
+  }
+>({
+  command: 'jobs <id>',
+  describe: 'List the jobs of a batch, newest first',
+  builder: (yargs) =>
+    yargs
+      .positional('id', { type: 'string', demandOption: true, describe: 'Id of the batch' })
+      .option('state', { type: 'string', array: true, describe: 'Only jobs in these states' })
+      .option('limit', { type: 'number', describe: 'How many (100, at most 1000)' })
+      .option('after', { type: 'string', describe: 'Last id of the page before' })
+      .example('$0 batches jobs 4711 --state dead cancelled', ''),
+  handler: async (options) => {
+    const { id, state, limit, after } = options;
+    const rows = await withClient(options, (client) =>
+      client.batchOf(id).jobs({ state, limit, after }),
+    );
+    outputOf(options).list(rows, JOB_COLUMNS);
   },
 });
 
@@ -114,8 +147,9 @@ export const batchesCommand = command({
     yargs
       .command(list)
       .command(show)
+      .command(jobs)
       .command(open)
       .command(close)
-      .demandCommand(1, 'Name an action: list, show, open or close.'),
+      .demandCommand(1, 'Name an action: list, show, jobs, open or close.'),
   handler: () => undefined,
 });

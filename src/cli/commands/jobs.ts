@@ -15,7 +15,7 @@ import {
 } from './job-changes.js';
 import { completeCommand, extendCommand, failCommand, releaseCommand } from './settle.js';
 
-const COLUMNS: readonly Column<JobSummary>[] = [
+export const JOB_COLUMNS: readonly Column<JobSummary>[] = [
   { key: 'id' },
   { key: 'queue' },
   { key: 'state' },
@@ -64,7 +64,7 @@ const list = command<ListArguments>({
       client.jobs({ queue, state: state as JobState[] | undefined, limit, after }),
     );
     const output = outputOf(options);
-    output.list(jobs, COLUMNS);
+    output.list(jobs, JOB_COLUMNS);
     if (jobs.length === limit) output.remark(`\nMore: --after ${jobs.at(-1)?.id}`);
   },
 });

@@ -17,11 +17,11 @@ export interface BatchListFilter {
 export interface BatchCalls {
   /** @param batch JSON; see `open_batch` @returns its id */
   open(executor: Executor, batch: string): Promise<string>;
-  close(executor: Executor, id: string): Promise<BatchState>;
+  close(executor: Executor, id: string, isEmptyAllowed: boolean): Promise<BatchState>;
   /** SQL of `open`, with one text parameter, so that it runs in any transaction. */
   readonly openText: string;
   /** SQL of `close`, likewise. */
-  readonly closeText: string;
+  closeText(isEmptyAllowed: boolean): string;
   get(id: string): Promise<BatchStatesView | undefined>;
   list(filter: BatchListFilter): Promise<BatchStatesView[]>;
 }
@@ -29,7 +29,10 @@ export interface BatchCalls {
 /** Prepares the statements of {@link BatchCalls}. */
 export function batchCalls(database: Database): BatchCalls {
   const openText = database.sql('select {{schema}}.open_batch($1::text::jsonb)::text as id');
-  const closeText = database.sql('select {{schema}}.close_batch($1::text::bigint) as state');
+  const closeText = (isEmptyAllowed: boolean): string =>
+    database.sql(
+      `select {{schema}}.close_batch($1::text::bigint, ${isEmptyAllowed === true}) as state`,
+    );
   const get = database.sql('select * from {{schema}}.batch_states where id = $1::bigint');
   const list = database.sql(
     `select * from {{schema}}.batch_states
@@ -43,8 +46,11 @@ export function batchCalls(database: Database): BatchCalls {
       const [row] = await executor.query<{ id: string }>({ text: openText }, [batch]);
       return (row as { id: string }).id;
     },
-    async close(executor, id) {
-      const [row] = await executor.query<{ state: BatchState }>({ text: closeText }, [id]);
+    async close(executor, id, isEmptyAllowed) {
+      const [row] = await executor.query<{ state: BatchState }>(
+        { text: closeText(isEmptyAllowed) },
+        [id],
+      );
       return (row as { state: BatchState }).state;
     },
     get: async (id) => (await database.query<BatchStatesView>({ text: get }, [id]))[0],

@@ -136,9 +136,27 @@ function readDuplicates(duplicates: unknown): ReadonlyMap<number, boolean> {
 
 function refusalOf(code: string, message: string, details: unknown): HowdahError {
   const known = Object.hasOwn(ERROR_CODES, code);
+  const { problem, remedy } = splitMessage(code, message);
   return new HowdahError(
     known ? (code as HowdahErrorCode) : 'HOWDAH_JOB_INVALID',
-    `${message.charAt(0).toUpperCase()}${message.slice(1)}.`,
-    { details: admissionDetails(details) },
+    problem,
+    remedy === undefined
+      ? { details: admissionDetails(details) }
+      : { details: admissionDetails(details), remedy },
   );
+}
+
+/** The message of a refused job is what is wrong, a semicolon, and what to do. */
+function splitMessage(
+  code: string,
+  message: string,
+): { readonly problem: string; readonly remedy?: string } {
+  // the reason for which a queue was closed is anybody's text
+  const at = code === 'HOWDAH_QUEUE_CLOSED' ? message.lastIndexOf('; ') : message.indexOf('; ');
+  if (at < 0) return { problem: sentence(message) };
+  return { problem: sentence(message.slice(0, at)), remedy: sentence(message.slice(at + 2)) };
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
 }

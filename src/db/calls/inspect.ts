@@ -35,6 +35,7 @@ export interface JobDetailsRow extends JobsAllView {
 export interface JobListFilter {
   readonly queue?: string | undefined;
   readonly states?: readonly JobState[] | undefined;
+  readonly batch?: string | undefined;
   /** Only ids below this one: the last of the page before. */
   readonly after?: string | undefined;
   readonly limit: number;
@@ -72,6 +73,7 @@ const COLUMNS = [
   'worker',
   'last_error',
   'group_key',
+  'batch_id',
 ] as const;
 
 const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
@@ -128,13 +130,14 @@ async function listJobs(database: Database, filter: JobListFilter): Promise<JobS
   if (states && !states.some((state) => FINISHED.has(state))) {
     return listUnfinished(database, filter);
   }
-  const { queue, after, limit, isErrorWanted } = filter;
+  const { queue, batch, after, limit, isErrorWanted } = filter;
   const db = await database.kysely();
   const query = db
     .selectFrom('jobs_all')
     .select([...COLUMNS, 'run_at', 'finished_at', 'reason'])
     .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
     .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
@@ -144,7 +147,7 @@ async function listJobs(database: Database, filter: JobListFilter): Promise<JobS
 
 async function listUnfinished(
   database: Database,
-  { queue, states = [], after, limit, isErrorWanted }: JobListFilter,
+  { queue, states = [], batch, after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
   const query = db
@@ -153,6 +156,7 @@ async function listUnfinished(
     .where('state', 'in', states as JobStatesView['state'][])
     .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
     // says the same again in words that an index knows
     .$if(
       states.every((state) => state === 'dead'),
@@ -167,7 +171,7 @@ async function listUnfinished(
 
 async function listFinished(
   database: Database,
-  { queue, states = [], after, limit, isErrorWanted }: JobListFilter,
+  { queue, states = [], batch, after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
   const db = await database.kysely();
   const query = db
@@ -176,6 +180,7 @@ async function listFinished(
     .where('state', 'in', states)
     .$if(isErrorWanted, (list) => list.select(lastError))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
+    .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
     .$if(after !== undefined, (list) => list.where('id', '<', after as string))
     .orderBy('id', 'desc')
     .limit(limit);

@@ -2,6 +2,7 @@ import type { Codecs } from '../../core/codec.js';
 import type { HowdahError } from '../../core/errors.js';
 import type { JobRef } from '../../core/events.js';
 import type { Job } from '../../core/job.js';
+import type { Attempt } from '../attempt.js';
 import type { Binding } from '../binding.js';
 import { type Call, type EndAttempt, factsOf } from '../call.js';
 import { decideAnswered, decideReturned, decideThrown } from '../decide.js';
@@ -16,6 +17,8 @@ export class FileCall implements Call {
   readonly #pool: HandlerPool;
   readonly #makeJob: JobMaker;
   readonly #around: Binding['around'];
+  /** Tells what came over from what middleware returned. */
+  readonly #answers = new WeakSet<object>();
   readonly #onCrash: (job: JobRef, error: HowdahError) => void;
 
   /** @param onCrash what ran the job has ended before it answered */
@@ -35,32 +38,37 @@ export class FileCall implements Call {
     const [attempt] = run.attempts;
     if (!attempt?.row) return undefined;
     const job: Job = await this.#makeJob(attempt.row, attempt);
-    const runIt = (): Promise<RunAnswer> => this.#pool.run(job, context);
+    const runIt = (): Promise<RunAnswer> => this.#run(job, context, attempt);
     return this.#around ? this.#around(job, context, runIt) : runIt();
   }
 
   returned(run: Run, value: unknown, end: EndAttempt): void {
     for (const attempt of run.attempts) {
-      if (!isAnswer(value)) {
-        // middleware has put something in its place
-        end(attempt, decideReturned(value, factsOf(run, attempt)));
-        continue;
-      }
-      const answer = value;
-      const facts = { ...factsOf(run, attempt), isSignalUsed: answer.isSignalUsed };
-      end(attempt, decideAnswered(answer, facts));
+      const facts = factsOf(run, attempt);
+      if (this.#isAnswer(value)) {
+        const { isSignalUsed } = value;
+        end(attempt, decideAnswered(value, { ...facts, isSignalUsed }));
+      } else end(attempt, decideReturned(value, facts)); // middleware has put it in its place
     }
   }
 
   thrown(run: Run, thrown: unknown, end: EndAttempt): void {
-    const { code } = (thrown ?? {}) as Partial<HowdahError>;
-    for (const attempt of run.attempts) {
-      if (code === 'HOWDAH_HANDLER_CRASHED') this.#onCrash(attempt.ref, thrown as HowdahError);
-      end(attempt, decideThrown(thrown, factsOf(run, attempt)));
+    for (const attempt of run.attempts) end(attempt, decideThrown(thrown, factsOf(run, attempt)));
+  }
+
+  async #run(job: Job, context: JobContext, { ref }: Attempt): Promise<RunAnswer> {
+    try {
+      const answer = await this.#pool.run(job, context);
+      this.#answers.add(answer);
+      return answer;
+    } catch (error) {
+      const { code } = error as HowdahError;
+      if (code === 'HOWDAH_HANDLER_CRASHED') this.#onCrash(ref, error as HowdahError);
+      throw error;
     }
   }
-}
 
-function isAnswer(value: unknown): value is RunAnswer {
-  return typeof value === 'object' && value !== null && 'decision' in value;
+  #isAnswer(value: unknown): value is RunAnswer {
+    return typeof value === 'object' && value !== null && this.#answers.has(value);
+  }
 }

@@ -49,6 +49,11 @@ function unloadable(file: string, error: unknown): HowdahError {
     const remedy = 'Node runs TypeScript from 22.18 on; for older versions compile the file.';
     return invalid(file, `cannot be loaded: ${what}`, remedy, error);
   }
+  if (code === 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX') {
+    const remedy =
+      'Node only erases types: do without enums, namespaces and parameter properties, or compile the file.';
+    return invalid(file, `cannot be loaded: ${what}`, remedy, error);
+  }
   if (code === 'ERR_MODULE_NOT_FOUND' && message.includes(`'${fileURLToPath(file)}'`)) {
     const remedy = "Give a URL such as new URL('./handler.js', import.meta.url).";
     return invalid(file, 'does not exist', remedy, error);

@@ -44,3 +44,34 @@ test('whatever a handler logs becomes JSON that fits and that jsonb accepts', ()
     s: 'a\uFFFD',
   });
 });
+
+test('a line that is too large when it is encoded keeps its text up to the bound', () => {
+  const seal = (text: string): string =>
+    JSON.stringify({ $howdah: 'x', queue: 'q', data: Buffer.from(text).toString('base64') });
+  const open = (message: string, fields?: unknown): { message: string; fields?: unknown } => {
+    const line = JSON.parse(encodeLogLine('info', message, fields, seal)(0));
+    expect(line.message).toBe('');
+    expect(Buffer.byteLength(JSON.stringify(line.fields))).toBeLessThanOrEqual(4096);
+    return JSON.parse(Buffer.from(line.fields.data, 'base64').toString());
+  };
+  expect(open('short', { n: 1 })).toEqual({ message: 'short', fields: { n: 1 } });
+  const lost = { howdah: 'fields not kept' };
+  expect(open('a'.repeat(2000), { text: 'b'.repeat(2000) })).toEqual({
+    message: 'a'.repeat(2000),
+    fields: lost,
+  });
+  for (const [text, length] of [
+    ['a'.repeat(4000), 2800],
+    ['\u{1F600}'.repeat(2000), 1300],
+    ['"'.repeat(4000), 1300],
+  ] as const) {
+    const { message } = open(text);
+    expect(message.endsWith('…')).toBe(true);
+    expect(message.length).toBeGreaterThan(length);
+    expect(text.startsWith(message.slice(0, -2))).toBe(true);
+    expect(message.isWellFormed()).toBe(true);
+  }
+  const heavy = (text: string): string => JSON.stringify({ data: text + ' '.repeat(5000) });
+  const line = JSON.parse(encodeLogLine('info', 'x', undefined, heavy)(0));
+  expect(line.message).toBe('a line that is too large when it is encoded');
+});

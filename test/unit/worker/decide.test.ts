@@ -117,6 +117,9 @@ test('what a thread or process has decided stands, unless the attempt was told t
   expect(verbOf(result, false, { ...shutdown, isSignalUsed: true })).toBe('complete');
   expect(verbOf(decideReturned(snooze('1h'), PLAIN), false, shutdown)).toBe('snooze');
   expect(verbOf(result, false, { isCancelRequested: true })).toBe('cancel');
+  // middleware has completed the job in a transaction: had it committed, this would be stale
+  expect(verbOf(result, false, { isCompletedIn: true })).toBe('fail');
+  expect(verbOf(failed, true, { isCompletedIn: true })).toBe('fail');
 });
 
 test('a handler that never ends is failed, given back or cancelled by the reason of its abort', () => {
