@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
 import { fight } from '../../torture/battle.js';
+import { BUGS } from '../../torture/bugs/registry.js';
 import { NEMESES } from '../../torture/nemeses/registry.js';
 import { Random } from '../../torture/random.js';
 
@@ -36,3 +38,12 @@ test.for([
     expect(hits.length).toBeGreaterThan(0);
   },
 );
+
+test('every deliberate bug of the torture can still be put into the package', () => {
+  const patches = BUGS.flatMap((bug) => bug.patches);
+  const lost = patches.filter(({ file, find }) => {
+    const text = readFileSync(path.join(ROOT, file), 'utf8');
+    return text.split(find).length !== 2;
+  });
+  expect(lost).toEqual([]);
+});
