@@ -172,6 +172,31 @@ begin
   return v_result.requeued;
 end $$;
 
+-- For a worker that does not know how a claim of its went: gives back what its lease holds beyond the jobs it
+-- knows of, attempts not counted. A claim that is still under way holds the lease, so this waits for its end.
+-- Returns how many, null when the lease has ended.
+create function {{schema}}.return_strays(p_lease_id bigint, p_known bigint[]) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_mark lease_marks;
+  v_strays jsonb := '[]';
+begin
+  perform 1 from leases where id = p_lease_id for update;
+  if not found then
+    return null;
+  end if;
+  for v_mark in select * from lease_marks where lease_id = p_lease_id loop
+    v_strays := v_strays || coalesce((
+      select jsonb_agg(jsonb_build_object('id', j.id, 'attempt', j.attempt, 'outcome', 'release'))
+      from jobs j
+      where j.queue_id = v_mark.queue_id and j.lane = v_mark.lane and j.seq is not null
+        and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease_id
+        and j.id <> all (p_known)), '[]');
+  end loop;
+  perform settle(p_lease_id, v_strays);
+  return jsonb_array_length(v_strays);
+end $$;
+
 create function {{schema}}.reap(p_limit integer default 1000)
 returns table (leases integer, requeued integer, dead integer)
 language plpgsql security definer {{settings}} as $$
@@ -418,6 +443,7 @@ drop function {{schema}}.smoothed_rate(double precision, double precision, times
 drop function {{schema}}.expire(integer);
 drop function {{schema}}.sweep(integer);
 drop function {{schema}}.reap(integer);
+drop function {{schema}}.return_strays(bigint, bigint[]);
 drop function {{schema}}.close_lease(bigint);
 drop function {{schema}}.give_back({{schema}}.leases, boolean, integer);
 drop function {{schema}}.promote(integer, timestamptz);

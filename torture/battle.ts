@@ -1,8 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { FaultProxy } from '../test/support/fault-proxy.js';
+import { autopsy } from './autopsy.js';
+import type { Build } from './build.js';
 import { CHECKS } from './checks/check.js';
 import { type Evidence, gather } from './checks/evidence.js';
 import { Cluster } from './cluster.js';
@@ -12,23 +11,19 @@ import { Fleet, type Place } from './fleet.js';
 import type { Field, Nemesis } from './nemeses/nemesis.js';
 import type { Random } from './random.js';
 import { prepare } from './schema.js';
+import { makeScratch, removeScratch } from './scratch.js';
+import { type Strike, strikeFor } from './strikes.js';
 
 /** One run: what acts, on what, for how long. */
 export interface BattleOptions {
   readonly random: Random;
   readonly seconds: number;
   readonly nemeses: readonly Nemesis[];
-  /** The package under test: its `dist`, `migrations` and `node_modules`. */
-  readonly packageDir: string;
+  /** The package under test, whose migrations are applied, and one to run beside it. */
+  readonly builds: readonly [Build, ...Build[]];
   /** Longest time in which nothing ends before what is left is taken for lost. Default 30 s. */
   readonly stallSeconds?: number;
   readonly log: (line: string) => void;
-}
-
-export interface Strike {
-  readonly nemesis: string;
-  /** What shows that it hit; undefined when it did not. */
-  readonly evidence: string | undefined;
 }
 
 export interface Verdict {
@@ -53,8 +48,8 @@ const PAUSE_MS = 30;
 
 /** Fights, waits until everything has ended, and judges. */
 export async function fight(options: BattleOptions): Promise<BattleReport> {
-  const { random, packageDir, log } = options;
-  const dir = await mkdtemp(path.join(tmpdir(), 'howdah-torture-logs-'));
+  const { random, builds, log } = options;
+  const dir = makeScratch('logs');
   const wantsDisk = options.nemeses.some(({ name }) => name === 'full-disk');
   const disk = wantsDisk ? Disk.make(DISK_MB) : undefined;
   const cluster = await Cluster.start(settingsOf(random), disk);
@@ -62,23 +57,26 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
     Promise.all(Array.from({ length: count }, () => FaultProxy.start(cluster.url)));
   const workerProxies = await startProxies(SKEWS_MS.length);
   const producerProxies = await startProxies(PRODUCERS);
+  const actors: (Fleet | Crowd)[] = [];
   try {
-    await prepare(cluster, packageDir);
+    await prepare(cluster, builds[0].packageDir);
     const snapshot = await holdSnapshot(cluster);
     const fleet = new Fleet({
-      packageDir,
+      builds,
       dir,
       random: random.fork('fleet'),
     });
+    actors.push(fleet);
     for (const place of placesOf(workerProxies)) fleet.start(place);
     const crowd = new Crowd({
-      packageDir,
+      builds,
       dir,
       urls: producerProxies.map(({ url }) => url),
       random: random.fork('crowd'),
       loops: LOOPS,
       pauseMs: PAUSE_MS,
     });
+    actors.push(crowd);
     const field: Field = {
       cluster,
       fleet,
@@ -92,6 +90,7 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
     await crowd.stop();
     await snapshot.end();
     const left = await settled(cluster, options.stallSeconds ?? STALL_SECONDS);
+    if (left > 0) await autopsy(cluster, fleet, log);
     const killed = await fleet.stop();
     const evidence = await gather(cluster, crowd, fleet);
     log(`  ${left} jobs left`);
@@ -101,17 +100,18 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
       facts: factsOf(evidence, fleet),
     };
   } finally {
+    for (const each of actors) each.kill();
     await Promise.all([...workerProxies, ...producerProxies].map((proxy) => proxy.stop()));
     await cluster.stop();
     disk?.remove();
-    await rm(dir, { recursive: true, force: true });
+    removeScratch(dir);
   }
 }
 
 function settingsOf(random: Random): Record<string, string | number | boolean> {
   return {
     autovacuum: random.chance(0.5),
-    max_connections: 80,
+    max_connections: 150,
     max_wal_size: '64MB',
     min_wal_size: '32MB',
     shared_buffers: '32MB',
@@ -147,33 +147,6 @@ async function holdSnapshot(cluster: Cluster): Promise<{ end(): Promise<void> }>
       return done;
     },
   };
-}
-
-async function strikeFor(
-  field: Field,
-  { nemeses, seconds, log }: BattleOptions,
-): Promise<Strike[]> {
-  const strikes: Strike[] = [];
-  const begun = performance.now();
-  const isOver = (): boolean => performance.now() - begun > seconds * 1_000;
-  const able = nemeses.filter((nemesis) => {
-    const why = nemesis.unable?.(field);
-    if (why) log(`  ${nemesis.name} is left out: ${why}`);
-    return !why;
-  });
-  await sleep(2_000);
-  while (!isOver()) {
-    for (const nemesis of field.random.shuffle(able)) {
-      if (isOver()) break;
-      const evidence = await nemesis.strike(field);
-      strikes.push({ nemesis: nemesis.name, evidence });
-      const at = ((performance.now() - begun) / 1_000).toFixed(1).padStart(6);
-      log(`  ${at} s  ${nemesis.name.padEnd(18)} ${evidence ?? 'did not hit'}`);
-      await field.cluster.ready();
-      await sleep(field.random.int(200, 1_200));
-    }
-  }
-  return strikes;
 }
 
 /** Waits until nothing is left to do, or nothing moves any more. Returns what is left. */
@@ -222,5 +195,18 @@ function factsOf(evidence: Evidence, fleet: Fleet): Record<string, number> {
     'stale settles refused': count('job.stale'),
     'leases lost': count('lease.lost'),
     'connections lost by workers': count('connection.lost'),
+    ...completionsByBuild(fleet),
   };
+}
+
+function completionsByBuild(fleet: Fleet): Record<string, number> {
+  if (fleet.builds.length === 1) return {};
+  const count = (name: string): number =>
+    fleet.all
+      .filter(({ build }) => build.name === name)
+      .flatMap((member) => fleet.linesOf(member))
+      .filter(({ type }) => type === 'job.completed').length;
+  return Object.fromEntries(
+    fleet.builds.map(({ name }) => [`jobs completed by workers of ${name}`, count(name)]),
+  );
 }

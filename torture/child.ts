@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ACTORS = new URL('./actors/', import.meta.url);
-const SKEW = new URL('skew.mjs', ACTORS).href;
+const PRELOADED = new URL('preloaded.mjs', ACTORS).href;
 const ERRORS_MAX = 4_000;
 
 /** A process of the torture: a producer or a worker. */
@@ -15,10 +15,15 @@ export class Child {
   /** @param skewMs how wrong its clock is */
   constructor(actor: string, settings: object, skewMs = 0) {
     const script = fileURLToPath(new URL(actor, ACTORS));
-    this.#child = spawn(process.execPath, ['--import', SKEW, script, JSON.stringify(settings)], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-      env: { ...process.env, TORTURE_SKEW_MS: String(skewMs) },
-    });
+    this.#child = spawn(
+      process.execPath,
+      ['--import', PRELOADED, script, JSON.stringify(settings)],
+      {
+        // its standard input ends with us, and it with that
+        stdio: ['pipe', 'ignore', 'pipe'],
+        env: { ...process.env, TORTURE_SKEW_MS: String(skewMs) },
+      },
+    );
     this.#child.stderr?.on('data', (chunk) => {
       this.errors = (this.errors + chunk).slice(-ERRORS_MAX);
     });

@@ -1,19 +1,19 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { chmod, rm } from 'node:fs/promises';
 import path from 'node:path';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from 'howdah/embedded';
 import pg from 'pg';
 import { waitFor } from '../test/support/wait-for.js';
 import type { Disk } from './disk.js';
+import { makeScratch, removeScratch } from './scratch.js';
+import { startStandby } from './standby.js';
 
 /** The server that is tortured, and a way to it past all proxies. */
 export class Cluster {
   readonly #dir: string;
   readonly #settings: Readonly<Record<string, string | number | boolean>>;
-  readonly #port: number;
-  readonly pool: pg.Pool;
-  readonly url: string;
   #server: EmbeddedPostgres;
+  #pool: pg.Pool;
+  #standbys = 0;
 
   private constructor(
     dir: string,
@@ -23,16 +23,16 @@ export class Cluster {
     this.#dir = dir;
     this.#server = server;
     this.#settings = settings;
-    this.#port = server.port;
-    this.url = server.url;
-    this.pool = new pg.Pool({
-      connectionString: server.url,
-      max: 4,
-      application_name: 'torture',
-      connectionTimeoutMillis: 5_000,
-    });
-    this.pool.on('error', () => undefined);
-    this.pool.on('connect', (client) => client.on('error', () => undefined));
+    this.#pool = openPool(server.url);
+  }
+
+  /** Another one after each {@link goOver}, as the pool. */
+  get url(): string {
+    return this.#server.url;
+  }
+
+  get pool(): pg.Pool {
+    return this.#pool;
   }
 
   /** @param disk where its files are to be; default: a temporary folder */
@@ -40,7 +40,7 @@ export class Cluster {
     settings: Readonly<Record<string, string | number | boolean>>,
     disk?: Disk,
   ): Promise<Cluster> {
-    const dir = disk?.dir ?? (await mkdtemp(path.join(tmpdir(), 'howdah-torture-')));
+    const dir = disk?.dir ?? makeScratch('server');
     await chmod(dir, 0o755);
     const dataDir = path.join(dir, 'data');
     const server = await startEmbeddedPostgres({ dataDir, durable: true, settings });
@@ -63,17 +63,50 @@ export class Cluster {
 
   /** Starts it again on the same files: orphans of a killed server may hold them for a moment. */
   async restart(): Promise<void> {
-    const { dataDir } = this.#server;
+    const { dataDir, port } = this.#server;
     this.#server = await waitFor(
       () =>
         startEmbeddedPostgres({
           dataDir,
-          port: this.#port,
+          port,
           durable: true,
           settings: this.#settings,
         }),
       { timeoutMs: 60_000, intervalMs: 100, what: 'the server to start again' },
     );
+  }
+
+  /** A standby that each commit waits for, beside the server. */
+  async makeStandby(): Promise<EmbeddedPostgres> {
+    this.#standbys += 1;
+    const dataDir = path.join(this.#dir, `standby-${this.#standbys}`);
+    const client = await this.connect();
+    try {
+      return await startStandby({
+        primary: this.#server,
+        client,
+        dataDir,
+        settings: this.#settings,
+      });
+    } finally {
+      await client.end();
+    }
+  }
+
+  /** Commits wait for no standby any more. */
+  async forgetStandby(): Promise<void> {
+    await this.#pool.query('alter system reset synchronous_standby_names');
+    await this.#pool.query('select pg_reload_conf()');
+  }
+
+  /** Makes the standby the server, which was lost: it is promoted, and the files of the old one go. */
+  async goOver(standby: EmbeddedPostgres): Promise<void> {
+    const { dataDir } = this.#server;
+    await this.#pool.end();
+    this.#server = standby;
+    this.#pool = openPool(standby.url);
+    await this.value('select pg_promote()');
+    await rm(dataDir, { recursive: true, force: true });
   }
 
   /** Whether the server has ended by itself. */
@@ -104,9 +137,21 @@ export class Cluster {
   }
 
   async stop(): Promise<void> {
-    await this.pool.end().catch(() => undefined);
+    await this.#pool.end().catch(() => undefined);
     await this.#server.stop('immediate').catch(() => undefined);
-    await rm(path.join(this.#dir, 'data'), { recursive: true, force: true });
-    await rm(this.#dir, { recursive: true, force: true }).catch(() => undefined);
+    await rm(this.#server.dataDir, { recursive: true, force: true });
+    removeScratch(this.#dir);
   }
+}
+
+function openPool(url: string): pg.Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    max: 4,
+    application_name: 'torture',
+    connectionTimeoutMillis: 5_000,
+  });
+  pool.on('error', () => undefined);
+  pool.on('connect', (client) => client.on('error', () => undefined));
+  return pool;
 }

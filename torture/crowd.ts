@@ -1,27 +1,30 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
+import type { Build } from './build.js';
 import { Child, entryOf } from './child.js';
-import { type Operation, readOperations } from './logs.js';
+import { type Operation, OperationLog } from './logs.js';
 import type { Random } from './random.js';
 
 /** Producer processes. They are not harmed: their logs are the truth about what was acknowledged. */
 export class Crowd {
-  readonly #producers: { readonly child: Child; readonly logFile: string }[];
+  readonly #producers: { readonly child: Child; readonly log: OperationLog }[];
 
   constructor(options: {
-    readonly packageDir: string;
+    /** The last producer runs the last build, all others the first. */
+    readonly builds: readonly Build[];
     readonly dir: string;
     readonly urls: readonly string[];
     readonly random: Random;
     readonly loops: number;
     readonly pauseMs: number;
   }) {
-    const { packageDir, dir, urls, random, loops, pauseMs } = options;
+    const { builds, dir, urls, random, loops, pauseMs } = options;
     this.#producers = urls.map((url, index) => {
+      const build = index === urls.length - 1 ? builds.at(-1) : builds[0];
+      if (!build) throw new Error('a crowd without a build');
       const logFile = path.join(dir, `producer-${index + 1}.jsonl`);
       const child = new Child('producer.mjs', {
         url,
-        dist: entryOf(packageDir),
+        dist: entryOf(build.packageDir),
         index: index + 1,
         seed: random.int(1, 2 ** 20),
         loops,
@@ -29,15 +32,13 @@ export class Crowd {
         logFile,
         dedupeKeys: 200,
       });
-      return { child, logFile };
+      return { child, log: new OperationLog(logFile) };
     });
   }
 
   /** Per producer, in the order of its log. */
   get operations(): Operation[][] {
-    return this.#producers.map(({ logFile }) =>
-      existsSync(logFile) ? readOperations(logFile) : [],
-    );
+    return this.#producers.map(({ log }) => log.operations);
   }
 
   get failures(): number {
@@ -55,6 +56,10 @@ export class Crowd {
         ? []
         : [`producer ${i + 1} ended with ${child.exitCode}: ${child.errors}`],
     );
+  }
+
+  kill(): void {
+    for (const { child } of this.#producers) child.kill('SIGKILL');
   }
 
   async stop(): Promise<void> {

@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { waitFor } from '../test/support/wait-for.js';
+import type { Build } from './build.js';
 import { Child, entryOf } from './child.js';
-import { readWorkerLog, type WorkerLine } from './logs.js';
+import { type WorkerLine, WorkerLog } from './logs.js';
 import type { Random } from './random.js';
 
 /** How the members of a fleet differ. */
@@ -17,13 +17,15 @@ export interface Place {
 export interface Member {
   readonly name: string;
   readonly place: Place;
+  readonly build: Build;
   readonly child: Child;
-  readonly logFile: string;
+  readonly log: WorkerLog;
 }
 
 /** Worker processes, one a place; who falls is replaced. */
 export class Fleet {
-  readonly #packageDir: string;
+  /** The first is what a place begins with. */
+  readonly builds: readonly Build[];
   readonly #dir: string;
   readonly #random: Random;
   /** Everybody who ever was. */
@@ -31,8 +33,8 @@ export class Fleet {
   readonly #current = new Map<Place, Member>();
   #isOver = false;
 
-  constructor(options: { packageDir: string; dir: string; random: Random }) {
-    this.#packageDir = options.packageDir;
+  constructor(options: { builds: readonly Build[]; dir: string; random: Random }) {
+    this.builds = options.builds;
     this.#dir = options.dir;
     this.#random = options.random;
   }
@@ -41,29 +43,38 @@ export class Fleet {
     return [...this.#current.values()];
   }
 
-  start(place: Place): Member {
+  /** @param build default: the first */
+  start(place: Place, build: Build | undefined = this.builds[0]): Member {
+    if (!build) throw new Error('a fleet without a build');
     const name = `w${this.all.length + 1}`;
     const logFile = path.join(this.#dir, `worker-${name}.jsonl`);
     const child = new Child(
       'worker.mjs',
       {
         url: place.url,
-        dist: entryOf(this.#packageDir),
+        dist: entryOf(build.packageDir),
         name,
         seed: this.#random.int(1, 2 ** 30),
         logFile,
       },
       place.skewMs,
     );
-    const member = { name, place, child, logFile };
+    const member = { name, place, build, child, log: new WorkerLog(logFile, name) };
     this.all.push(member);
     this.#current.set(place, member);
     void child.exited.then(() => this.#replace(member));
     return member;
   }
 
-  linesOf({ logFile, name }: Member): WorkerLine[] {
-    return existsSync(logFile) ? readWorkerLog(logFile, name) : [];
+  linesOf({ log }: Member): readonly WorkerLine[] {
+    return log.lines;
+  }
+
+  /** Ends a worker in good order; another build takes its place. */
+  async exchange(member: Member, build: Build): Promise<Member> {
+    this.#current.delete(member.place);
+    await member.child.end('SIGTERM');
+    return this.start(member.place, build);
   }
 
   /** Events of a kind, of everybody who ever was. */
@@ -104,8 +115,14 @@ export class Fleet {
     return killed;
   }
 
+  /** Ends all of them the hard way. */
+  kill(): void {
+    this.#isOver = true;
+    for (const { child } of this.all) child.kill('SIGKILL');
+  }
+
   #replace(member: Member): void {
     if (this.#isOver || this.#current.get(member.place) !== member) return;
-    this.start(member.place);
+    this.start(member.place, member.build);
   }
 }

@@ -1,12 +1,13 @@
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { fight } from './battle.js';
+import { type BattleReport, fight } from './battle.js';
 import { proveChecker } from './bugs/prove.js';
 import { BUGS } from './bugs/registry.js';
+import { type Build, buildOf } from './build.js';
 import { NEMESES } from './nemeses/registry.js';
 import { Random } from './random.js';
-import { printReport } from './report.js';
+import { printReport, printSummary } from './report.js';
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
@@ -16,6 +17,8 @@ const USAGE = `npm run torture -- [options]
   --rounds <n>       so many runs, each with a seed of its own; default 1
   --only <names>     these nemeses, comma-separated; default: all, mixed
   --each             one run a nemesis, alone
+  --beside <ref>     another version, from the history of this repository, runs beside this one; its
+                     schema must have the same version
   --prove            builds with deliberate bugs must be caught (or --bug <name> for one)
   --list             nemeses and bugs
 `;
@@ -28,6 +31,7 @@ async function main(): Promise<number> {
       seconds: { type: 'string', default: '60' },
       rounds: { type: 'string', default: '1' },
       only: { type: 'string' },
+      beside: { type: 'string' },
       each: { type: 'boolean', default: false },
       prove: { type: 'boolean', default: false },
       bug: { type: 'string' },
@@ -47,21 +51,26 @@ async function main(): Promise<number> {
     return proveChecker({ root: ROOT, seed, bug: values.bug, log: say });
   const chosen = chooseNemeses(values.only);
   const sets = values.each ? chosen.map((nemesis) => [nemesis]) : [chosen];
+  const own: Build = { name: 'this one', packageDir: ROOT };
+  const others = values.beside === undefined ? [] : [await buildOf(ROOT, values.beside)];
+  const reports: BattleReport[] = [];
   let failed = 0;
   for (let round = 1; round <= rounds; round += 1) {
     for (const nemeses of sets) {
-      const own = rounds > 1 ? `${seed}-${round}` : seed;
-      say(`seed ${own}, ${seconds} s, ${nemeses.map(({ name }) => name).join(' ')}`);
+      const name = rounds > 1 ? `${seed}-${round}` : seed;
+      say(`seed ${name}, ${seconds} s, ${nemeses.map(({ name }) => name).join(' ')}`);
       const report = await fight({
-        random: new Random(own),
+        random: new Random(name),
         seconds,
         nemeses,
-        packageDir: ROOT,
+        builds: [own, ...others],
         log: say,
       });
+      reports.push(report);
       failed += printReport(report, say) ? 0 : 1;
     }
   }
+  if (reports.length > 1) printSummary(reports, say);
   return failed === 0 ? 0 : 1;
 }
 
@@ -86,6 +95,10 @@ function say(line: string): 0 {
   return 0;
 }
 
+// what is temporary goes at an exit
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => process.exit(130));
+}
 process.exit(
   await main().catch((error) => {
     process.stderr.write(`${error instanceof Error ? error.message : error}\n`);

@@ -1,4 +1,5 @@
 import type { BattleReport } from './battle.js';
+import type { Strike } from './strikes.js';
 
 const PROBLEMS_SHOWN = 5;
 
@@ -21,13 +22,31 @@ export function printReport(report: BattleReport, say: (line: string) => void): 
 
 /** A nemesis that never hit has shown nothing. */
 function printStrikes({ strikes }: BattleReport, say: (line: string) => void): boolean {
-  const names = [...new Set(strikes.map(({ nemesis }) => nemesis))].sort();
-  let isHit = true;
-  for (const name of names) {
-    const own = strikes.filter(({ nemesis }) => nemesis === name);
-    const hits = own.filter(({ evidence }) => evidence !== undefined).length;
-    if (hits === 0) isHit = false;
-    say(`  ${hits} of ${own.length} hit  ${name}`);
+  const tally = tallyOf(strikes);
+  for (const [name, { hits, all }] of tally) say(`  ${hits} of ${all} hit  ${name}`);
+  return tally.size > 0 && [...tally.values()].every(({ hits }) => hits > 0);
+}
+
+/** All runs: how often each nemesis hit, and what the checks say. */
+export function printSummary(reports: readonly BattleReport[], say: (line: string) => void): void {
+  say('\n| nemesis | strikes that hit | problems found |\n|---|---|---|');
+  const problems = new Map<string, number>();
+  for (const { strikes, verdicts } of reports) {
+    const count = verdicts.reduce((sum, each) => sum + each.problems.length, 0);
+    for (const { nemesis } of new Map(strikes.map((each) => [each.nemesis, each])).values()) {
+      problems.set(nemesis, (problems.get(nemesis) ?? 0) + count);
+    }
   }
-  return isHit && names.length > 0;
+  for (const [name, { hits, all }] of tallyOf(reports.flatMap(({ strikes }) => strikes))) {
+    say(`| ${name} | ${hits} of ${all} | ${problems.get(name) ?? 0} |`);
+  }
+}
+
+function tallyOf(strikes: readonly Strike[]): Map<string, { hits: number; all: number }> {
+  const tally = new Map<string, { hits: number; all: number }>();
+  for (const { nemesis, evidence } of strikes) {
+    const { hits, all } = tally.get(nemesis) ?? { hits: 0, all: 0 };
+    tally.set(nemesis, { hits: hits + (evidence === undefined ? 0 : 1), all: all + 1 });
+  }
+  return new Map([...tally].sort(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -20,6 +20,7 @@ import { Doorbell } from './doorbell.js';
 import type { LeaseKeeper } from './lease-keeper.js';
 import type { Quarantine } from './quarantine.js';
 import type { Runner } from './runner.js';
+import { Strays } from './strays.js';
 
 /** A wake-up is passed on at most this often per queue. */
 const PASS_ON_MS = 100;
@@ -44,6 +45,8 @@ export interface ClaimerParts {
   readonly hub: EventHub;
   /** Too many outcomes wait to be settled: claim nothing. */
   readonly isHeldUp: () => boolean;
+  /** Every job that this worker holds, until its outcome is confirmed. */
+  readonly knownIds: () => string[];
   /** A claim that was sent at this time has brought jobs. */
   readonly onClaimed: (sentAt: number) => void;
   /** Asks the database of a job that says it is a poison pill. */
@@ -83,6 +86,7 @@ export class Claimer {
   readonly #lanes: readonly Lane[];
   readonly #laneOf = new Map<Runner, Lane>();
   readonly #stopping = new AbortController();
+  readonly #strays: Strays;
   #wake: (() => void) | undefined;
   #bellsAfter = 0;
 
@@ -101,11 +105,13 @@ export class Claimer {
       passedOnAt: 0,
     }));
     for (const lane of this.#lanes) this.#laneOf.set(lane.runner, lane);
+    this.#strays = new Strays(parts);
   }
 
   /** Claims until it is stopped; resolves when the last claim has come back. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
+      if (this.#strays.isDue) await this.#strays.look();
       const lane = this.#next();
       if (lane) await this.#claim(lane);
       else if (!(await this.#changeBells())) await this.#wait();
@@ -115,6 +121,7 @@ export class Claimer {
   /** One claim of each queue that has room, for a drain. @returns how many jobs were claimed */
   async pass(): Promise<number> {
     let found = 0;
+    await this.#strays.look();
     for (const lane of this.#lanes) {
       if (this.#isStopped) break;
       if (this.#hasRoom(lane)) found += await this.#claim(lane);
@@ -330,6 +337,7 @@ export class Claimer {
       return;
     }
     if (isTooLarge(error) && lane.size.refused(limit)) return;
+    this.#strays.suspect(leaseId);
     hub.emit('claim.failed', { queue, error });
     lane.doorbell.postpone(now, backoffMs(lane.failures, RECONNECT, clock.random()));
   }
@@ -371,7 +379,7 @@ export class Claimer {
   /** Until something is due, or {@link #wake} is called. */
   #wait(): Promise<void> {
     const now = this.#parts.clock.monotonic();
-    let dueAt = now + this.#parts.pollMs;
+    let dueAt = Math.min(now + this.#parts.pollMs, this.#strays.dueAt);
     for (const lane of this.#lanes) {
       if (this.#hasRoom(lane)) dueAt = Math.min(dueAt, lane.doorbell.dueAt);
     }

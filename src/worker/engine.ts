@@ -147,6 +147,7 @@ export class Engine {
       clock,
       hub,
       isHeldUp: () => this.settler.isFull,
+      knownIds: () => [...this.runners.flatMap(({ jobIds }) => jobIds), ...this.settler.jobIds],
       onClaimed: (sentAt) => this.control.claimed(sentAt),
       askStop: (leaseId, id, claims) => this.#stops.obey(this.claimLine, leaseId, id, claims),
       onStop: (reason) => this.parts.onDrain?.(reason),

@@ -67,6 +67,12 @@ export class Settler {
     return this.#unsettled;
   }
 
+  /** Ids of the jobs whose outcome the database has not confirmed. */
+  get jobIds(): string[] {
+    const batches = [this.#completes, this.#others, [...this.#reporting], ...this.#sent];
+    return batches.flatMap((batch) => batch.map(({ id }) => id));
+  }
+
   get isFull(): boolean {
     return this.#unsettled >= UNSETTLED_MAX;
   }
@@ -145,12 +151,11 @@ export class Settler {
     const isSettled = isComplete
       ? await this.#complete(batch, first.leaseId)
       : await this.#settle(batch, first.leaseId);
-    this.#sent.delete(batch);
     if (!isSettled) await this.#isolate(batch);
-    else {
-      this.#confirm(batch.length);
-      this.#parts.onSettled(batch);
-    }
+    this.#sent.delete(batch);
+    if (!isSettled) return;
+    this.#confirm(batch.length);
+    this.#parts.onSettled(batch);
   }
 
   async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {

@@ -53,6 +53,20 @@ describe('a lease that ends while a claim is in flight', () => {
     await db.expectTruth();
   });
 
+  test('claim first: return_strays waits and gives its jobs back', async ({ db, a, b }) => {
+    await db.createQueue('in-doubt');
+    await db.enqueue('in-doubt', 3);
+    const lease = await db.openLease();
+    const known = await db.claimOne('in-doubt', lease);
+    await a.begin();
+    expect(await a.claim('in-doubt', lease, 2)).toHaveLength(2);
+    const [returned] = await b.blocks((session) => session.returnStrays(lease, [known.id]));
+    await a.commit();
+    expect(await returned).toBe(2);
+    expect(await db.stats('in-doubt')).toMatchObject({ ready: '2', running: '1' });
+    await db.expectTruth();
+  });
+
   test('close_lease first: the claim waits and is refused', async ({ db, a, b }) => {
     await db.createQueue('refused');
     await db.enqueue('refused');

@@ -142,6 +142,39 @@ describe('close_lease', () => {
   });
 });
 
+describe('return_strays', () => {
+  test('gives back what the lease holds beyond what is known, attempts uncounted', async ({
+    db,
+  }) => {
+    await db.createQueue('stray', { max_attempts: 1 });
+    await db.enqueue('stray', 4);
+    const [lease, other] = [await db.openLease(), await db.openLease()];
+    const [known] = await db.claim('stray', lease, 3);
+    await db.claim('stray', other, 1);
+    expect(await db.returnStrays(lease, [known.id, '77'])).toBe(2);
+    expect(await db.returnStrays(lease, [known.id])).toBe(0);
+    expect(await db.stats('stray')).toMatchObject({ ready: '2', running: '2' });
+    await db.expectTruth();
+    expect(await db.claim('stray', lease, 9)).toMatchObject(
+      [2, 3].map((payload) => ({ payload, attempt: 2, uncounted: 1, errors: null })),
+    );
+    await db.closeLease(lease);
+    expect(await db.returnStrays(lease, [])).toBeNull();
+  });
+
+  test('also members of groups, heads and followers', async ({ db }) => {
+    await db.createQueue('stray-group');
+    const ids = await db.enqueue('stray-group', 3, { group: 'g' });
+    const lease = await db.openLease();
+    const turn = `select ids from howdah.claim_many('stray-group', $1, p_turn => 3)`;
+    expect(await db.one(turn, [lease])).toBe(ids.join());
+    expect(await db.returnStrays(lease, [])).toBe(3);
+    await db.expectTruth();
+    expect(await db.one(turn, [lease])).toBe(ids.join());
+    await db.expectTruth();
+  });
+});
+
 describe('expire', () => {
   test('records the waiting whose TTL has ended, ready or scheduled, and no others', async ({
     db,

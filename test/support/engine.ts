@@ -115,6 +115,10 @@ export class Engine {
     return this.one('select howdah.close_lease($1)', [lease]);
   }
 
+  returnStrays(lease: string, known: string[]): Promise<number | null> {
+    return this.one('select howdah.return_strays($1, $2)', [lease, known]);
+  }
+
   /** The lease has ended, as if its worker had died a moment ago. */
   async killLease(lease: string): Promise<void> {
     await this.rows(

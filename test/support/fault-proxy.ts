@@ -25,20 +25,22 @@ interface Faults {
   loseReplyTo: string | undefined;
 }
 
+const NO_FAULTS: Readonly<Faults> = {
+  delayMs: 0,
+  isFrozen: false,
+  isRefusing: false,
+  isDroppingNotifications: false,
+  serverBytesLeft: Number.POSITIVE_INFINITY,
+  loseReplyTo: undefined,
+};
+
 /** A TCP proxy in front of PostgreSQL that makes the network fail in chosen ways. */
 export class FaultProxy {
   readonly #server: net.Server;
-  readonly #target: URL;
+  #target: URL;
   readonly #links = new Set<Link>();
   readonly #late = new Map<net.Socket, Late[]>();
-  readonly #faults: Faults = {
-    delayMs: 0,
-    isFrozen: false,
-    isRefusing: false,
-    isDroppingNotifications: false,
-    serverBytesLeft: Number.POSITIVE_INFINITY,
-    loseReplyTo: undefined,
-  };
+  readonly #faults: Faults = { ...NO_FAULTS };
   /** Lines cut by {@link loseReplyTo} so far: shows that the fault really hit. */
   repliesLost = 0;
   /** What clients have sent so far, in pieces: at least one a round trip. */
@@ -62,6 +64,14 @@ export class FaultProxy {
     url.hostname = '127.0.0.1';
     url.port = String((this.#server.address() as net.AddressInfo).port);
     return url.href;
+  }
+
+  /** New connections go to another server from now on; those that are open are cut. */
+  redirect(targetUrl: string): void {
+    const { port } = new URL(targetUrl);
+    this.#target = new URL(this.#target.href);
+    this.#target.port = port;
+    this.cut();
   }
 
   /** Connections that are open now. */
@@ -108,6 +118,12 @@ export class FaultProxy {
   /** NOTIFY does not arrive any more, everything else does; lines that are open stay up. */
   dropNotifications(isDropping = true): void {
     this.#faults.isDroppingNotifications = isDropping;
+  }
+
+  /** Does no harm any more; lines that are open are cut. */
+  heal(targetUrl: string): void {
+    Object.assign(this.#faults, NO_FAULTS);
+    this.redirect(targetUrl);
   }
 
   async stop(): Promise<void> {

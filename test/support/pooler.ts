@@ -1,66 +1,11 @@
-import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises';
-import net from 'node:net';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
 import { onTestFinished } from 'vitest';
-import { waitFor } from './wait-for.js';
+import { PoolerProcess } from './pooler-process.js';
 
-/** Path of PgBouncer, where it is installed. */
-export const PGBOUNCER = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer'].find((each) =>
-  existsSync(each),
-);
-const NOBODY = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+export { PGBOUNCER } from './pooler-process.js';
 
-/** Starts PgBouncer in transaction mode with one server connection; returns a URL through it. */
+/** Starts PgBouncer in transaction mode with two server connections; returns a URL through it. */
 export async function startPooler(target: string): Promise<string> {
-  const { hostname, port, username, password, pathname } = new URL(target);
-  const dir = await mkdtemp(path.join(tmpdir(), 'howdah-pooler-'));
-  await chmod(dir, 0o755);
-  const listenPort = await freePort();
-  const login = `user=${username} password=${password}`;
-  await writeFile(
-    path.join(dir, 'pgbouncer.ini'),
-    `[databases]
-pooled = host=${hostname} port=${port} dbname=${pathname.slice(1)} ${login}
-[pgbouncer]
-listen_addr = 127.0.0.1
-listen_port = ${listenPort}
-unix_socket_dir =
-auth_type = any
-pool_mode = transaction
-default_pool_size = 2
-`,
-  );
-  const child = spawn(PGBOUNCER ?? '', ['-q', path.join(dir, 'pgbouncer.ini')], {
-    ...NOBODY,
-    stdio: 'ignore',
-  });
-  onTestFinished(async () => {
-    child.kill('SIGKILL');
-    await rm(dir, { recursive: true });
-  });
-  await waitFor(() => canConnect(listenPort), { what: 'PgBouncer' });
-  return `postgres://pooled@127.0.0.1:${listenPort}/pooled`;
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as net.AddressInfo;
-      server.close(() => resolve(port));
-    });
-  });
-}
-
-function canConnect(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
+  const pooler = await PoolerProcess.start(target, 2);
+  onTestFinished(() => pooler.kill());
+  return pooler.url;
 }

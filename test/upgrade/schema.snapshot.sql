@@ -702,6 +702,7 @@ function howdah.resume_schedule(text) returns void security definer
 function howdah.retry_after_ms(integer,double precision) returns integer security definer
 function howdah.return_follower(howdah.jobs) returns howdah.groups security definer
 function howdah.return_permits(integer,integer) returns void security definer
+function howdah.return_strays(bigint,bigint[]) returns integer security definer
 function howdah.ring(text,integer,bigint) returns void security definer
 function howdah.ring_promoter(timestamp with time zone) returns void security definer
 function howdah.ring_queue(integer,integer,bigint) returns void security definer

@@ -120,7 +120,7 @@ function idOf({ id }) {
 
 /** A row of the application and a job in one transaction, which may be held open for a while. */
 function withOrder(n, random, end) {
-  const holdMs = random() < 0.05 ? 1_500 : random() < 0.3 ? 50 : 0;
+  const holdMs = random() < 0.1 ? 2_500 : random() < 0.3 ? 50 : 0;
   return inTransaction(pool, async (tx) => {
     await tx.query('insert into orders (n) values ($1)', [n]);
     const { id } = await client.enqueue('effects', { n, do: what(random) }, { tx });

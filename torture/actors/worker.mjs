@@ -62,9 +62,9 @@ const worker = createWorker({
   ],
 });
 worker.onEvent((event) => {
-  const { type, job, error, outcome, isUncertain } = event;
-  const line = { type, id: job?.id, attempt: job?.attempt, outcome, isUncertain };
-  say({ ...line, code: error?.code });
+  const { type, job, error, outcome, isUncertain, duty, reason } = event;
+  const line = { type, id: job?.id, attempt: job?.attempt, outcome, isUncertain, duty, reason };
+  say({ ...line, code: error?.code, at: Date.now() });
 });
 process.once('SIGTERM', () => void worker.stop().then(() => process.exit(0)));
 await worker.start().catch(({ code }) => {

@@ -223,7 +223,10 @@ const lastAttempt: Check = {
   },
 };
 
-/** Not of those that completeIn() has completed: when its commit is not known, asking again is right. */
+/**
+ * Not of those that completeIn() has completed: when its commit is not known, asking again is right. Not of
+ * attempts given back either: they do not count, so that the next has the number of this one.
+ */
 const noFalseRefusal: Check = {
   name: 'whoever has the last attempt of a job is not refused',
   find({ jobs, lines }) {
@@ -233,7 +236,8 @@ const noFalseRefusal: Check = {
         .map(({ id, attempt }) => [id, attempt]),
     );
     return lines
-      .filter(({ type, isUncertain }) => type === 'job.stale' && !isUncertain)
+      .filter(({ type, outcome }) => type === 'job.stale' && outcome === 'complete')
+      .filter(({ isUncertain }) => !isUncertain)
       .filter(({ id, attempt }) => last.get(id ?? '') === attempt)
       .map(
         ({ id, attempt, worker, outcome }) =>

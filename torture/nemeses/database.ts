@@ -30,17 +30,22 @@ export const noSlots: Nemesis = {
   },
 };
 
-/** Somebody locks a table of ours, as a careless migration would. */
+/** How long nobody may come by. */
+const PATIENCE_MS = 5_000;
+
+/** Somebody locks a table of ours, as a careless migration would. Returns how many sessions waited. */
 async function holdTable(field: Field, ms: number): Promise<number> {
   const client = await field.cluster.connect();
   try {
+    await client.query('set lock_timeout = 0; set statement_timeout = 0');
     await client.query('begin');
     const table = field.random.pick(['jobs', 'leases', 'queues', 'groups', 'history']);
     await client.query(`lock table howdah.${table} in access exclusive mode`);
-    const count = await seen(async () => (await waiting(field)) || undefined, ms);
+    const count = await seen(async () => (await waiting(field)) || undefined, PATIENCE_MS);
     await sleep(ms);
+    const more = await waiting(field);
     await client.query('rollback');
-    return count ?? 0;
+    return Math.max(count ?? 0, more);
   } finally {
     await client.end().catch(() => undefined);
   }
@@ -50,7 +55,7 @@ export const lockedTable: Nemesis = {
   name: 'locked-table',
   what: 'a table is locked for up to two seconds',
   async strike(field) {
-    const sessions = await holdTable(field, field.random.int(300, 2_000)).catch(() => 0);
+    const sessions = await holdTable(field, field.random.int(300, 2_000));
     return sessions > 0 ? `${sessions} sessions waited` : undefined;
   },
 };
@@ -67,8 +72,7 @@ function timeouts(name: string, what: string, setting: string): Nemesis {
         await cluster.pool.query('select pg_reload_conf()');
       };
       await set(`set ${setting} = '150ms'`);
-      const sessions = await holdTable(field, 600).catch(() => 0);
-      await set(`reset ${setting}`);
+      const sessions = await holdTable(field, 600).finally(() => set(`reset ${setting}`));
       return sessions > 0 ? `${sessions} sessions waited` : undefined;
     },
   };
@@ -81,32 +85,41 @@ export const statementTimeout = timeouts(
   'statement_timeout',
 );
 
-/** A session that locks jobs in the wrong order, again and again. */
+/** Books of groups before jobs, and later jobs before earlier ones: nobody may lock in this order. */
+const WRONG_ORDER = `do $$ declare r record; begin
+  perform 1 from howdah.groups order by queue_id, key for update;
+  perform pg_sleep(0.2);
+  for r in select id from howdah.jobs where lease_id is not null order by id desc limit 200 loop
+    perform 1 from howdah.jobs where id = r.id for update;
+  end loop; end $$`;
+
+/** A session that locks rows in the wrong order, again and again. */
 export const deadlock: Nemesis = {
   name: 'deadlock',
   what: 'somebody locks rows in the wrong order',
-  async strike(field) {
-    const { cluster } = field;
+  async strike({ cluster, random }) {
     const count = (): Promise<number> =>
       cluster.value(
         'select deadlocks::int from pg_stat_database where datname = current_database()',
       );
     const before = await count();
     const client = await cluster.connect();
-    await client.query("set deadlock_timeout = '10ms'");
-    const deadline = performance.now() + 2_500;
-    while (performance.now() < deadline) {
-      await client
-        .query(
-          `do $$ declare r record; begin
-            for r in select id from howdah.jobs order by id desc limit 60 loop
-              perform 1 from howdah.jobs where id = r.id for update; perform pg_sleep(0.002);
-            end loop; end $$`,
-        )
-        .catch(() => undefined);
+    let ours = 0;
+    try {
+      const deadline = performance.now() + 4_000;
+      while (performance.now() < deadline) {
+        // who looks for deadlocks first is the one who loses
+        await client.query(`set deadlock_timeout = '${random.chance(0.25) ? '10ms' : '5s'}'`);
+        await client.query(WRONG_ORDER).catch(({ code }) => {
+          if (code === '40P01') ours += 1;
+        });
+      }
+    } finally {
+      await client.end().catch(() => undefined);
     }
-    await client.end().catch(() => undefined);
-    const hit = (await seen(async () => (await count()) - before || undefined, 2_000)) ?? 0;
-    return hit > 0 ? `${hit} deadlocks` : undefined;
+    const hit = (await seen(async () => (await count()) - before || undefined, 4_000)) ?? 0;
+    return hit > 0
+      ? `${hit} deadlocks, ${Math.max(0, hit - ours)} of them lost by workers`
+      : undefined;
   },
 };

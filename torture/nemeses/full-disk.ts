@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { failuresOf, type Nemesis } from './nemesis.js';
+import { failuresOf, type Nemesis, seen } from './nemesis.js';
 
 /** Nothing can be written until somebody makes room; PostgreSQL may end over it. */
 export const fullDisk: Nemesis = {
@@ -16,8 +15,13 @@ export const fullDisk: Nemesis = {
       await cluster.pool.query('select pg_switch_wal()').catch(() => undefined);
       hasEnded = await cluster.hasEnded(random.int(1_500, 3_000));
       disk.free();
+      // its recovery may end over it too, also when there is room again
+      const isUp = await seen(async () => {
+        hasEnded ||= await cluster.hasEnded(100);
+        return hasEnded || (await cluster.isRunning) || undefined;
+      }, 30_000);
       if (hasEnded) await cluster.restart();
-      await sleep(100);
+      else if (!isUp) throw new Error('the server neither answers nor ends');
       await cluster.ready();
     });
     if (failures === 0) return undefined;

@@ -29,6 +29,11 @@ export interface Nemesis {
   strike(field: Field): Promise<string | undefined>;
 }
 
+/** All ways to the server. */
+export function proxiesOf({ workerProxies, producerProxies }: Field): FaultProxy[] {
+  return [...workerProxies, ...producerProxies];
+}
+
 /** Looks until the probe says something, at most so long. */
 export async function seen<T>(
   probe: () => Promise<T | undefined>,

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FaultProxy } from '../../test/support/fault-proxy.js';
-import { type Field, type Nemesis, seen } from './nemesis.js';
+import { type Field, type Nemesis, proxiesOf, seen } from './nemesis.js';
 
 function proxyOf(field: Field): FaultProxy {
-  return field.random.pick([...field.workerProxies, ...field.producerProxies]);
+  return field.random.pick(proxiesOf(field));
 }
 
 export const slowNetwork: Nemesis = {
@@ -50,7 +50,6 @@ export const halfOpen: Nemesis = {
   },
 };
 
-/** What is done is done, but who asked for it does not learn so. */
 /** A worker's settles arrive when its lease has ended and others have its jobs. */
 export const lateSettle: Nemesis = {
   name: 'late-settle',
@@ -63,19 +62,21 @@ export const lateSettle: Nemesis = {
     proxy.delay(field.random.int(3_500, 5_000));
     await sleep(2_000);
     proxy.delay(0);
-    const after = await seen(async () => stale() - before || undefined, 8_000);
-    return after === undefined ? undefined : `${after} leases lost or settles refused`;
+    await seen(async () => stale() - before || undefined, 8_000);
+    await sleep(1_000);
+    const count = stale() - before;
+    return count === 0 ? undefined : `${count} leases lost or settles refused`;
   },
 };
 
-const REPLIES = ['commit', 'complete', 'settle', '"payload"'];
+const REPLIES = ['commit', 'complete', 'settle', '"payload"', 'claim'];
 
 /** What is done is done, but who asked for it does not learn so. */
 export const lostReply: Nemesis = {
   name: 'lost-reply',
-  what: 'the reply to a commit, an enqueue or a settle is lost',
+  what: 'the reply to a commit, an enqueue, a settle or a claim is lost',
   async strike(field) {
-    const proxies = [...field.workerProxies, ...field.producerProxies];
+    const proxies = proxiesOf(field);
     const lost = (): number => proxies.reduce((sum, { repliesLost }) => sum + repliesLost, 0);
     const before = lost();
     for (let i = 0; i < 4; i += 1) {

@@ -9,17 +9,20 @@ import {
   lostReply,
   slowNetwork,
 } from './network.js';
-import { killBackend, killServer, stopServer, terminate } from './server.js';
-import { killerJob, killWorker, restartWorker, zombie } from './workers.js';
+import { pooler } from './pooler.js';
+import { killBackend, killServer, losePrimary, stopServer, terminate } from './server.js';
+import { killerJob, killWorker, otherBuild, restartWorker, zombie } from './workers.js';
 
 export const NEMESES: readonly Nemesis[] = [
   killWorker,
   zombie,
   restartWorker,
   killerJob,
+  otherBuild,
   killServer,
   stopServer,
   killBackend,
+  losePrimary,
   terminate,
   slowNetwork,
   cutNetwork,
@@ -27,6 +30,7 @@ export const NEMESES: readonly Nemesis[] = [
   lateSettle,
   lostReply,
   deafNetwork,
+  pooler,
   noSlots,
   lockedTable,
   lockTimeout,

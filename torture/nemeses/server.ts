@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Field, failuresOf, type Nemesis } from './nemesis.js';
+import { type Field, failuresOf, type Nemesis, proxiesOf, seen } from './nemesis.js';
 
 function crash(name: string, what: string, how: 'kill -9' | 'immediate'): Nemesis {
   return {
@@ -38,6 +38,37 @@ export const killBackend: Nemesis = {
       await field.cluster.ready();
     });
     return failures > 0 ? `${failures} calls of producers failed` : undefined;
+  },
+};
+
+/** For a while there is only a standby, which everybody meets and which refuses to write. */
+export const losePrimary: Nemesis = {
+  name: 'lose-primary',
+  what: 'the primary is lost, and its synchronous standby promoted',
+  async strike(field) {
+    const { cluster, crowd, random } = field;
+    const standby = await cluster.makeStandby();
+    const acknowledgedAfter = (count: number, timeoutMs: number): Promise<number | undefined> =>
+      seen(
+        async () => (crowd.acknowledged > count ? crowd.acknowledged - count : undefined),
+        timeoutMs,
+      );
+    const before = crowd.acknowledged;
+    await sleep(random.int(500, 1_500));
+    const byBoth = (await acknowledgedAfter(before, 5_000)) ?? 0;
+    let resumedMs: number | undefined;
+    const failures = await failuresOf(field, async () => {
+      await cluster.crash(random.chance(0.5) ? 'kill -9' : 'immediate');
+      for (const proxy of proxiesOf(field)) proxy.redirect(standby.url);
+      await sleep(random.int(0, 1_500));
+      await cluster.goOver(standby);
+      const begun = performance.now();
+      const next = await acknowledgedAfter(crowd.acknowledged, 15_000);
+      resumedMs = next && Math.round(performance.now() - begun);
+    });
+    return failures > 0 && byBoth > 0 && resumedMs !== undefined
+      ? `${byBoth} calls acknowledged by both, ${failures} failed, work again after ${resumedMs} ms`
+      : undefined;
   },
 };
 

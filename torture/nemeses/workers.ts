@@ -65,22 +65,47 @@ export const restartWorker: Nemesis = {
   },
 };
 
+/** A rolling update, or its undoing: a worker is exchanged for one of the other build. */
+export const otherBuild: Nemesis = {
+  name: 'other-build',
+  what: 'SIGTERM of a worker, and another version of the package takes its place',
+  unable: ({ fleet }) =>
+    fleet.builds.length > 1 ? undefined : 'no other version given (--beside)',
+  async strike(field) {
+    const { fleet, random } = field;
+    const member = random.pick(fleet.members);
+    const build = random.pick(fleet.builds.filter((each) => each !== member.build));
+    const { name } = await fleet.exchange(member, build);
+    const next = fleet.members.find((each) => each.name === name);
+    const line =
+      next && (await fleet.heard(next, ['job.completed'], 0, 30_000).catch(() => undefined));
+    if (!line) return undefined;
+    const names = fleet.members.map((each) => each.build.name);
+    return `${name} of ${build.name} completes jobs; now ${names.join(', ')}`;
+  },
+};
+
+/** More than any job may end: the checks say so. */
+const FALLEN_MAX = 10;
+
 /** A job whose handler ends its process, until it has no attempt left. */
 export const killerJob: Nemesis = {
   name: 'killer-job',
   what: 'a job whose handler ends its process',
-  async strike({ cluster }) {
+  async strike({ cluster, fleet }) {
     const id = await cluster.value<string>(
       `select id::text from howdah.enqueue('{"queue":"poison","payload":{"do":"exit"}}')`,
     );
-    const state = await seen(
-      () =>
-        cluster.value<string | undefined>(
-          "select state from howdah.job_states where id = $1 and state = 'dead'",
-          [id],
-        ),
-      25_000,
-    );
-    return state && `job ${id} is dead`;
+    const before = fleet.all.length;
+    const isDead = (): Promise<boolean> =>
+      cluster.value<boolean>(
+        "select exists (select from howdah.job_states where id = $1 and state = 'dead')",
+        [id],
+      );
+    return seen(async () => {
+      const fallen = fleet.all.length - before;
+      if (await isDead()) return `job ${id} is dead, ${fallen} workers fell`;
+      return fallen > FALLEN_MAX ? `job ${id} has ended ${fallen} workers` : undefined;
+    }, 60_000);
   },
 };

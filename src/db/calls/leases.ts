@@ -17,6 +17,11 @@ export interface LeaseCalls {
   /** Gives back what the lease still holds, attempts uncounted. @returns how many jobs */
   close(executor: Executor, leaseId: string): Promise<number>;
   /**
+   * Gives back what the lease holds beyond these jobs, attempts uncounted: the reply to a claim was lost.
+   * @returns false when the lease has ended
+   */
+  returnStrays(executor: Executor, leaseId: string, known: readonly string[]): Promise<boolean>;
+  /**
    * Which claimed jobs have not begun, because others run that must not be beside them; null: they do.
    * @returns false when the lease has ended
    */
@@ -49,6 +54,10 @@ export function leaseCalls(database: Database): LeaseCalls {
     'select alive, attention from {{schema}}.heartbeat($1::bigint)',
   );
   const close = database.statement('close_lease', 'select {{schema}}.close_lease($1::bigint) as n');
+  const strays = database.statement(
+    'return_strays',
+    'select {{schema}}.return_strays($1::bigint, $2::bigint[]) as n',
+  );
   const aside = database.statement(
     'set_aside',
     'select {{schema}}.set_aside($1::bigint, $2::bigint[]) as alive',
@@ -76,6 +85,10 @@ export function leaseCalls(database: Database): LeaseCalls {
     async close(executor, leaseId) {
       const [row] = await executor.query<{ n: number }>(close, [leaseId]);
       return row?.n ?? 0;
+    },
+    async returnStrays(executor, leaseId, known) {
+      const [row] = await executor.query<{ n: number | null }>(strays, [leaseId, known]);
+      return row?.n !== null && row?.n !== undefined;
     },
     async setAside(executor, leaseId, ids) {
       const [row] = await executor.query<{ alive: boolean }>(aside, [leaseId, ids]);

@@ -1,0 +1,65 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { waitFor } from '../test/support/wait-for.js';
+import { type Field, type Nemesis, proxiesOf } from './nemeses/nemesis.js';
+
+/** Acknowledged calls that show that the producers are under way. */
+const BUSY_CALLS = 30;
+
+export interface StrikeOptions {
+  readonly nemeses: readonly Nemesis[];
+  readonly seconds: number;
+  readonly log: (line: string) => void;
+}
+
+export interface Strike {
+  readonly nemesis: string;
+  /** What shows that it hit; undefined when it did not. */
+  readonly evidence: string | undefined;
+}
+
+/** Strikes one after another, in an order of chance, for so long. */
+export async function strikeFor(
+  field: Field,
+  { nemeses, seconds, log }: StrikeOptions,
+): Promise<Strike[]> {
+  const strikes: Strike[] = [];
+  await atWork(field);
+  const begun = performance.now();
+  const isOver = (): boolean => performance.now() - begun > seconds * 1_000;
+  const able = nemeses.filter((nemesis) => {
+    const why = nemesis.unable?.(field);
+    if (why) log(`  ${nemesis.name} is left out: ${why}`);
+    return !why;
+  });
+  while (!isOver()) {
+    for (const nemesis of field.random.shuffle(able)) {
+      if (isOver()) break;
+      const evidence = await nemesis.strike(field).catch((error) => failed(field, error, log));
+      strikes.push({ nemesis: nemesis.name, evidence });
+      const at = ((performance.now() - begun) / 1_000).toFixed(1).padStart(6);
+      log(`  ${at} s  ${nemesis.name.padEnd(18)} ${evidence ?? 'did not hit'}`);
+      await field.cluster.ready();
+      await sleep(field.random.int(200, 1_200));
+    }
+  }
+  return strikes;
+}
+
+/** A fault before anybody works shows nothing. */
+async function atWork({ crowd, fleet }: Field): Promise<void> {
+  const isBusy = (): boolean =>
+    crowd.acknowledged >= BUSY_CALLS &&
+    fleet.members.every((member) =>
+      fleet.linesOf(member).some(({ type }) => type === 'job.completed'),
+    );
+  await waitFor(isBusy, { timeoutMs: 120_000, what: 'producers and workers to be at work' });
+}
+
+/** A strike that fails has hit nothing; what it was about to heal is healed. */
+async function failed(field: Field, error: Error, log: StrikeOptions['log']): Promise<undefined> {
+  log(`            ${error.message}`);
+  field.disk?.free();
+  for (const proxy of proxiesOf(field)) proxy.heal(field.cluster.url);
+  if (await field.cluster.hasEnded(0)) await field.cluster.restart();
+  await field.cluster.forgetStandby().catch(() => undefined);
+}
