@@ -7,6 +7,7 @@ import { BUGS } from './bugs/registry.js';
 import { NEMESES } from './nemeses/registry.js';
 import { Random } from './random.js';
 import { printReport } from './report.js';
+import { SCOREBOARD_OPTIONS, SCOREBOARD_USAGE, scoreboard } from './scoreboard/command.js';
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
@@ -18,7 +19,7 @@ const USAGE = `npm run torture -- [options]
   --each             one run a nemesis, alone
   --prove            builds with deliberate bugs must be caught (or --bug <name> for one)
   --list             nemeses and bugs
-`;
+${SCOREBOARD_USAGE}`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -33,6 +34,7 @@ async function main(): Promise<number> {
       bug: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
+      ...SCOREBOARD_OPTIONS,
     },
   });
   if (values.help) return say(USAGE);
@@ -43,6 +45,7 @@ async function main(): Promise<number> {
   const seconds = whole('--seconds', values.seconds, 5, 86_400);
   const rounds = whole('--rounds', values.rounds, 1, 10_000);
   const seed = values.seed ?? Math.random().toString(36).slice(2, 8);
+  if (values.scoreboard || values.soak) return scoreboard(ROOT, seed, values, say);
   if (values.prove || values.bug)
     return proveChecker({ root: ROOT, seed, bug: values.bug, log: say });
   const chosen = chooseNemeses(values.only);
