@@ -1,5 +1,5 @@
-import { HowdahError } from 'howdah';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { HowdahError } from 'howdah';
 import type { Subject } from '../subject.js';
 
 const PRODUCERS = 64;

@@ -33,7 +33,7 @@ const TEXTS = [
   "'; drop table howdah.jobs; --",
   '"quoted"',
   '$1 $$ \\x00 \\',
-  '%s %n {} ${x}',
+  '%s %n {} #{x}',
   '🐘'.repeat(300),
   'x'.repeat(70_000),
   '__proto__',

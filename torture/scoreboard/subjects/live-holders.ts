@@ -1,7 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { writeFileSync } from 'node:fs';
-import { waitFor } from '../../../test/support/wait-for.js';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { waitFor } from '../../../test/support/wait-for.js';
 import type { Lab } from '../lab.js';
 import type { Site } from '../site.js';
 import type { Subject } from '../subject.js';
@@ -23,7 +23,8 @@ export const liveHolders: Subject = {
   figures: [
     {
       id: 'S4',
-      figure: 'jobs of living workers: paused for 0.9 lease, busy for 3 leases (30 s each), out of connections',
+      figure:
+        'jobs of living workers: paused for 0.9 lease, busy for 3 leases (30 s each), out of connections',
       target: '0 of 1,000 reaped',
     },
   ],
@@ -124,7 +125,11 @@ async function busy(lab: Lab, site: Site): Promise<Held> {
   await site.settled();
   await site.dismiss();
   const all = [...ids, ...blocked];
-  return { what: `busy for ${leaseMs * 3} ms`, jobs: all.length, reaped: await reapedOf(site, all) };
+  return {
+    what: `busy for ${leaseMs * 3} ms`,
+    jobs: all.length,
+    reaped: await reapedOf(site, all),
+  };
 }
 
 /** Nobody gets another connection, and the worker's pool is used up, for three leases. */

@@ -38,8 +38,7 @@ export const migrations: Subject = {
       {
         measured: `${rounds} rounds of ${AT_ONCE}: ${workers} did the work, ${errors} errors; ${kills.amid} of ${kills.total} killed while a migration ran, ${kills.healed} healed by the next run. Old and new workers together: not run, there is no earlier version`,
         faults: rounds + kills.amid,
-        isMet:
-          workers === rounds && errors === 0 && kills.amid > 0 && kills.healed === kills.total,
+        isMet: workers === rounds && errors === 0 && kills.amid > 0 && kills.healed === kills.total,
       },
     ];
   },

@@ -26,7 +26,9 @@ export const oneKey: Subject = {
       const client = clients[number % CLIENTS];
       while (next < total) {
         next += 1;
-        const call = client?.enqueue(queue, null, { dedupe: { key: 'the key', window: WINDOW_MS } });
+        const call = client?.enqueue(queue, null, {
+          dedupe: { key: 'the key', window: WINDOW_MS },
+        });
         const job = await call?.catch(() => undefined);
         if (!job) failures += 1;
         else told.add(job.id);

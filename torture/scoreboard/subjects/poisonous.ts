@@ -51,7 +51,8 @@ export const poisonous: Subject = {
     await site.dismiss();
     const deaths = await watch;
     const { rows } = await site.pool.query<{ crashes: number; state: string }>(
-      'select crashes, state from howdah.job_states where id = any ($1)',
+      `select state, jsonb_array_length(jsonb_path_query_array(errors, '$[*] ? (@.name == "LeaseExpired")')) as crashes
+      from howdah.jobs_all where id = any ($1)`,
       [poison],
     );
     const alive = poison.length - rows.filter(({ state }) => state === 'dead').length;

@@ -25,7 +25,9 @@ export const reaperAgainstSettle: Subject = {
   async measure(lab) {
     const site = await lab.site({ synchronous_commit: false });
     const queue = await site.queue('reaped', { backoff_ms: 3_600_000 });
-    const sessions = await Promise.all(Array.from({ length: SETTLERS + 1 }, () => connect(lab, site)));
+    const sessions = await Promise.all(
+      Array.from({ length: SETTLERS + 1 }, () => connect(lab, site)),
+    );
     const forced = await forceOrders(site, queue, sessions);
     const total = lab.count(100_000, 1_000);
     let [wrong, accepted, reaped] = [0, 0, 0];

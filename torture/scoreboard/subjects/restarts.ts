@@ -5,10 +5,12 @@ import { percentile, Stream } from '../stream.js';
 import type { Subject } from '../subject.js';
 
 const CREW = 4;
-const RATE = 100;
+const RATE = 40;
+const SLOW_RATE = 4;
 const LATEST_MS = 1_000;
-/** Longer than the grace: those that run at the signal are given back. */
-const SLOW = { do: 'effect', again: 'effect', ms: 200, isQuiet: true };
+const QUICK = { do: 'effect', again: 'effect', ms: 20, isQuiet: true };
+/** Longer than the grace and the second that an aborted handler gets: these are given back. */
+const SLOW = { ...QUICK, ms: 3_000 };
 
 export const restarts: Subject = {
   name: 'restarts',
@@ -22,10 +24,14 @@ export const restarts: Subject = {
   async measure(lab) {
     const site = await lab.site();
     const queue = await site.queue('restarts');
-    const hire = (): Hand => site.hand({ queue, grace: 20, binding: { concurrency: 20 } });
+    const hire = (): Hand => site.hand({ queue, grace: 20, binding: { concurrency: 8 } });
     const crew = Array.from({ length: CREW }, hire);
     await Promise.all(crew.map((hand) => hand.heard('worker.started')));
-    const stream = Stream.of(site.client(), queue, RATE, SLOW);
+    const client = site.client();
+    const streams = [
+      Stream.of(client, queue, RATE, QUICK),
+      Stream.of(client, queue, SLOW_RATE, SLOW),
+    ];
     await sleep(1_000);
     let unclean = 0;
     for (let n = 0, total = lab.count(200, 4); n < total; n += 1) {
@@ -35,13 +41,14 @@ export const restarts: Subject = {
       await old.end('SIGTERM');
       if (old.exitCode !== 0) unclean += 1;
     }
-    const ids = await stream.stop();
+    const ids = (await Promise.all(streams.map((each) => each.stop()))).flat();
     const left = await site.settled();
     await site.dismiss();
     const burnt = await site.value<number>(
       'select count(*)::int from howdah.jobs_all where id = any ($1) and attempt > 1',
       [ids],
     );
+    for (const why of await reasons(site, ids)) lab.say(why);
     const { lost, doubled, missing } = await site.tally(ids);
     const waits = reclaims(site);
     const p99 = percentile(waits, 0.99);
@@ -57,6 +64,17 @@ export const restarts: Subject = {
     ];
   },
 };
+
+/** What those say that were tried more than once. */
+async function reasons(site: Site, ids: readonly string[]): Promise<string[]> {
+  const { rows } = await site.pool.query<{ why: string }>(
+    `select count(*) || ' burnt: ' || coalesce(errors -> 0 ->> 'message', 'no error') as why
+    from howdah.jobs_all where id = any ($1) and attempt > 1
+    group by coalesce(errors -> 0 ->> 'message', 'no error')`,
+    [ids],
+  );
+  return rows.map(({ why }) => why);
+}
 
 /** Milliseconds from each release to the next claim of the job. */
 function reclaims(site: Site): number[] {

@@ -20,7 +20,8 @@ export const schedulers: Subject = {
   figures: [
     {
       id: 'S20',
-      figure: 'three schedulers, the leader killed every 10 s (100 times); daylight saving of 5 zones',
+      figure:
+        'three schedulers, the leader killed every 10 s (100 times); daylight saving of 5 zones',
       target: 'exactly one job a nominal time',
     },
   ],
@@ -70,9 +71,7 @@ async function nominal(site: Site, queue: string): Promise<number[]> {
 function leaderOf(site: Site, crew: readonly Hand[]): Promise<Hand> {
   return waitFor(
     async () => {
-      const pid = await site.value<string>(
-        "select info ->> 'pid' from howdah.workers where leads",
-      );
+      const pid = await site.value<string>("select info ->> 'pid' from howdah.workers where leads");
       return crew.find((hand) => hand.isRunning && hand.pid === Number(pid));
     },
     { timeoutMs: 60_000, what: 'a leader' },
