@@ -14,6 +14,7 @@ import { noNotifications } from './subjects/no-notifications.js';
 import { oneKey } from './subjects/one-key.js';
 import { outage } from './subjects/outage.js';
 import { poisonous } from './subjects/poisonous.js';
+import { promotedLateStandby, promotedStandby } from './subjects/promoted-standby.js';
 import { reaperAgainstSettle } from './subjects/reaper-against-settle.js';
 import { restarts } from './subjects/restarts.js';
 import { schedulers } from './subjects/schedulers.js';
@@ -35,6 +36,8 @@ export const SUBJECTS: readonly Subject[] = [
   outage,
   lostReplies,
   restarts,
+  promotedStandby,
+  promotedLateStandby,
   deaf,
   noNotifications,
   bystander,

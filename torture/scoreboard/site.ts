@@ -50,12 +50,18 @@ export class Site {
   }
 
   static async prepare(lab: Lab, url: string, cluster?: Cluster): Promise<Site> {
-    const site = new Site(lab, url, cluster, await lab.folder());
-    lab.defer(() => site.#close());
+    const site = Site.on(lab, url, await lab.folder(), cluster);
     await migrate({ url });
     await site.pool.query(`create table runs (job_id bigint, attempt int, pid int,
       at timestamptz default clock_timestamp())`);
     await site.pool.query('create table effects (job_id bigint, attempt int, pid int)');
+    return site;
+  }
+
+  /** A database that has all of it already. @param dir for the logs of its workers */
+  static on(lab: Lab, url: string, dir: string, cluster?: Cluster): Site {
+    const site = new Site(lab, url, cluster, dir);
+    lab.defer(() => site.#close());
     return site;
   }
 

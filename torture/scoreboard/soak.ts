@@ -13,7 +13,6 @@ const RSS_SLACK = 24 * MEGABYTE;
 const FILES_SLACK = 4;
 const P99_SLACK_MS = 50;
 const DISK_SLACK = 16 * MEGABYTE;
-/** What may be dead in the middle third, while the snapshot keeps it. */
 const DISTURB_EVERY_S = 20;
 
 /** How the soak is run. */
@@ -55,15 +54,14 @@ export async function soak(lab: Lab, { rate, seconds }: SoakOptions): Promise<Fi
       if (ticks % DISTURB_EVERY_S === 0) faults += await endSession(site);
     },
   });
-  const { lost } = await site.tally([], false);
   for (const each of report.phases) lab.say(phaseOf(each));
-  return judge(samples, report, { faults, lost });
+  return judge(samples, report, faults);
 }
 
 function judge(
   samples: readonly Sample[][],
-  { phases, failures }: SteadyReport,
-  { faults, lost }: { faults: number; lost: number },
+  { phases, failures, left }: SteadyReport,
+  faults: number,
 ): Finding {
   const most = (third: number, key: keyof Sample): number =>
     Math.max(...(samples[third] ?? []).map((sample) => sample[key]));
@@ -82,9 +80,9 @@ function judge(
   const thirds = (key: keyof Sample, show: (n: number) => string): string =>
     [0, 1, 2].map((third) => show(most(third, key))).join(', ');
   return {
-    measured: `${steep.length === 0 ? 'flat' : `not flat: ${steep.join(', ')}`}; per third: memory ${thirds('rss', megabytes)}; descriptors ${thirds('files', String)}; tables and indexes ${thirds('disk', megabytes)}; p99 ${phases.map(({ p99Ms }) => `${p99Ms} ms`).join(', ')}; ${failures} calls failed`,
+    measured: `${steep.length === 0 ? 'flat' : `not flat: ${steep.join(', ')}`}; per third: memory ${thirds('rss', megabytes)}; descriptors ${thirds('files', String)}; tables and indexes ${thirds('disk', megabytes)}; p99 ${phases.map(({ p99Ms }) => `${p99Ms} ms`).join(', ')}; ${failures} calls failed, ${left} jobs left`,
     faults,
-    isMet: steep.length === 0 && lost === 0,
+    isMet: steep.length === 0 && left === 0,
   };
 }
 

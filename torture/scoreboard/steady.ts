@@ -31,7 +31,8 @@ export interface SteadyReport {
   /** From the end of the snapshot until the p99 of a second is at most twice the one before it. */
   readonly recoveryMs: number;
   readonly failures: number;
-  readonly ids: readonly string[];
+  /** Jobs that had not ended when nothing moved any more. */
+  readonly left: number;
 }
 
 interface Mark {
@@ -57,8 +58,8 @@ export async function runSteady(site: Site, options: SteadyOptions): Promise<Ste
   await snapshot.query('commit');
   await snapshot.end();
   const after = await phase('after');
-  const ids = await stream.stop();
-  await site.settled();
+  await stream.stop();
+  const left = await site.settled();
   await site.dismiss();
   const ends = endsOf(site, stream);
   const phases = [before, held, after].map((mark) => describe(mark, ends, stream));
@@ -66,7 +67,7 @@ export async function runSteady(site: Site, options: SteadyOptions): Promise<Ste
     phases,
     recoveryMs: recovery(ends, after, phases[0]?.p99Ms ?? 0),
     failures: stream.failures,
-    ids,
+    left,
   };
 }
 

@@ -19,7 +19,11 @@ export const fullQueue: Subject = {
   async measure(lab) {
     const site = await lab.site({ max_connections: 200 });
     const queue = await site.queue('bounded', { max_depth: BOUND });
-    const accepted: string[] = [];
+    const filling = Array.from({ length: BOUND - PRODUCERS }, () => ({
+      do: 'done',
+      isQuiet: true,
+    }));
+    const accepted = await site.enqueue(queue, filling);
     const counts = { full: 0, others: 0, deepest: 0 };
     let isOver = false;
     const producer = async (): Promise<void> => {

@@ -43,6 +43,16 @@ const TEXTS = [
   '1e400',
 ];
 
+const ODD: readonly (() => unknown)[] = [
+  () => null,
+  () => undefined,
+  () => true,
+  () => 10n,
+  () => Symbol('s'),
+  () => () => 1,
+  () => new Date(Number.NaN),
+];
+
 export const hostile: Subject = {
   name: 'hostile',
   figures: [
@@ -121,7 +131,7 @@ function value(random: Random, depth: number): unknown {
   const makers: (() => unknown)[] = [
     () => random.pick(TEXTS),
     () => random.pick([Number.NaN, Infinity, -0, 1e308, -1, 2 ** 53, 0.1]),
-    () => random.pick([null, undefined, true, 10n, Symbol('s'), () => 1, new Date(Number.NaN)]),
+    () => random.pick(ODD)(),
     () => new Map([[1, 2]]),
     () => cyclic(),
   ];
