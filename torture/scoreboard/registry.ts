@@ -5,6 +5,7 @@ import { deaf } from './subjects/deaf.js';
 import { fullQueue } from './subjects/full-queue.js';
 import { heldSnapshot } from './subjects/held-snapshot.js';
 import { hostile } from './subjects/hostile.js';
+import { interleavings } from './subjects/interleavings.js';
 import { killedServer } from './subjects/killed-server.js';
 import { killedWorkers } from './subjects/killed-workers.js';
 import { liveHolders } from './subjects/live-holders.js';
@@ -30,6 +31,7 @@ export const SUBJECTS: readonly Subject[] = [
   zombies,
   liveHolders,
   reaperAgainstSettle,
+  interleavings,
   wrongClocks,
   poisonous,
   killedServer,

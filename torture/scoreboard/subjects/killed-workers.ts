@@ -6,7 +6,7 @@ import { percentile, Stream } from '../stream.js';
 import type { Subject } from '../subject.js';
 
 const LEASE_MS = 2_000;
-const CREW = 4;
+const CREW = 8;
 const EVERY_MS = 1_000;
 const EFFECT = { do: 'effect', again: 'effect', ms: 2, isQuiet: true };
 
@@ -42,9 +42,9 @@ export const killedWorkers: Subject = {
     const before = await completed(site, queue);
     const offeredBefore = stream.acknowledged.size;
     for (let n = lab.count(1_200, 5); n > 0; n -= 1) {
-      const victim = lab.random.int(0, CREW - 1);
-      kills.push(await kill(site, crew[victim] as Hand));
-      crew[victim] = hire();
+      const victim = lab.random.pick(crew.filter((hand) => hand.of('worker.started').length > 0));
+      kills.push(await kill(site, victim));
+      crew[crew.indexOf(victim)] = hire();
       await sleep(Math.max(0, EVERY_MS * kills.length - (performance.now() - begun)));
     }
     const seconds = (performance.now() - begun) / 1_000;
