@@ -39,6 +39,7 @@ export class Hand {
   readonly #child: ChildProcess;
   readonly #file: string;
   readonly exited: Promise<void>;
+  #hasStarted = false;
   /** What it wrote to its standard error. */
   errors = '';
 
@@ -70,6 +71,12 @@ export class Hand {
 
   get isRunning(): boolean {
     return this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  /** Whether it has begun to look for jobs. */
+  get hasStarted(): boolean {
+    this.#hasStarted ||= this.of('worker.started').length > 0;
+    return this.#hasStarted;
   }
 
   get exitCode(): number | null {

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { waitFor } from '../../../test/support/wait-for.js';
 import type { Hand, HandEvent } from '../hand.js';
 import { peakRate, SHARE_OF_PEAK } from '../peak.js';
 import type { Site } from '../site.js';
@@ -42,7 +43,8 @@ export const killedWorkers: Subject = {
     const before = await completed(site, queue);
     const offeredBefore = stream.acknowledged.size;
     for (let n = lab.count(1_200, 5); n > 0; n -= 1) {
-      const victim = lab.random.pick(crew.filter((hand) => hand.of('worker.started').length > 0));
+      const started = await waitFor(() => startedOf(crew), { timeoutMs: 60_000 });
+      const victim = lab.random.pick(started);
       kills.push(await kill(site, victim));
       crew[crew.indexOf(victim)] = hire();
       await sleep(Math.max(0, EVERY_MS * kills.length - (performance.now() - begun)));
@@ -72,6 +74,12 @@ export const killedWorkers: Subject = {
     ];
   },
 };
+
+/** Those that can be killed at work; undefined where all are only starting. */
+function startedOf(crew: readonly Hand[]): Hand[] | undefined {
+  const started = crew.filter((hand) => hand.hasStarted);
+  return started.length > 0 ? started : undefined;
+}
 
 function completed(site: Site, queue: string): Promise<number> {
   return site.value('select completed::int from howdah.queue_stats where queue = $1', [queue]);

@@ -1,4 +1,3 @@
-import { writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { waitFor } from '../../../test/support/wait-for.js';
@@ -10,6 +9,9 @@ const CREW = 4;
 const HELD = 50;
 const PAUSE_LEASE_MS = 4_000;
 const POOL_LEASE_MS = 3_000;
+/** Runs until its worker is killed. */
+const HOLD = { do: 'neverSettles' };
+const LONG = { timeout_ms: 3_600_000 };
 
 interface Held {
   readonly what: string;
@@ -54,6 +56,10 @@ function reapedOf(site: Site, ids: readonly string[]): Promise<number> {
   );
 }
 
+async function killAll(site: Site): Promise<void> {
+  await Promise.all(site.hands.map((hand) => (hand.isRunning ? hand.end('SIGKILL') : undefined)));
+}
+
 /** A bystander reaps all the time, as the elected worker would. */
 async function reaping<T>(site: Site, during: () => Promise<T>): Promise<T> {
   let isOver = false;
@@ -71,8 +77,7 @@ async function reaping<T>(site: Site, during: () => Promise<T>): Promise<T> {
 
 /** SIGSTOP for 0.9 lease at any moment between two heartbeats, which come every 100 ms. */
 async function paused(lab: Lab, site: Site): Promise<Held> {
-  const queue = await site.queue('paused');
-  const gate = site.gate();
+  const queue = await site.queue('paused', LONG);
   const crew = await site.crew(CREW, {
     queue,
     lease: PAUSE_LEASE_MS,
@@ -82,7 +87,7 @@ async function paused(lab: Lab, site: Site): Promise<Held> {
   });
   const ids = await site.enqueue(
     queue,
-    Array.from({ length: CREW * HELD }, () => ({ do: 'hold', gate })),
+    Array.from({ length: CREW * HELD }, () => HOLD),
   );
   await waitFor(async () => (await site.runs(ids)) === ids.length, { timeoutMs: 30_000 });
   const rounds = lab.count(5, 1);
@@ -95,17 +100,15 @@ async function paused(lab: Lab, site: Site): Promise<Held> {
     }
     await sleep(1_000);
   });
-  writeFileSync(gate, '');
-  await site.settled();
-  await site.dismiss();
-  return { what: 'paused', jobs: ids.length * rounds, reaped: await reapedOf(site, ids) };
+  const reaped = await reapedOf(site, ids);
+  await killAll(site);
+  return { what: 'paused', jobs: ids.length * rounds, reaped };
 }
 
 /** Its event loop does not turn for three leases; what it holds besides stays its own as well. */
 async function busy(lab: Lab, site: Site): Promise<Held> {
   const leaseMs = lab.count(30_000, 2_000);
-  const queue = await site.queue('busy', { timeout_ms: leaseMs * 10 });
-  const gate = site.gate();
+  const queue = await site.queue('busy', LONG);
   const hand = site.hand({
     queue,
     lease: leaseMs,
@@ -115,27 +118,21 @@ async function busy(lab: Lab, site: Site): Promise<Held> {
   await hand.heard('worker.started');
   const ids = await site.enqueue(
     queue,
-    Array.from({ length: HELD - 1 }, () => ({ do: 'hold', gate })),
+    Array.from({ length: HELD - 1 }, () => HOLD),
   );
   await waitFor(async () => (await site.runs(ids)) === ids.length);
   const blocked = await site.enqueue(queue, [{ do: 'block', ms: leaseMs * 3 }]);
   await hand.heard('blocking');
   await reaping(site, () => sleep(leaseMs * 3));
-  writeFileSync(gate, '');
-  await site.settled();
-  await site.dismiss();
   const all = [...ids, ...blocked];
-  return {
-    what: `busy for ${leaseMs * 3} ms`,
-    jobs: all.length,
-    reaped: await reapedOf(site, all),
-  };
+  const reaped = await reapedOf(site, all);
+  await killAll(site);
+  return { what: `busy for ${leaseMs * 3} ms`, jobs: all.length, reaped };
 }
 
 /** Nobody gets another connection, and the worker's pool is used up, for three leases. */
 async function fullPool(site: Site): Promise<Held> {
-  const queue = await site.queue('pool');
-  const gate = site.gate();
+  const queue = await site.queue('pool', LONG);
   const hand = site.hand({
     queue,
     lease: POOL_LEASE_MS,
@@ -146,7 +143,7 @@ async function fullPool(site: Site): Promise<Held> {
   await hand.heard('worker.started');
   const ids = await site.enqueue(
     queue,
-    Array.from({ length: HELD }, () => ({ do: 'hold', gate })),
+    Array.from({ length: HELD }, () => HOLD),
   );
   await waitFor(async () => (await site.runs(ids)) === ids.length);
   const taken: pg.Client[] = [];
@@ -162,9 +159,7 @@ async function fullPool(site: Site): Promise<Held> {
     await sleep(POOL_LEASE_MS * 3);
     await Promise.all(taken.map((client) => client.end()));
   });
-  writeFileSync(gate, '');
-  await site.settled();
-  await site.dismiss();
   const reaped = await reapedOf(site, ids);
+  await killAll(site);
   return { what: `no connection left (${taken.length} taken)`, jobs: ids.length, reaped };
 }
