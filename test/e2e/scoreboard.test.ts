@@ -36,7 +36,7 @@ describe('docs/reliability.md', () => {
     } as const;
     const page = withLines(PAGE, [line], SUBJECTS);
     expect(rowsOf(page).get(first.id)).toContain(
-      '| a \\| b | 7 | 0.001, seed test, 2026-01-01 | ok |',
+      '| a \\| b | 7 | scale 0.001, seed test, 2026-01-01, 0.0.0 on here | ok |',
     );
     expect(rowsOf(page).get(second.id)).toBe(rowsOf(PAGE).get(second.id));
     expect(withLines(page, [], SUBJECTS)).toBe(page);

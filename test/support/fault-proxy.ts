@@ -41,6 +41,8 @@ export class FaultProxy {
   };
   /** Lines cut by {@link loseReplyTo} so far: shows that the fault really hit. */
   repliesLost = 0;
+  /** Connections that were tried so far, whatever became of them. */
+  attempts = 0;
 
   private constructor(target: URL) {
     this.#target = target;
@@ -114,6 +116,7 @@ export class FaultProxy {
   }
 
   #accept(client: net.Socket): void {
+    this.attempts += 1;
     if (this.#faults.isRefusing) {
       client.destroy();
       return;

@@ -1,4 +1,4 @@
-import { availableParallelism, cpus, platform, release } from 'node:os';
+import { availableParallelism, cpus, platform } from 'node:os';
 import type { Figure, Finding, Subject } from './subject.js';
 
 /** A line of the board after a run. */
@@ -21,7 +21,7 @@ export type Run = Pick<Line, 'scale' | 'seed' | 'version' | 'machine' | 'on'>;
 
 export function describeMachine(): string {
   const model = cpus()[0]?.model.trim() ?? 'processor unknown';
-  return `${availableParallelism()} x ${model}, ${platform()} ${release()}, Node ${process.versions.node}`;
+  return `${availableParallelism()} x ${model}, ${platform()}, Node ${process.versions.node}`;
 }
 
 /** Lines of a subject: findings, or one reason for all of them. */

@@ -4,7 +4,7 @@ import type { Subject } from './subject.js';
 
 const BEGIN = '<!-- scoreboard begins -->';
 const END = '<!-- scoreboard ends -->';
-const HEAD = ['| id | figure | target | measured | n | scale | |', '|---|---|---|---|---|---|---|'];
+const HEAD = ['| id | figure | target | measured | n | run | |', '|---|---|---|---|---|---|---|'];
 
 /** Rows of a page's table, by id. */
 export function rowsOf(page: string): Map<string, string> {
@@ -44,8 +44,11 @@ export async function writePage(
   await writeFile(file, withLines(await readFile(file, 'utf8'), lines, subjects));
 }
 
-function rowOf({ id, figure, target, measured, faults, scale, seed, on, verdict }: Line): string {
-  const how = verdict === 'not run' ? '' : `${scale}, seed ${seed}, ${on}`;
+function rowOf(line: Line): string {
+  const { id, figure, target, measured, faults, verdict } = line;
+  const { scale, seed, on, version, machine } = line;
+  const how =
+    verdict === 'not run' ? '' : `scale ${scale}, seed ${seed}, ${on}, ${version} on ${machine}`;
   return row([id, figure, target, measured, String(faults), how, verdict]);
 }
 

@@ -12,6 +12,8 @@ const RATE = 100;
 const CREW = 2;
 const IDLE = 300;
 const RETRIES_MAX = 1;
+/** It stays full for so long: pauses between retries grow. */
+const FULL_MS = 20_000;
 const EFFECT = { do: 'effect', again: 'effect', ms: 2, isQuiet: true };
 
 export const shortages: Subject = {
@@ -29,12 +31,15 @@ export const shortages: Subject = {
     lab.defer(() => disk.remove());
     const site = await lab.site({ max_connections: IDLE + 100, max_wal_size: '64MB' }, disk);
     const queue = await site.queue('shortages');
-    const crew = await site.crew(CREW, { queue, lease: 10_000, binding: { concurrency: 10 } });
+    const proxy = await site.proxy();
+    const options = { queue, url: proxy.url, lease: 10_000, binding: { concurrency: 10 } };
+    const crew = await site.crew(CREW, options);
+    const retries = (): number => retriesOf(crew) + proxy.attempts;
     const idle = await idleConnections(lab, site);
     const stream = Stream.of(site.client(), queue, RATE, EFFECT);
     await sleep(1_000);
     const full = { hits: 0, seconds: 0, retries: 0, ended: 0 };
-    for (let n = lab.count(20, 1); n > 0; n -= 1) await fill(lab, site, disk, stream, crew, full);
+    for (let n = lab.count(20, 1); n > 0; n -= 1) await fill(site, disk, { lab, stream, retries, full });
     const ids = await stream.stop();
     const left = await site.settled();
     const { lost, doubled, missing } = await site.tally(ids);
@@ -42,7 +47,7 @@ export const shortages: Subject = {
     const rate = full.retries / full.seconds / CREW;
     return [
       {
-        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${full.hits} full disks (the server ended in ${full.ended}) with ${stream.failures} failed calls; ${rate.toFixed(2)} retries a second and worker; ${idle} idle connections throughout`,
+        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${full.hits} full disks (the server ended in ${full.ended}) with ${stream.failures} failed calls; ${rate.toFixed(2)} retries a second and worker, of all its connections and statements; ${idle} idle connections throughout`,
         faults: full.hits,
         isMet: lost + left + doubled + missing === 0 && rate <= RETRIES_MAX && full.hits > 0,
       },
@@ -72,23 +77,24 @@ function retriesOf(crew: readonly Hand[]): number {
   );
 }
 
-async function fill(
-  lab: Lab,
-  site: Site,
-  disk: Disk,
-  stream: Stream,
-  crew: readonly Hand[],
-  full: { hits: number; seconds: number; retries: number; ended: number },
-): Promise<void> {
-  const [failures, retries, begun] = [stream.failures, retriesOf(crew), performance.now()];
+interface Full {
+  readonly lab: Lab;
+  readonly stream: Stream;
+  readonly retries: () => number;
+  readonly full: { hits: number; seconds: number; retries: number; ended: number };
+}
+
+async function fill(site: Site, disk: Disk, { lab, stream, retries, full }: Full): Promise<void> {
+  const [failures, before, begun] = [stream.failures, retries(), performance.now()];
   disk.fill(lab.random.int(0, 64) * 1_024);
   await site.pool.query('select pg_switch_wal()').catch(() => undefined);
-  const hasEnded = await site.cluster.hasEnded(5_000);
+  const hasEnded = await site.cluster.hasEnded(2_000);
+  await sleep(FULL_MS);
+  full.seconds += (performance.now() - begun) / 1_000;
+  full.retries += retries() - before;
   disk.free();
   if (hasEnded) await site.cluster.restart();
   await site.cluster.ready();
-  full.seconds += (performance.now() - begun) / 1_000;
-  full.retries += retriesOf(crew) - retries;
   if (stream.failures > failures) full.hits += 1;
   if (hasEnded) full.ended += 1;
   const acknowledged = stream.acknowledged.size;
