@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FaultProxy } from '../../../test/support/fault-proxy.js';
+import { waitFor } from '../../../test/support/wait-for.js';
 import type { Lab } from '../lab.js';
 import type { Site } from '../site.js';
 import { Stream } from '../stream.js';
@@ -7,6 +8,8 @@ import type { Subject } from '../subject.js';
 
 const LANES = 4;
 const RATE = 40;
+/** A job of which nothing is heard for so long, several leases, is stuck. */
+const STUCK_MS = 20_000;
 const EFFECT = { do: 'effect', again: 'effect', isQuiet: true };
 
 export const lostReplies: Subject = {
@@ -22,14 +25,14 @@ export const lostReplies: Subject = {
     const site = await lab.site();
     const enqueues = await loseEnqueues(lab, site);
     const completions = await loseCompletions(lab, site);
+    const claims = await loseClaims(lab, site);
     return [
       {
-        measured: `enqueues: ${enqueues.lost} lost, ${enqueues.twice} twice of ${enqueues.cuts} cut; completions: ${completions.lost} lost, ${completions.twice} twice of ${completions.jobs} jobs, ${completions.cuts} replies cut`,
-        faults: enqueues.cuts + completions.cuts,
-        isMet:
-          enqueues.lost + enqueues.twice + completions.lost + completions.twice === 0 &&
-          enqueues.cuts > 0 &&
-          completions.cuts > 0,
+        measured: `enqueues: ${enqueues.lost} lost, ${enqueues.twice} twice of ${enqueues.cuts} cut; completions: ${completions.lost} lost, ${completions.twice} twice of ${completions.jobs} jobs, ${completions.cuts} replies cut; claims: ${claims.lost} jobs stuck, ${claims.twice} twice, ${claims.cuts} replies cut`,
+        faults: enqueues.cuts + completions.cuts + claims.cuts,
+        isMet: [enqueues, completions, claims].every(
+          ({ cuts, lost, twice }) => cuts > 0 && lost + twice === 0,
+        ),
       },
     ];
   },
@@ -105,7 +108,7 @@ async function loseCompletions(lab: Lab, site: Site): Promise<Losses & { jobs: n
     for (const proxy of proxies) arm(proxy, lab);
     await sleep(100);
   }
-  for (const proxy of proxies) proxy.loseReplyTo('\u0000');
+  for (const proxy of proxies) proxy.loseReplyTo('never sent');
   const [ids, others] = [await effects.stop(), await notes.stop()];
   const left = await site.settled();
   const all = await site.tally(ids);
@@ -118,6 +121,26 @@ async function loseCompletions(lab: Lab, site: Site): Promise<Losses & { jobs: n
     twice: all.doubled + twice,
     jobs: ids.length + others.length,
   };
+}
+
+/** Replies to claims: the job is this worker's, which does not know. */
+async function loseClaims(lab: Lab, site: Site): Promise<Losses> {
+  const queue = await site.queue('claims');
+  const proxy = await site.proxy();
+  const hand = site.hand({ queue, url: proxy.url, lease: 5_000, binding: { concurrency: 4 } });
+  await hand.heard('worker.started');
+  const ids: string[] = [];
+  const before = proxy.repliesLost;
+  for (let n = lab.count(100, 3); n > 0; n -= 1) {
+    const seen = proxy.repliesLost;
+    proxy.loseReplyTo('claim');
+    ids.push(...(await site.enqueue(queue, [EFFECT])));
+    await waitFor(() => proxy.repliesLost > seen, { timeoutMs: 30_000 });
+  }
+  await site.settled(STUCK_MS);
+  const { lost, doubled, missing } = await site.tally(ids);
+  await site.dismiss();
+  return { cuts: proxy.repliesLost - before, lost: lost + missing, twice: doubled };
 }
 
 function arm(proxy: FaultProxy, { random }: Lab): void {

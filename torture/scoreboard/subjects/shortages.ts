@@ -39,7 +39,8 @@ export const shortages: Subject = {
     const stream = Stream.of(site.client(), queue, RATE, EFFECT);
     await sleep(1_000);
     const full = { hits: 0, seconds: 0, retries: 0, ended: 0 };
-    for (let n = lab.count(20, 1); n > 0; n -= 1) await fill(site, disk, { lab, stream, retries, full });
+    for (let n = lab.count(20, 1); n > 0; n -= 1)
+      await fill(site, disk, { lab, stream, retries, full });
     const ids = await stream.stop();
     const left = await site.settled();
     const { lost, doubled, missing } = await site.tally(ids);
