@@ -33,10 +33,11 @@ describe('docs/reliability.md', () => {
       measured: 'a | b',
       faults: 7,
       seconds: 1,
+      load: 2,
     } as const;
     const page = withLines(PAGE, [line], SUBJECTS);
     expect(rowsOf(page).get(first.id)).toContain(
-      '| a \\| b | 7 | scale 0.001, seed test, 2026-01-01, 0.0.0 on here | ok |',
+      '| a \\| b | 7 | scale 0.001, seed test, 2026-01-01, 0.0.0 on here, load 2 | ok |',
     );
     expect(rowsOf(page).get(second.id)).toBe(rowsOf(PAGE).get(second.id));
     expect(withLines(page, [], SUBJECTS)).toBe(page);

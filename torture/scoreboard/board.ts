@@ -12,6 +12,8 @@ export interface Line extends Figure {
   readonly seconds: number;
   readonly version: string;
   readonly machine: string;
+  /** Processes that wanted a processor at its end, of the last minute: the load average. */
+  readonly load: number;
   /** Day of the run. */
   readonly on: string;
 }
@@ -28,7 +30,7 @@ export function describeMachine(): string {
 export function linesOf(
   { figures }: Subject,
   findings: readonly Finding[] | string,
-  run: Run & Pick<Line, 'seconds'>,
+  run: Run & Pick<Line, 'seconds' | 'load'>,
 ): Line[] {
   return figures.map((figure, i) => {
     const base = { ...run, ...figure };

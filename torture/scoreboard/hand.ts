@@ -93,7 +93,7 @@ export class Hand {
   }
 
   /** Waits for its n-th event of a type. */
-  async heard(type: string, count = 1, timeoutMs = 30_000): Promise<HandEvent> {
+  async heard(type: string, count = 1, timeoutMs = 90_000): Promise<HandEvent> {
     return waitFor(() => this.of(type)[count - 1], {
       timeoutMs,
       intervalMs: 50,

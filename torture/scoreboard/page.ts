@@ -46,9 +46,11 @@ export async function writePage(
 
 function rowOf(line: Line): string {
   const { id, figure, target, measured, faults, verdict } = line;
-  const { scale, seed, on, version, machine } = line;
+  const { scale, seed, on, version, machine, load } = line;
   const how =
-    verdict === 'not run' ? '' : `scale ${scale}, seed ${seed}, ${on}, ${version} on ${machine}`;
+    verdict === 'not run'
+      ? ''
+      : `scale ${scale}, seed ${seed}, ${on}, ${version} on ${machine}, load ${load}`;
   return row([id, figure, target, measured, String(faults), how, verdict]);
 }
 

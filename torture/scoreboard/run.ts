@@ -1,4 +1,5 @@
 import { appendFile } from 'node:fs/promises';
+import { loadavg } from 'node:os';
 import path from 'node:path';
 import { Random } from '../random.js';
 import { describeMachine, type Line, linesOf, numberOf, print, type Run } from './board.js';
@@ -86,7 +87,7 @@ export async function measured(
     await lab.close();
   }
   const seconds = Math.round((performance.now() - begun) / 1_000);
-  return linesOf(subject, findings, { ...run, seconds });
+  return linesOf(subject, findings, { ...run, seconds, load: Math.round(loadavg()[0] ?? 0) });
 }
 
 async function describe(root: string): Promise<Pick<Run, 'version' | 'machine' | 'on'>> {

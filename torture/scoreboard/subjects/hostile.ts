@@ -4,6 +4,8 @@ import type { Site } from '../site.js';
 import type { Subject } from '../subject.js';
 
 const AT_ONCE = 64;
+/** A busy machine takes its time. */
+const STARTED_MS = 120_000;
 const RUN_SHARE = 0.2;
 /** Of `test/support/scripts/hostile-handlers.mjs`: those that end neither the process nor take for ever. */
 const VERBS = [
@@ -86,6 +88,7 @@ export const hostile: Subject = {
     const run = lab.count(100_000 * RUN_SHARE, 100);
     const rejected = await enqueueHandlers(site, queue, run);
     const hand = site.hand({ queue, binding: { concurrency: 20 } });
+    await hand.heard('worker.started', 1, STARTED_MS);
     const left = await site.settled();
     const isAlive = hand.isRunning;
     await site.dismiss();
