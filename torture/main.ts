@@ -8,6 +8,7 @@ import { type Build, buildOf } from './build.js';
 import { NEMESES } from './nemeses/registry.js';
 import { Random } from './random.js';
 import { printReport, printSummary } from './report.js';
+import { SCOREBOARD_OPTIONS, SCOREBOARD_USAGE, scoreboard } from './scoreboard/command.js';
 
 const ROOT = path.dirname(path.dirname(fileURLToPath(import.meta.url)));
 
@@ -21,7 +22,7 @@ const USAGE = `npm run torture -- [options]
                      schema must have the same version
   --prove            builds with deliberate bugs must be caught (or --bug <name> for one)
   --list             nemeses and bugs
-`;
+${SCOREBOARD_USAGE}`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -37,6 +38,7 @@ async function main(): Promise<number> {
       bug: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
+      ...SCOREBOARD_OPTIONS,
     },
   });
   if (values.help) return say(USAGE);
@@ -47,6 +49,7 @@ async function main(): Promise<number> {
   const seconds = whole('--seconds', values.seconds, 5, 86_400);
   const rounds = whole('--rounds', values.rounds, 1, 10_000);
   const seed = values.seed ?? Math.random().toString(36).slice(2, 8);
+  if (values.scoreboard || values.soak) return scoreboard(ROOT, seed, values, say);
   if (values.prove || values.bug)
     return proveChecker({ root: ROOT, seed, bug: values.bug, log: say });
   const chosen = chooseNemeses(values.only);

@@ -1,3 +1,4 @@
+import { describeValue } from '../core/describe-value.js';
 import type { Duration } from '../core/duration.js';
 import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
@@ -61,7 +62,7 @@ export function integer(
   if (Number.isInteger(value) && value >= 1 && value <= max) return value;
   throw new HowdahError(
     'HOWDAH_OPTION_INVALID',
-    `Option ${option}: ${String(value)} is not valid.`,
+    `Option ${option}: ${describeValue(value)} is not valid.`,
     {
       details: { option, value },
       remedy: `Use a whole number from 1 to ${max}.`,

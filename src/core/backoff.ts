@@ -5,7 +5,7 @@ export interface BackoffBounds {
 }
 
 /** How a lost connection is tried again: for ever. */
-export const RECONNECT: BackoffBounds = { min: 50, max: 5_000 };
+export const RECONNECT: BackoffBounds = { min: 50, max: 3_000 };
 
 /**
  * Delay before the next try after `failures` in a row (1 or more): doubling, with full jitter over

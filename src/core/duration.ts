@@ -1,3 +1,4 @@
+import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
 
 const UNIT_MS = {
@@ -56,9 +57,6 @@ function toMs(value: unknown): number | undefined {
 }
 
 function invalid(option: string, value: unknown, problem: string, remedy: string): HowdahError {
-  const shown = typeof value === 'string' ? JSON.stringify(value.slice(0, 80)) : String(value);
-  return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option}: ${shown} ${problem}`, {
-    details: { option, value },
-    remedy,
-  });
+  const message = `Option ${option}: ${describeValue(value)} ${problem}`;
+  return new HowdahError('HOWDAH_OPTION_INVALID', message, { details: { option, value }, remedy });
 }

@@ -45,6 +45,8 @@ export class FaultProxy {
   repliesLost = 0;
   /** What clients have sent so far, in pieces: at least one a round trip. */
   requests = 0;
+  /** Connections that were tried so far, whatever became of them. */
+  attempts = 0;
 
   private constructor(target: URL) {
     this.#target = target;
@@ -132,6 +134,7 @@ export class FaultProxy {
   }
 
   #accept(client: net.Socket): void {
+    this.attempts += 1;
     if (this.#faults.isRefusing) {
       client.destroy();
       return;

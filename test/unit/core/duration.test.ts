@@ -36,7 +36,9 @@ describe('parseDuration', () => {
     {},
     5n,
     true,
-  ])('%s is refused', (value) => {
+    [Symbol('in an array')],
+    Object.create(null),
+  ])('number %# is refused', (value) => {
     expect(() => parseDuration(value as Duration, 'delay')).toThrow(
       expect.objectContaining({
         code: 'HOWDAH_OPTION_INVALID',

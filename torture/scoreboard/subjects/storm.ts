@@ -1,0 +1,107 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Lab } from '../lab.js';
+import type { Site } from '../site.js';
+import { Stream } from '../stream.js';
+import type { Subject } from '../subject.js';
+
+const RATE = 300;
+const CREW = 2;
+const EFFECT = { do: 'effect', again: 'effect', ms: 2, isQuiet: true };
+const SUCCESS = 0.999;
+
+export const storm: Subject = {
+  name: 'storm',
+  figures: [
+    {
+      id: 'S22',
+      figure: 'a storm of cancels, terminates, lock time-outs and deadlocks, 10 min',
+      target: '0 lost, >= 99.9 % of calls succeed',
+    },
+  ],
+  async measure(lab) {
+    const site = await lab.site({ deadlock_timeout: '20ms' });
+    const queue = await site.queue('storm');
+    await site.crew(CREW, { queue, lease: 10_000, binding: { concurrency: 10 } });
+    const stream = Stream.of(site.client(), queue, RATE, EFFECT);
+    const seconds = lab.count(600, 10);
+    let isOver = false;
+    const until = async (name: string, everyMs: number, strike: () => Promise<number>) => {
+      let hits = 0;
+      while (!isOver) {
+        hits += await strike().catch(() => 0);
+        await sleep(lab.random.int(0, everyMs * 2));
+      }
+      return [name, hits] as const;
+    };
+    const storms = Promise.all([
+      until('cancels', 100, () => signal(site, 'pg_cancel_backend')),
+      until('terminates', 1_000, () => signal(site, 'pg_terminate_backend')),
+      until('lock time-outs', 5_000, () => lockTimeout(site, lab)),
+      until('deadlocks', 2_000, () => deadlock(site)),
+    ]);
+    await sleep(seconds * 1_000);
+    isOver = true;
+    const hits = await storms;
+    const ids = await stream.stop();
+    const left = await site.settled();
+    const { lost, doubled, missing } = await site.tally(ids);
+    await site.dismiss();
+    const share = 1 - stream.failures / stream.calls;
+    return [
+      {
+        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded; ${hits.map(([name, n]) => `${n} ${name}`).join(', ')}`,
+        faults: hits.reduce((sum, [, n]) => sum + n, 0),
+        isMet: lost + left + doubled + missing === 0 && share >= SUCCESS,
+      },
+    ];
+  },
+};
+
+/** One session that is doing something right now. */
+function signal(site: Site, how: string): Promise<number> {
+  return site.value(
+    `select count(${how}(pid))::int from (select pid from pg_stat_activity
+      where application_name like 'howdah%' and state = 'active' order by random() limit 1) s`,
+  );
+}
+
+/** While somebody holds a table, statements of ours give up. */
+async function lockTimeout(site: Site, { random }: Lab): Promise<number> {
+  await site.pool.query("alter system set lock_timeout = '100ms'");
+  await site.pool.query('select pg_reload_conf()');
+  const client = await site.cluster.connect();
+  try {
+    await client.query('set lock_timeout = 0');
+    await client.query('begin');
+    await client.query(
+      `lock table howdah.${random.pick(['jobs', 'leases', 'history'])} in access exclusive mode`,
+    );
+    await sleep(50);
+    const waiting = await site.value<number>(
+      `select count(*)::int from pg_stat_activity
+      where wait_event_type = 'Lock' and application_name like 'howdah%'`,
+    );
+    await sleep(100);
+    return waiting;
+  } finally {
+    await client.end();
+    await site.pool.query('alter system reset lock_timeout');
+    await site.pool.query('select pg_reload_conf()');
+  }
+}
+
+/** Locks rows in the wrong order; PostgreSQL counts what it resolved. */
+async function deadlock(site: Site): Promise<number> {
+  const count = (): Promise<number> =>
+    site.value('select deadlocks::int from pg_stat_database where datname = current_database()');
+  const before = await count();
+  await site.pool
+    .query(
+      `do $$ declare r record; begin
+        for r in select id from howdah.jobs order by id desc limit 60 loop
+          perform 1 from howdah.jobs where id = r.id for update; perform pg_sleep(0.002);
+        end loop; end $$`,
+    )
+    .catch(() => undefined);
+  return (await count()) - before;
+}
