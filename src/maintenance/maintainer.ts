@@ -5,7 +5,7 @@ import type { EventHub } from '../core/events.js';
 import { Service } from '../core/service.js';
 import { maintenanceCalls } from '../db/calls/maintenance.js';
 import type { Database } from '../db/database.js';
-import { toHowdahError } from '../db/pg-error.js';
+import { isConnectionUnusable, toHowdahError } from '../db/pg-error.js';
 import { dutiesOf } from './duties.js';
 import { type Duty, waitAfter } from './duty.js';
 import { Leader } from './leader.js';
@@ -39,6 +39,8 @@ export class Maintainer extends Service {
   #loops: Promise<unknown> = Promise.resolve();
   /** The term that the last election gave; it may have lapsed since, and be renewed. */
   #served: string | undefined;
+  /** The database was not reached: duties leave it to the next election to try again. */
+  #isAway = false;
   #isClosing = false;
 
   constructor(parts: MaintainerParts) {
@@ -85,6 +87,7 @@ export class Maintainer extends Service {
       try {
         const term = await this.#leader.campaign();
         failures = 0;
+        this.#isAway = false;
         if (term !== this.#served) {
           this.#served = term;
           this.#ringDuties(); // those of the term before end at once
@@ -117,8 +120,8 @@ export class Maintainer extends Service {
   }
 
   /**
-   * Runs one duty for as long as the term lasts. A term that lapses, because the event loop was blocked
-   * or the database away, interrupts it until an election says whose it is.
+   * Runs one duty for as long as the term lasts. A term that lapses, because the event loop was blocked,
+   * or a database that is away interrupts it until an election says whose it is.
    */
   async #perform(duty: Duty, term: string): Promise<void> {
     const { clock, hub } = this.#parts;
@@ -134,7 +137,7 @@ export class Maintainer extends Service {
         return;
       }
       const wasLapsed = hasLapsed;
-      hasLapsed = this.#leader.term !== term;
+      hasLapsed = this.#isAway || this.#leader.term !== term;
       if (hasLapsed || (wasLapsed && duty.firstMs)) {
         waitMs = hasLapsed ? this.#termMs / 3 : (duty.firstMs ?? 0);
         continue;
@@ -153,6 +156,10 @@ export class Maintainer extends Service {
         // after an outage, as after an election: others first get a moment to say that they live
         waitMs = Math.max(backoffMs(failures, RETRY, clock.random()), duty.firstMs ?? 0);
         this.#report(duty.name, error);
+        if (isConnectionUnusable(error) && !this.#isAway) {
+          this.#isAway = true;
+          this.#elections.ring();
+        }
       }
     }
   }
