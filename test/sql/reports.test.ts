@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type pg from 'pg';
-import { describe, expect } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
 import { type Engine, sqlError } from '../support/engine.js';
 import { test } from '../support/sql-test.js';
 import { waitFor } from '../support/wait-for.js';
@@ -188,15 +188,13 @@ describe('report', () => {
 });
 
 /** Collects what arrives on the channel of a lease. */
-async function listen(pool: pg.Pool, lease: string): Promise<{ heard: string[]; end: () => void }> {
+async function listen(pool: pg.Pool, lease: string): Promise<{ heard: string[] }> {
   const client = await pool.connect();
+  onTestFinished(() => client.release(true));
   const heard: string[] = [];
   client.on('notification', ({ payload = '' }) => heard.push(payload));
   await client.query(`listen "howdah_${lease}"`);
-  return {
-    heard,
-    end: () => client.release(true),
-  };
+  return { heard };
 }
 
 describe('watch', () => {
@@ -246,7 +244,6 @@ describe('watch', () => {
     expect(await db.rows('select from howdah.watchers')).toEqual([]);
     expect(await db.rows('select from howdah.watches')).toEqual([]);
     expect(await sqlError(watch(db, client, ids))).toMatchObject({ code: 'HW020' });
-    ear.end();
     await db.expectTruth();
   });
 
@@ -267,7 +264,6 @@ describe('watch', () => {
     await db.rows('select howdah.complete($1, $2, $3)', [worker, id, attempt]);
     await waitFor(() => ears.every(({ heard }) => heard.at(-1) === 'r'), { what: 'both' });
     expect(ears.map(({ heard }) => heard.length)).toEqual([2, 1]);
-    for (const ear of ears) ear.end();
   });
 
   test('says that a queue keeps nothing', async ({ db }) => {

@@ -35,7 +35,8 @@ export const test = base.extend<DatabaseFixtures>({
       const pool = new pg.Pool({ connectionString: url });
       pool.on('error', () => undefined);
       await use(pool);
-      await pool.end();
+      // a client that a failed test has kept would hold up the whole run
+      await Promise.race([pool.end(), new Promise((resolve) => setTimeout(resolve, POOL_END_MS))]);
     },
     { scope: 'file' },
   ],
@@ -44,6 +45,8 @@ export const test = base.extend<DatabaseFixtures>({
     await use('howdah');
   },
 });
+
+const POOL_END_MS = 5_000;
 
 let databasesMade = 0;
 
