@@ -203,6 +203,20 @@ begin
   end case;
 end $$;
 
+-- The job with one header more, which the database writes: beside the others where those are encoded. It is
+-- inlined: thousands of jobs of schedules are made at once.
+create function {{schema}}.with_header(p_job jsonb, p_name text, p_value jsonb) returns jsonb
+language sql stable as $$
+  select p_job || jsonb_build_object('headers',
+    coalesce(nullif(p_job -> 'headers', 'null'), '{}') || jsonb_build_object(p_name, p_value))
+$$;
+
+-- Whether it says more than its queue and its payload, as few jobs do. It is inlined: it is asked of each.
+create function {{schema}}.has_options(p_job jsonb) returns boolean
+language sql immutable as $$
+  select p_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}'
+$$;
+
 -- Many plain jobs of one queue, as bulk loads and gathered calls bring: nothing of what enqueue() decides for each
 -- job needs to be asked. Returns their ids in order; null, and nothing is done, where one is not plain.
 create function {{schema}}.enqueue_plain(p_jobs jsonb, p_now timestamptz, p_ring boolean)
@@ -214,14 +228,14 @@ declare
   v_bytes_max integer;
   v_ids bigint[];
 begin
-  if p_jobs -> 0 ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}' then
+  if has_options(p_jobs -> 0) then
     return null;
   end if;
   select id, least(payload_bytes_max / 4, 8192) into v_queue_id, v_bytes_max from queues
   where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
     and 201 = any (lanes) and not is_guarded;
   if not found or not (
-    select bool_and(coalesce(e.j ->> 'queue' = v_queue and not e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}'
+    select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
       and pg_column_size(e.j -> 'payload') <= v_bytes_max, false))
     from jsonb_array_elements(p_jobs) e (j)
   ) then
@@ -287,8 +301,7 @@ begin
   if jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
-    if not v_job ?|
-      '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}' then
+    if not has_options(v_job) then
       select q.id into v_queue_id from queues q
       where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
         and q.ttl_ms is null and 201 = any (q.lanes) and not q.is_guarded
@@ -309,15 +322,10 @@ begin
     end if;
   elsif jsonb_array_length(p_jobs) > 1 then
     v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
-    if v_row_ids is not null then
-      return query select u.n::integer, u.id, true, null::text, null::text, null::boolean, null::jsonb
-        from unnest(v_row_ids) with ordinality u (id, n);
-      return;
-    end if;
   end if;
 
   v_jobs := p_jobs;
-  loop
+  while v_row_ids is null or v_is_gated loop
     with timed as materialized (
       select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
         e.j ->> 'group' as group_key,
@@ -335,7 +343,7 @@ begin
       cross join lateral (
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
-          or e.j ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}'
+          or has_options(e.j)
           or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
         then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
@@ -445,6 +453,8 @@ end $$;
 
 drop function {{schema}}.enqueue(jsonb, text, boolean);
 drop function {{schema}}.enqueue_plain(jsonb, timestamptz, boolean);
+drop function {{schema}}.has_options(jsonb);
+drop function {{schema}}.with_header(jsonb, text, jsonb);
 drop function {{schema}}.describe_problem(text, jsonb, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
 drop function {{schema}}.batch_problem(jsonb);

@@ -227,7 +227,7 @@ begin
 end $$;
 
 -- What is said of a job that the asker does not hold: stale, unless the transaction in which it completed the
--- job ("xact", as complete_in() has told it) was committed. Of one in the future, as after the loss of a primary,
+-- job ("xact", as completeIn() of a worker has noted it) was committed. Of one in the future, as after the loss of a primary,
 -- nothing is known.
 create function {{schema}}.lost_outcome(p_ask jsonb) returns text
 language sql stable security definer {{settings}} as $$

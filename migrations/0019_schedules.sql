@@ -56,13 +56,12 @@ language sql security definer {{settings}} as $$
   select pg_notify('howdah_' || lease_id, 's') from leader where expires_at > clock()
 $$;
 
--- The job of one nominal time: it says of which, beside its headers where those are encoded. Like ms_to_time() it is inlined: thousands are made at once.
+-- The job of one nominal time: it says of which. Like ms_to_time() it is inlined: thousands are made at once.
 create function {{schema}}.schedule_job(p_name text, p_job jsonb, p_nominal_at timestamptz)
 returns jsonb
 language sql stable as $$
-  select p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
-    || jsonb_build_object('howdah-schedule', jsonb_build_object('name', p_name, 'at',
-      to_char(p_nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))))
+  select {{schema}}.with_header(p_job, 'howdah-schedule', jsonb_build_object('name', p_name, 'at',
+    to_char(p_nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
 $$;
 
 -- Milliseconds since 1970 in JSON, or null.

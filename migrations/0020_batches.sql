@@ -77,14 +77,12 @@ begin
   return v_id;
 end $$;
 
--- The job that follows, with the counts of the batch among its headers; beside them where they are encoded.
+-- The job that follows, with the counts of the batch among its headers.
 create function {{schema}}.with_counts(p_job jsonb, p_batch {{schema}}.batches) returns jsonb
 language sql immutable security definer {{settings}} as $$
   select case when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object') then p_job
-    else p_job || jsonb_build_object('headers',
-      coalesce(nullif(p_job -> 'headers', 'null'), '{}') || jsonb_build_object('howdah-batch',
-        jsonb_build_object('id', p_batch.id::text, 'total', p_batch.total,
-          'completed', p_batch.completed, 'failed', p_batch.failed))) end
+    else with_header(p_job, 'howdah-batch', jsonb_build_object('id', p_batch.id::text,
+      'total', p_batch.total, 'completed', p_batch.completed, 'failed', p_batch.failed)) end
 $$;
 
 -- Nothing is added from now on. Returns its state; closing it again changes nothing. Waits for transactions
@@ -364,8 +362,7 @@ begin
     raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
   end if;
   if v_queues <> '{}' then
-    p_job := p_job || jsonb_build_object('headers', coalesce(nullif(p_job -> 'headers', 'null'), '{}')
-      || jsonb_build_object('howdah-topic', v_topic));
+    p_job := with_header(p_job, 'howdah-topic', to_jsonb(v_topic));
     return query
       select v_queues[e.ordinal], e.id, e.created
       from enqueue((select jsonb_agg(p_job || jsonb_build_object('queue', name) order by n)

@@ -1,4 +1,4 @@
-import { HowdahError } from '../core/errors.js';
+import { HowdahError, problemOf } from '../core/errors.js';
 import { visible } from './terminal-text.js';
 
 /** Passwords in URLs, whoever wrote them into a message. */
@@ -23,10 +23,7 @@ function headOf(error: unknown): string {
   if (!(error instanceof HowdahError)) {
     return `error: ${visible(error instanceof Error ? error.message : String(error))}`;
   }
-  const { code, message, remedy } = error;
-  const isDoubled = remedy !== undefined && message.endsWith(` ${remedy}`);
-  const text = isDoubled ? message.slice(0, -remedy.length - 1) : message;
-  return `error ${code}: ${visible(text)}`;
+  return `error ${error.code}: ${visible(problemOf(error))}`;
 }
 
 function remedyOf(error: unknown): string[] {

@@ -1,5 +1,5 @@
 import type { Settled } from '../core/batcher.js';
-import { HowdahError } from '../core/errors.js';
+import { HowdahError, problemOf } from '../core/errors.js';
 import type { Enqueued, EnqueueReport } from '../db/calls/enqueue.js';
 import { isQueueFull, type WhileFull } from './backpressure.js';
 import { type Chunk, ChunkBuilder, halve } from './chunk.js';
@@ -250,9 +250,8 @@ export class BulkEnqueue {
     const fate = this.#context.isInTransaction
       ? 'the transaction decides about those before it'
       : `${accepted} were enqueued before it`;
-    const { message, remedy } = error;
-    const problem = remedy ? message.slice(0, -remedy.length - 1) : message;
-    return new HowdahError(error.code, `${problem} (payload ${index}; ${fate})`, {
+    const { remedy } = error;
+    return new HowdahError(error.code, `${problemOf(error)} (payload ${index}; ${fate})`, {
       cause: error,
       ...(remedy === undefined ? {} : { remedy }),
       details: {

@@ -45,20 +45,18 @@ export class Producer {
     payloads: Iterable<unknown> | AsyncIterable<unknown>,
     options: EnqueueManyOptions,
   ): Promise<EnqueueManyArrayResult> {
-    const { layers } = this.#parts;
-    if (layers.length === 0) return this.#enqueueMany(target, payloads, options);
-    const first = new EnqueueCall({
+    const first = {
       via: 'enqueueMany',
       queue: nameOf(target),
       payload: payloads,
       options,
-    });
-    return surroundEnqueue(layers, first, (call) =>
+    } as const;
+    return this.surround(first, (call) =>
       this.#enqueueMany(target, call.payload as Iterable<unknown>, call.options),
     );
   }
 
-  /** Runs what enqueues in another way with middleware around. */
+  /** Runs what enqueues, in whatever way, with middleware around. */
   async surround<T>(
     first: Pick<EnqueueCall, 'via' | 'queue' | 'payload' | 'options'>,
     inner: (call: Pick<EnqueueCall, 'payload' | 'options'>) => Promise<T>,
@@ -88,15 +86,14 @@ export class Producer {
     payload: unknown,
     options: EnqueueOptions,
   ): Promise<Enqueued> {
-    const { enqueuer, layers, hub } = this.#parts;
-    const call = new EnqueueCall({
+    const { enqueuer, hub } = this.#parts;
+    const first = {
       via: 'enqueue',
       queue: nameOf(target),
       payload,
       options: options as EnqueueManyOptions,
-    });
-    return surroundEnqueue(layers, call, (changed) => {
-      this.#assertOpen();
+    } as const;
+    return this.surround(first, (changed) => {
       const answer = enqueuer.enqueue(target, changed.payload, changed.options as EnqueueOptions);
       if (!isHeard(hub)) return answer;
       return this.#reported(target, changed.options.tx === undefined, answer);

@@ -237,6 +237,12 @@ export interface HowdahErrorOptions {
   readonly remedy?: string;
 }
 
+/** The message of an error without its remedy, to which something may be added. */
+export function problemOf({ message, remedy }: HowdahError): string {
+  const isWhole = remedy !== undefined && message.endsWith(` ${remedy}`);
+  return isWhole ? message.slice(0, -remedy.length - 1) : message;
+}
+
 /** The only error class that Howdah throws. Tell the cases apart by {@link HowdahError.code}. */
 export class HowdahError extends Error {
   override readonly name = 'HowdahError';

@@ -32,6 +32,7 @@ describe('privileges', () => {
       'claim_limit',
       'clock',
       'error_fingerprint',
+      'has_options',
       'is_alone',
       'is_bad_dedupe',
       'is_out_of_range',
@@ -48,6 +49,7 @@ describe('privileges', () => {
       'schedule_job',
       'smoothed_rate',
       'suspect_lane',
+      'with_header',
     ]);
   });
 

@@ -639,6 +639,7 @@ function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security
 function howdah.follows_plainly(jsonb) returns boolean security definer
 function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) returns jsonb security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
+function howdah.has_options(jsonb) returns boolean
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_alone(smallint) returns boolean
@@ -741,3 +742,4 @@ function howdah.waiting_in(integer) returns record security definer
 function howdah.wake(bigint) returns void security definer
 function howdah.watch(bigint,bigint[],bigint[],bigint[],bigint[]) returns TABLE(id bigint, queue text, state text, kept boolean, attempt integer, reason text, errors jsonb, result jsonb, progress jsonb, progress_at timestamp with time zone) security definer
 function howdah.with_counts(jsonb,howdah.batches) returns jsonb security definer
+function howdah.with_header(jsonb,text,jsonb) returns jsonb

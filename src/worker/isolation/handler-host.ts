@@ -1,4 +1,4 @@
-import { HowdahError } from '../../core/errors.js';
+import { HowdahError, problemOf } from '../../core/errors.js';
 import type { Job } from '../../core/job.js';
 import type { Handler } from '../binding.js';
 import { decideReturned, decideThrown, type EndFacts } from '../decide.js';
@@ -29,8 +29,7 @@ export class HandlerHost {
       return {};
     } catch (error) {
       if (!(error instanceof HowdahError) || !error.remedy) throw error;
-      const { message, remedy } = error;
-      return { problem: message.slice(0, -remedy.length - 1), remedy };
+      return { problem: problemOf(error), remedy: error.remedy };
     }
   }
 
