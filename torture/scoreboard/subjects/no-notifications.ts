@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { FaultProxy } from '../../../test/support/fault-proxy.js';
+import { PGBOUNCER, PoolerProcess } from '../../../test/support/pooler-process.js';
 import type { Lab } from '../lab.js';
-import { PGBOUNCER, startPooler } from '../pooler.js';
 import { Stream } from '../stream.js';
 import type { Subject } from '../subject.js';
 
@@ -13,6 +13,8 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 const ABOUT_NOTIFICATIONS = ['test/features/wakeups.test.ts', 'test/faults/lost-notify.test.ts'];
 /** They assert that somebody is woken at once, which only a notification can do. */
 const WOKEN_AT_ONCE: readonly string[] = ['a paused queue rests, a resumed one goes on at once'];
+/** Connections to the server behind PgBouncer. */
+const POOL_SIZE = 10;
 /** Where the whole suite is not run. */
 const SAMPLE = ['test/features/worker-basics.test.ts', 'test/features/retries.test.ts'];
 const WHOLE = ['test/features', 'test/sql', 'test/races', 'test/conformance'];
@@ -87,7 +89,9 @@ async function suiteWithout(lab: Lab): Promise<Suite> {
 async function throughPooler(lab: Lab): Promise<{ jobs: number; lost: number; wrong: number }> {
   const site = await lab.site();
   const queue = await site.queue('pooled');
-  const url = await startPooler(lab, site.url);
+  const pooler = await PoolerProcess.start(site.url, POOL_SIZE);
+  lab.defer(() => pooler.kill());
+  const { url } = pooler;
   await site.crew(2, { queue, url, binding: { concurrency: 10 } });
   const stream = Stream.of(site.client(url), queue, RATE, EFFECT);
   await new Promise((resolve) => setTimeout(resolve, lab.count(60_000, 5_000)));
