@@ -175,6 +175,8 @@ describe('result', () => {
       await own.result(String(id), { timeout: '60s' });
       seen.set(String(id), performance.now());
     });
+    // where the test fails before it awaits them, their ends say nothing
+    for (const wait of waits) wait.catch(() => undefined);
     await waitFor(
       async () => {
         const { rows } = await pool.query('select count(*)::int as n from howdah.watches');
@@ -214,7 +216,7 @@ describe('result', () => {
     if (process.env.HOWDAH_FIGURES) console.log({ perSecond, p50, trip });
     expect(perSecond).toBeLessThan(20);
     // where the machine is busy a round trip alone takes longer
-    expect(p50).toBeLessThan(Math.max(25, 12 * trip));
+    expect(p50).toBeLessThan(Math.max(5, 6 * trip));
     const { rows } = await pool.query('select id, attempt from howdah.claim($1, $2, 1000)', [
       name,
       lease,
