@@ -26,13 +26,15 @@ export class Leader {
     this.#parts = parts;
   }
 
-  /** The number of the term, undefined when another leads. */
+  /** The number of the term, undefined when another leads or may lead by now. */
   get term(): string | undefined {
     return this.#parts.clock.monotonic() < this.#untilMs ? this.#term : undefined;
   }
 
   /**
    * Runs for election, or renews the term.
+   * @returns the number of the term; undefined when another leads. An answer that came so late that
+   *   the term may have ended since names it all the same: the next election says whose it is
    * @throws HowdahError when the database cannot be asked
    */
   async campaign(): Promise<string | undefined> {
@@ -43,6 +45,6 @@ export class Leader {
     const term = await calls.lead(executor, id, termMs);
     this.#term = term ?? undefined;
     this.#untilMs = term === null ? Number.NEGATIVE_INFINITY : sentAt + termMs;
-    return this.term;
+    return this.#term;
   }
 }

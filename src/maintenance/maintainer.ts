@@ -14,6 +14,13 @@ const RETRY = { min: 100, max: 10_000 };
 /** A stop does not wait longer than this for duties under way; they may be cut off at any point. */
 const STOP_MS = 1_000;
 
+/** A term that was won. Ended once and for all: an election that wins again begins another. */
+interface Term {
+  readonly number: string;
+  readonly alarms: Map<Duty, Alarm>;
+  isOver: boolean;
+}
+
 /** What a maintainer is made of. */
 export interface MaintainerParts {
   readonly database: Database;
@@ -34,11 +41,10 @@ export class Maintainer extends Service {
   readonly #leader: Leader;
   readonly #termMs: number;
   readonly #elections: Alarm;
-  /** The alarms of the duties of this term. */
-  readonly #alarms = new Map<Duty, Alarm>();
-  #loops: Promise<unknown> = Promise.resolve();
-  /** The term that the last election gave; it may have lapsed since, and be renewed. */
-  #served: string | undefined;
+  /** The elections, and the duties of every term. */
+  readonly #loops = new Set<Promise<void>>();
+  /** What the last election gave; it may have lapsed since, and be renewed. */
+  #term: Term | undefined;
   /** The database was not reached: duties leave it to the next election to try again. */
   #isAway = false;
   #isClosing = false;
@@ -61,37 +67,36 @@ export class Maintainer extends Service {
 
   /** A delayed job may be due soon, or a schedule has changed. */
   notice(kind: 'p' | 's'): void {
-    for (const [duty, alarm] of this.#alarms) if (duty.noticedBy === kind) alarm.ring();
+    for (const [duty, alarm] of this.#term?.alarms ?? []) if (duty.noticedBy === kind) alarm.ring();
   }
 
   protected override onStart(): Promise<void> {
-    this.#loops = this.#campaign();
+    this.#follow(this.#campaign());
     return Promise.resolve();
   }
 
   protected override async onStop(): Promise<void> {
     this.#isClosing = true;
     this.#elections.ring();
-    this.#ringDuties();
-    await Promise.race([this.#loops, this.#parts.clock.sleep(STOP_MS)]);
+    this.#endTerm();
+    await Promise.race([Promise.all(this.#loops), this.#parts.clock.sleep(STOP_MS)]);
   }
 
-  #ringDuties(): void {
-    for (const alarm of this.#alarms.values()) alarm.ring();
+  #follow(loop: Promise<void>): void {
+    this.#loops.add(loop);
+    void loop.finally(() => this.#loops.delete(loop));
   }
 
   /** Stands for election until it is stopped, and serves each term that is won. */
   async #campaign(): Promise<void> {
-    let serving: Promise<void> = Promise.resolve();
     for (let failures = 0; !this.#isClosing; ) {
       try {
-        const term = await this.#leader.campaign();
+        const number = await this.#leader.campaign();
         failures = 0;
         this.#isAway = false;
-        if (term !== this.#served) {
-          this.#served = term;
-          this.#ringDuties(); // those of the term before end at once
-          if (term !== undefined) serving = this.#serve(term, serving);
+        if (number !== this.#term?.number && !this.#isClosing) {
+          this.#endTerm();
+          if (number !== undefined) this.#follow(this.#serve(number));
         }
       } catch (error) {
         failures += 1;
@@ -99,7 +104,6 @@ export class Maintainer extends Service {
       }
       await this.#elections.wait(this.#campaignMs(failures));
     }
-    await serving;
   }
 
   #campaignMs(failures: number): number {
@@ -109,35 +113,44 @@ export class Maintainer extends Service {
     return (this.#termMs / 3) * (0.8 + 0.4 * random());
   }
 
-  /** @param before the service of the term before, which is about to end */
-  async #serve(term: string, before: Promise<void>): Promise<void> {
-    await before;
+  /**
+   * Duties of the term before that still wait for an answer are not waited for: each may run at two
+   * places at once, and one that hangs must not keep the others from running.
+   */
+  async #serve(number: string): Promise<void> {
     const { database, clock, leaseMs, hub } = this.#parts;
-    hub.emit('maintenance.leading', { term });
+    const term: Term = { number, alarms: new Map(), isOver: false };
+    this.#term = term;
+    hub.emit('maintenance.leading', { term: number });
     const duties = dutiesOf(database, clock, leaseMs);
     await Promise.all(duties.map((duty) => this.#perform(duty, term)));
-    hub.emit('maintenance.resigned', { term });
+  }
+
+  #endTerm(): void {
+    const term = this.#term;
+    if (!term) return;
+    this.#term = undefined;
+    term.isOver = true;
+    for (const alarm of term.alarms.values()) alarm.ring();
+    this.#parts.hub.emit('maintenance.resigned', { term: term.number });
   }
 
   /**
    * Runs one duty for as long as the term lasts. A term that lapses, because the event loop was blocked,
    * or a database that is away interrupts it until an election says whose it is.
    */
-  async #perform(duty: Duty, term: string): Promise<void> {
+  async #perform(duty: Duty, term: Term): Promise<void> {
     const { clock, hub } = this.#parts;
     const alarm = new Alarm(clock);
-    this.#alarms.set(duty, alarm);
+    term.alarms.set(duty, alarm);
     let failures = 0;
     let hasLapsed = false;
     let waitMs = duty.firstMs ?? 0;
     for (;;) {
       await alarm.wait(waitMs);
-      if (this.#isClosing || this.#served !== term) {
-        this.#alarms.delete(duty);
-        return;
-      }
+      if (term.isOver) return;
       const wasLapsed = hasLapsed;
-      hasLapsed = this.#isAway || this.#leader.term !== term;
+      hasLapsed = this.#isAway || this.#leader.term !== term.number;
       if (hasLapsed || (wasLapsed && duty.firstMs)) {
         waitMs = hasLapsed ? this.#termMs / 3 : (duty.firstMs ?? 0);
         continue;

@@ -1,7 +1,9 @@
 import { createClient, createWorker, queue, silentLogger, work } from 'howdah';
-import { expect } from 'vitest';
+import type pg from 'pg';
+import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
 import { waitFor } from '../support/wait-for.js';
+import { createQueue, enqueue, heard, startWorker, waitForState } from '../support/workers.js';
 
 const LEASE_MS = 1_000;
 /** Longer than a term, which is half a lease. */
@@ -41,3 +43,56 @@ test('a leader whose term lapsed while its event loop was blocked goes on with i
     await client.close();
   }
 });
+
+test('a late answer to an election, while one duty waits for a lock, ends none of the duties', async ({
+  url,
+  pool,
+}) => {
+  const queue = await createQueue(pool);
+  const made = await startWorker({ url, lease: LEASE_MS, queues: [work(queue, () => undefined)] });
+  const { term } = await heard(made, 'maintenance.leading');
+
+  const schedules = await lockTable(pool, 'schedules');
+  await waitFor(() => schedules.keepsWaiting(0), { what: 'the duty of schedules to wait' });
+  const leader = await lockTable(pool, 'leader');
+  await waitFor(() => leader.keepsWaiting(BLOCKED_MS), { what: 'an election to come late' });
+  await leader.release();
+  const answered = await renewals(pool);
+  await waitFor(async () => (await renewals(pool)) !== answered, { what: 'the next election' });
+  await schedules.release();
+
+  const [id] = await enqueue(pool, queue, [{ delay_ms: 100 }]);
+  await waitForState(pool, id, 'completed');
+  const { rows } = await pool.query('select term from howdah.leader');
+  expect(rows).toEqual([{ term }]);
+});
+
+/** Locks a table against all others. */
+async function lockTable(pool: pg.Pool, table: string) {
+  const holder = await pool.connect();
+  const release = async () => void (await holder.query('rollback'));
+  onTestFinished(async () => {
+    await release();
+    holder.release();
+  });
+  await holder.query(`begin; lock table howdah.${table} in access exclusive mode`);
+  return {
+    release,
+    /** Whether a statement has waited for this lock that long. */
+    async keepsWaiting(ms: number): Promise<boolean> {
+      const { rows } = await pool.query(
+        `select from pg_locks l join pg_stat_activity a using (pid)
+         where l.relation = $1::regclass and not l.granted
+           and clock_timestamp() - a.query_start > $2 * interval '1 millisecond'`,
+        [`howdah.${table}`, ms],
+      );
+      return rows.length > 0;
+    },
+  };
+}
+
+/** Changes with each election that is won. */
+async function renewals(pool: pg.Pool): Promise<string> {
+  const { rows } = await pool.query('select expires_at::text from howdah.leader');
+  return rows[0].expires_at;
+}
