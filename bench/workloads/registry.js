@@ -3,7 +3,9 @@
 // leaves it out of a --quick run that does not name it; `suite` is `semantics` or left out; `settings` are
 // printed; `plot` names the columns to draw (default: the first, or the curves of `histogram`);
 // `tracksStatements` has the server count what is sent to it.
+import awaitResults from './await-results.js';
 import backlog from './backlog.js';
+import cancel from './cancel.js';
 import claimCost from './claim-cost.js';
 import dedupe from './dedupe.js';
 import delayed from './delayed.js';
@@ -57,6 +59,8 @@ const SEMANTICS = [
   limitCost,
   groupsKilled,
   schedules,
+  awaitResults,
+  cancel,
 ];
 
 export const WORKLOADS = [

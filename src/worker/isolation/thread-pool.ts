@@ -15,12 +15,14 @@ import {
 } from './handler-pool.js';
 import { invalid } from './load-handler.js';
 import type { LoadAnswer, RunAnswer, SaidMessage } from './messages.js';
+import { LOAD, ThreadChoice } from './thread-choice.js';
 
 /** Worker threads, one job each at a time. One that ends is replaced. */
 export class ThreadPool implements HandlerPool {
   starting = 0;
   readonly #file: HandlerFile;
   readonly #onReady: () => void;
+  readonly #choice = new ThreadChoice(() => this.starting === 0);
   #pool: Piscina | undefined;
 
   /** @param onReady a thread has been replaced */
@@ -40,6 +42,7 @@ export class ThreadPool implements HandlerPool {
       recordTiming: false,
       // what a handler leaves behind may go on between two jobs
       atomics: 'disabled',
+      loadBalancer: this.#choice.choose,
       workerData: { file },
       ...(memoryMb === undefined ? {} : { resourceLimits: { maxOldGenerationSizeMb: memoryMb } }),
     });
@@ -48,7 +51,7 @@ export class ThreadPool implements HandlerPool {
     this.#pool = pool;
     try {
       await this.#load(pool);
-      await Promise.all(Array.from({ length: size }, () => this.#load(pool)));
+      await Promise.all(Array.from({ length: size - 1 }, () => this.#load(pool)));
     } catch (error) {
       await this.close();
       throw error;
@@ -89,7 +92,10 @@ export class ThreadPool implements HandlerPool {
     const remedy = 'It must load without ending its thread, and soon.';
     let answer: LoadAnswer;
     try {
-      answer = (await pool.run({}, { signal: AbortSignal.timeout(LOAD_MS) })) as LoadAnswer;
+      answer = (await pool.run(
+        {},
+        { name: LOAD, signal: AbortSignal.timeout(LOAD_MS) },
+      )) as LoadAnswer;
     } catch (error) {
       const { name, message } = snapshotError(error, { stack: false });
       const isLate = name === 'AbortError';

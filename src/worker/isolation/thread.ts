@@ -10,16 +10,19 @@ export interface ThreadData {
   readonly file: string;
 }
 
-/** What a thread is asked; without a job, to load the file. The port is for abort and log messages. */
+/** A job to run. The port is for abort and log messages. */
 export interface ThreadTask {
-  readonly job?: Job;
-  readonly port?: MessagePort;
+  readonly job: Job;
+  readonly port: MessagePort;
 }
 
 const host = new HandlerHost((workerData as ThreadData).file);
 
-export default async function answer({ job, port }: ThreadTask): Promise<LoadAnswer | RunAnswer> {
-  if (!job || !port) return host.load();
+export function load(): Promise<LoadAnswer> {
+  return host.load();
+}
+
+export default function run({ job, port }: ThreadTask): Promise<RunAnswer> {
   const context = new IsolatedContext({
     post: (message) => port.postMessage(message),
     poll: () => receiveMessageOnPort(port)?.message as AbortMessage | undefined,
