@@ -48,13 +48,14 @@ create table {{schema}}.watches (
 
 create index watches_lease_idx on {{schema}}.watches (lease_id);
 
--- Rings who waits for these jobs: 'r' on the channel of the lease, at most 64 of them. It carries no data.
+-- Rings who waits for these jobs, at most 64 leases of them: 'r12,15' on the channel of the lease names the
+-- jobs, so that a waiter of thousands looks only at those; 'r' alone: there are more than a hundred.
 create function {{schema}}.tell_watchers(p_ids bigint[], p_is_progress boolean default false)
 returns void
 language sql security definer {{settings}} as $$
-  select pg_notify('howdah_' || w.lease_id, 'r') from (
-    select distinct lease_id from watches
-    where job_id = any (p_ids) and (wants_progress or not p_is_progress) limit 64
+  select pg_notify('howdah_' || w.lease_id, 'r' || case when w.jobs <= 100 then w.ids else '' end) from (
+    select lease_id, count(*) as jobs, string_agg(job_id::text, ',') as ids from watches
+    where job_id = any (p_ids) and (wants_progress or not p_is_progress) group by lease_id limit 64
   ) w
 $$;
 

@@ -82,8 +82,9 @@ export class JobWatcher {
     this.#next = new Alarm(clock);
     station.use({
       about: 'reports',
-      onRing: () => {
-        this.#isAllWanted = true;
+      onRing: (ids) => {
+        if (!ids) this.#isAllWanted = true;
+        for (const id of ids ?? []) if (this.#waits.has(id)) this.#again.add(id);
         this.#next.ring();
       },
       onClosed: () => {

@@ -14,8 +14,8 @@ const HEARTBEAT_MS = 20_000;
 export const POLL_MS = 5_000;
 export const DEAF_POLL_MS = 1_000;
 
-/** Rings of jobs that are awaited. */
-const REPORTS = 'r';
+/** A ring of jobs that are awaited, which it names unless there are many. */
+const REPORTS = /^r([\d,]*)$/;
 
 /** What a station is made of. */
 export interface PullStationParts {
@@ -24,7 +24,7 @@ export interface PullStationParts {
   readonly consumer: string;
   readonly clock: Clock;
   /** Some queue has work, or some job that is awaited has said something or ended: or may have. */
-  readonly onRing: (about: RingSubject) => void;
+  readonly onRing: (about: RingSubject, ids?: readonly string[]) => void;
 }
 
 /** What a ring is about. */
@@ -33,7 +33,7 @@ export type RingSubject = 'work' | 'reports';
 /**
  * Where this process is woken for everybody in it who waits for jobs, or for their ends: one lease, which
  * holds no jobs, and one connection that listens on its channel. Queues are registered under the lease;
- * a ring does not say which queue, or which job, it is for.
+ * a ring does not say which queue it is for.
  *
  *   new → open (lease, line, listener) → closed
  */
@@ -71,7 +71,11 @@ export class PullStation {
       clock,
       hub,
       pollMs: DEAF_POLL_MS,
-      onRing: (payload) => onRing(payload === REPORTS ? 'reports' : 'work'),
+      onRing: (payload) => {
+        const ids = REPORTS.exec(payload)?.[1];
+        if (ids === undefined) onRing('work');
+        else onRing('reports', ids === '' ? undefined : ids.split(','));
+      },
       onHearing: (isHearing) => {
         this.#isHearing = isHearing;
         onRing('work');

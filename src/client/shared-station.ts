@@ -10,7 +10,8 @@ const IDLE_MS = 5_000;
 /** A part of the client that waits at the station. */
 export interface StationUser {
   readonly about: RingSubject;
-  readonly onRing: () => void;
+  /** @param ids the jobs that it is about; undefined: any */
+  readonly onRing: (ids?: readonly string[]) => void;
   /** The station has been closed, and every registration has gone with it. */
   readonly onClosed: () => void;
 }
@@ -43,8 +44,8 @@ export class SharedStation {
       calls: pullCalls(this.#database),
       consumer: this.consumer,
       clock: this.#clock,
-      onRing: (about) => {
-        for (const user of this.#users) if (user.about === about) user.onRing();
+      onRing: (about, ids) => {
+        for (const user of this.#users) if (user.about === about) user.onRing(ids);
       },
     });
     return this.#station;

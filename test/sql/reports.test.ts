@@ -229,7 +229,7 @@ describe('watch', () => {
       await waitFor(() => ear.heard.length === i + 1, { what: `ring ${i + 1}` });
       expect((await watch(db, client, [], [], [job.id]))[0]).toMatchObject({ state });
     }
-    expect(ear.heard).toEqual(['r', 'r', 'r', 'r']);
+    expect(ear.heard).toEqual(jobs.slice(1).map(({ id: job }) => `r${job}`));
     expect((await watch(db, client, [], [], [String(jobs[2]?.id)]))[0]).toMatchObject({
       state: 'dead',
       reason: 'attempts exhausted',
@@ -265,8 +265,25 @@ describe('watch', () => {
     // both are the same word: of the eager one the second is awaited
     const isHeard = (): boolean => ears.every(({ heard }, i) => heard.length === [2, 1][i]);
     await waitFor(isHeard, { what: 'both' });
-    expect(ears.every(({ heard }) => heard.at(-1) === 'r')).toBe(true);
+    expect(ears.every(({ heard }) => heard.at(-1) === `r${id}`)).toBe(true);
     expect(ears.map(({ heard }) => heard.length)).toEqual([2, 1]);
+  });
+
+  test('a ring names the jobs, unless they are many', async ({ db, pool }) => {
+    await db.createQueue('crowd');
+    const ids = await db.enqueue('crowd', 113);
+    const [worker, client] = [await db.openLease(), await db.openLease('client')];
+    await watch(db, client, ids.slice(1));
+    const ear = await listen(pool, client);
+    const jobs = await db.claim('crowd', worker, 113);
+    await db.complete(worker, jobs.slice(0, 12));
+    await waitFor(() => ear.heard.length === 1, { what: 'the ring of few' });
+    await db.complete(worker, jobs.slice(12));
+    await waitFor(() => ear.heard.length === 2, { what: 'the ring of many' });
+    const [few = '', many] = ear.heard;
+    const named = few.slice(1).split(',').sort();
+    expect(named).toEqual(ids.slice(1, 12).sort());
+    expect(many).toBe('r');
   });
 
   test('says that a queue keeps nothing', async ({ db }) => {
