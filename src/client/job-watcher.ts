@@ -187,7 +187,7 @@ export class JobWatcher {
     this.#again.clear();
     if (isAll) {
       const pollMs = this.#station.get().hears ? POLL_MS : DEAF_POLL_MS;
-      this.#pollAt = now + pollMs * (0.8 + 0.4 * this.#clock.random());
+      this.#pollAt = now + pollMs * (0.8 + 0.2 * this.#clock.random());
       this.#isAllWanted = false;
     }
     while (this.#second[0] && this.#second[0].at <= now) {

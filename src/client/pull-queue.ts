@@ -228,7 +228,7 @@ export class PullQueue {
     const { queue, station, clock } = this.#parts;
     const pollMs = station().isHearing(queue) ? POLL_MS : DEAF_POLL_MS;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), pollMs * (0.8 + 0.4 * clock.random()));
+    this.#timer = setTimeout(() => this.#look(), pollMs * (0.8 + 0.2 * clock.random()));
   }
 
   #linger(): void {

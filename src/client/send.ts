@@ -8,7 +8,7 @@ const RETRY_PAUSES_MS = [0, 50, 250, 500];
 /**
  * Runs an enqueue statement that commits by itself. It runs again, for about two seconds at most,
  * only when it certainly had no effect: no connection was made, or the server undid it because of a
- * deadlock.
+ * deadlock, a lock time-out, or because it was cancelled there.
  * @throws HowdahError HOWDAH_COMMIT_UNKNOWN when the connection was lost after the statement had
  *   left: it may have taken effect
  */
@@ -52,6 +52,9 @@ function isWorthRetrying(error: unknown): boolean {
     case 'HOWDAH_TRANSACTION_CONFLICT':
     case 'HOWDAH_DATABASE_READ_ONLY':
       return true;
+    case 'HOWDAH_TIMEOUT':
+      // cancelled by an operator or a time-out of the server's: one of ours has no SQLSTATE
+      return error.details.sqlstate !== undefined;
     case 'HOWDAH_DATABASE_UNAVAILABLE':
       return error.details.isSent !== true;
     default:

@@ -2,6 +2,7 @@ import { backoffMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { Outage } from '../core/outage.js';
 import type { ConnectOptions } from './connect.js';
 import type { Database } from './database.js';
 import type { Executor, Session, Statement } from './executor.js';
@@ -14,13 +15,15 @@ export interface LineParts {
   readonly options?: ConnectOptions;
   readonly hub: EventHub;
   readonly clock: Clock;
+  /** Shared by what reconnects in one process. Default: one of its own. */
+  readonly outage?: Outage;
   /** Called after each connect but the first. */
   readonly onRestored?: () => void;
 }
 
 /**
- * One connection that is made again for ever: after 50 ms at first, after 5 s in the end, with
- * jitter. A statement under way when the connection breaks fails, and whoever sent it decides; a
+ * One connection that is made again for ever: at once, then in turns with the others of its process
+ * (see {@link Outage}). A statement under way when the connection breaks fails, and whoever sent it decides; a
  * statement that comes while there is no connection, as before the first, waits for one.
  */
 export class Line implements Executor {
@@ -30,12 +33,16 @@ export class Line implements Executor {
   #connecting: Promise<Session> | undefined;
   /** Connects and losses since the last statement that succeeded. */
   #failures = 0;
+  /** The last attempt made no connection. */
+  #isRefused = false;
+  readonly #outage: Outage;
   #lostAt: number | undefined;
   /** Resolves when the statement under way is done. */
   #turn: Promise<void> | undefined;
 
   constructor(parts: LineParts) {
     this.#parts = parts;
+    this.#outage = parts.outage ?? new Outage(parts.clock);
   }
 
   /** Connects, once. @throws HowdahError: nobody waits for a wrong address for ever */
@@ -134,15 +141,15 @@ export class Line implements Executor {
     const { clock, hub, purpose, onRestored } = this.#parts;
     const { signal } = this.#closing;
     for (;;) {
-      if (this.#failures > 0) {
-        await clock.sleep(backoffMs(this.#failures, RECONNECT, clock.random()), signal);
-      }
+      await this.#pause();
       if (signal.aborted) {
         throw new HowdahError('HOWDAH_CLIENT_CLOSED', `The ${purpose} connection was closed.`);
       }
       this.#failures += 1;
       const session = await this.#connectOnce().catch(() => undefined);
+      this.#isRefused = !session;
       if (!session) continue;
+      this.#outage.over();
       if (signal.aborted) return session; // close() closes it
       this.#adopt(session);
       if (this.#lostAt !== undefined) {
@@ -151,5 +158,14 @@ export class Line implements Executor {
       }
       return session;
     }
+  }
+
+  async #pause(): Promise<void> {
+    if (this.#failures === 0) return;
+    const { signal } = this.#closing;
+    if (this.#isRefused) return this.#outage.turn(signal);
+    // a server that takes connections and breaks them is not away
+    const { clock } = this.#parts;
+    await clock.sleep(backoffMs(this.#failures, RECONNECT, clock.random()), signal);
   }
 }

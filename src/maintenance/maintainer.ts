@@ -2,6 +2,7 @@ import { Alarm } from '../core/alarm.js';
 import { backoffMs } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { EventHub } from '../core/events.js';
+import type { Outage } from '../core/outage.js';
 import { Service } from '../core/service.js';
 import { maintenanceCalls } from '../db/calls/maintenance.js';
 import type { Database } from '../db/database.js';
@@ -26,6 +27,7 @@ export interface MaintainerParts {
   readonly database: Database;
   readonly clock: Clock;
   readonly hub: EventHub;
+  readonly outage: Outage;
   readonly leaseMs: number;
   /** The lease of the process; undefined while there is none. */
   readonly leaseId: () => string | undefined;
@@ -47,7 +49,7 @@ export class Maintainer extends Service {
   #term: Term | undefined;
   /** The database was not reached: duties leave it to the next election to try again. */
   #isAway = false;
-  #isClosing = false;
+  readonly #closing = new AbortController();
 
   constructor(parts: MaintainerParts) {
     super();
@@ -76,10 +78,14 @@ export class Maintainer extends Service {
   }
 
   protected override async onStop(): Promise<void> {
-    this.#isClosing = true;
+    this.#closing.abort();
     this.#elections.ring();
     this.#endTerm();
     await Promise.race([Promise.all(this.#loops), this.#parts.clock.sleep(STOP_MS)]);
+  }
+
+  get #isClosing(): boolean {
+    return this.#closing.signal.aborted;
   }
 
   #follow(loop: Promise<void>): void {
@@ -89,11 +95,13 @@ export class Maintainer extends Service {
 
   /** Stands for election until it is stopped, and serves each term that is won. */
   async #campaign(): Promise<void> {
+    const { clock, outage } = this.#parts;
     for (let failures = 0; !this.#isClosing; ) {
       try {
         const number = await this.#leader.campaign();
         failures = 0;
         this.#isAway = false;
+        outage.over();
         if (number !== this.#term?.number && !this.#isClosing) {
           this.#endTerm();
           if (number !== undefined) this.#follow(this.#serve(number));
@@ -101,16 +109,17 @@ export class Maintainer extends Service {
       } catch (error) {
         failures += 1;
         this.#report('lead', error);
+        if (isConnectionUnusable(error)) {
+          await outage.turn(this.#closing.signal);
+          continue;
+        }
       }
-      await this.#elections.wait(this.#campaignMs(failures));
+      // the leader renews thrice a term; the others ask with jitter, about as often
+      const nextMs = (this.#termMs / 3) * (0.8 + 0.4 * clock.random());
+      const retry = { min: 100, max: this.#termMs };
+      const isRetry = failures > 0;
+      await this.#elections.wait(isRetry ? backoffMs(failures, retry, clock.random()) : nextMs);
     }
-  }
-
-  #campaignMs(failures: number): number {
-    const { random } = this.#parts.clock;
-    if (failures > 0) return backoffMs(failures, { min: 100, max: this.#termMs }, random());
-    // the leader renews thrice a term; the others ask with jitter, about as often
-    return (this.#termMs / 3) * (0.8 + 0.4 * random());
   }
 
   /**

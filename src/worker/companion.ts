@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import type { EventHub } from '../core/events.js';
+import type { Outage } from '../core/outage.js';
 import type { Database } from '../db/database.js';
 
 /** What runs beside a worker under the same lease: the maintenance of the installation. */
@@ -15,6 +16,8 @@ export interface CompanionAccess {
   readonly database: Database;
   readonly clock: Clock;
   readonly hub: EventHub;
+  /** Shared with the connections of the worker. */
+  readonly outage: Outage;
   readonly leaseMs: number;
   /** The worker's lease now; undefined while there is none. */
   readonly leaseId: () => string | undefined;

@@ -56,7 +56,7 @@ export class Doorbell {
     if (isFull) this.dueAt = now;
     else if (this.isAsleep || (this.isDeaf && !this.#isLingering(now))) {
       const pollMs = this.isDeaf ? Math.min(this.#pollMs, DEAF_POLL_MAX_MS) : this.#pollMs;
-      this.dueAt = now + pollMs * (0.8 + 0.4 * random);
+      this.dueAt = now + pollMs * (0.8 + 0.2 * random);
     } else this.dueAt = now + Math.min(STEP_MAX_MS, Math.max(STEP_MIN_MS, this.#gapMs / 4));
   }
 

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.js';
 import { type Codecs, codecsOf } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { Outage } from '../core/outage.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import { reportCalls } from '../db/calls/reports.js';
@@ -91,6 +92,7 @@ export class Engine {
         : new Database({ ...settings.database, connectionsMax: wanted });
     this.#codecs = codecsOf(settings.codec, this.database.schema);
     this.tally = new Tally(hub);
+    const outage = new Outage(clock);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
         database: this.database,
@@ -98,6 +100,7 @@ export class Engine {
         options,
         hub,
         clock,
+        outage,
         ...(onRestored && { onRestored }),
       });
     this.claimLine = line('claim', { asyncCommit: true, isBusy: true }, () =>
@@ -168,6 +171,7 @@ export class Engine {
       database: this.database,
       clock,
       hub,
+      outage,
       leaseMs: settings.leaseMs,
       leaseId: () => keeper.id,
     });

@@ -1,7 +1,7 @@
 // Renews the worker's lease from a thread and a connection of its own, so that a handler which blocks
 // the event loop keeps its jobs until its time-out, and no longer.
 import { parentPort, workerData } from 'node:worker_threads';
-import { backoffMs, RECONNECT } from '../core/backoff.js';
+import { backoffMs } from '../core/backoff.js';
 import { systemClock } from '../core/clock.js';
 import { leaseCalls } from '../db/calls/leases.js';
 import { Database } from '../db/database.js';
@@ -9,6 +9,9 @@ import type { Session } from '../db/executor.js';
 import type { PoolLike } from '../db/pool.js';
 import type { LeaseMessage, LeaseThreadData, RenewMessage } from './lease-messages.js';
 import { BEAT_MS, LeaseSignals } from './lease-signals.js';
+
+/** The other thread renews by its own connection when this one is late: no hurry while the database is away. */
+const RETRY = { min: 50, max: 10_000 };
 
 const data = workerData as LeaseThreadData;
 const { heartbeatMs, leaseMs } = data;
@@ -28,7 +31,7 @@ parentPort?.on('message', (message: RenewMessage | undefined) => {
 
 for (;;) {
   // A connection that cannot be made or breaks is tried again sooner than the next heartbeat.
-  const waitMs = failures > 0 ? backoffMs(failures, RECONNECT, Math.random()) : heartbeatMs;
+  const waitMs = failures > 0 ? backoffMs(failures, RETRY, Math.random()) : heartbeatMs;
   await systemClock.sleep(Math.min(waitMs, heartbeatMs));
   if (current) await renew(current);
 }

@@ -6,8 +6,8 @@ import { waitFor } from '../support/wait-for.js';
 import { createQueue, enqueue, heard, startWorker, waitForState } from '../support/workers.js';
 
 const OUTAGE_MS = 6_000;
-/** Seen: 17 to 30, of all its connections; 72 when each duty of maintenance tried for itself. */
-const ATTEMPTS_MAX = 45;
+/** Seen: 11 to 12, of all its connections; 30 when each tried for itself. */
+const ATTEMPTS_MAX = 20;
 
 test('a worker does not besiege a server that is away, and is there when it is back', {
   timeout: 60_000,

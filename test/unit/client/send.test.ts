@@ -37,6 +37,8 @@ describe('send', () => {
     ['no connection was made', failure('HOWDAH_DATABASE_UNAVAILABLE')],
     ['the server is a standby', failure('HOWDAH_DATABASE_READ_ONLY', { sqlstate: '25006' })],
     ['a deadlock undid it', failure('HOWDAH_TRANSACTION_CONFLICT', { sqlstate: '40P01' })],
+    ['it was cancelled there', failure('HOWDAH_TIMEOUT', { isSent: true, sqlstate: '57014' })],
+    ['a lock was not to be had', failure('HOWDAH_TIMEOUT', { isSent: true, sqlstate: '55P03' })],
   ])('tries again when %s', async (_, error) => {
     const { run, calls } = failing(error, error);
     expect(await send(run, fakeClock())).toBe('done');
@@ -61,7 +63,6 @@ describe('send', () => {
 
   test.each([
     ['a refusal', failure('HOWDAH_QUEUE_UNKNOWN', { sqlstate: 'HW001' })],
-    ['a cancelled statement', failure('HOWDAH_TIMEOUT', { isSent: true, sqlstate: '57014' })],
     ['a full disk', failure('HOWDAH_DATABASE_UNAVAILABLE', { isSent: true, sqlstate: '53100' })],
     ['a defect', new TypeError('x is not a function')],
   ])('passes %s on at once', async (_, error) => {

@@ -22,16 +22,16 @@ describe('Doorbell', () => {
     bell.fellAsleep(1);
     expect(bell.dueAt).toBe(1);
     bell.looked(2, 0, false, 0.5);
-    expect(bell.dueAt).toBe(2002);
+    expect(bell.dueAt).toBe(1802);
   });
 
-  test('polls are spread by a fifth', () => {
+  test('polls are spread by a fifth, and never later than was asked for', () => {
     const bell = hearing();
     bell.fellAsleep(0);
     bell.looked(0, 0, false, 0);
     expect(bell.dueAt).toBeCloseTo(1600);
     bell.looked(0, 0, false, 1);
-    expect(bell.dueAt).toBeCloseTo(2400);
+    expect(bell.dueAt).toBeCloseTo(2000);
   });
 
   test('a full claim is followed by another at once', () => {
@@ -99,6 +99,6 @@ describe('Doorbell', () => {
     bell.wokeUp(1);
     expect(bell.wantsSleep(1000)).toBe(false);
     bell.looked(1000, 0, false, 0.5);
-    expect(bell.dueAt).toBe(3000);
+    expect(bell.dueAt).toBe(2800);
   });
 });

@@ -1,0 +1,45 @@
+import { whenAborted } from './abort.js';
+import { Alarm } from './alarm.js';
+import { type BackoffBounds, backoffMs } from './backoff.js';
+import type { Clock } from './clock.js';
+
+/** Between two attempts of a process, whichever of its connections makes them. */
+const SPACING: BackoffBounds = { min: 50, max: 2_000 };
+
+/**
+ * A database that is away is not besieged: all connections of a process that lost it take turns, further and
+ * further apart, and when one gets through, the others follow at once.
+ */
+export class Outage {
+  readonly #clock: Clock;
+  readonly #waiting = new Set<Alarm>();
+  #attempts = 0;
+  #nextAt = Number.NEGATIVE_INFINITY;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Call it after a failure. Resolves when it is the caller's turn, somebody got through, or `signal` aborts. */
+  async turn(signal?: AbortSignal): Promise<void> {
+    const now = this.#clock.monotonic();
+    this.#attempts += 1;
+    const pauseMs = backoffMs(this.#attempts, SPACING, this.#clock.random());
+    this.#nextAt = Math.max(this.#nextAt, now) + pauseMs;
+    const alarm = new Alarm(this.#clock);
+    const forget = whenAborted(signal, () => alarm.ring());
+    if (signal?.aborted) alarm.ring();
+    this.#waiting.add(alarm);
+    await alarm.wait(this.#nextAt - now);
+    this.#waiting.delete(alarm);
+    forget();
+  }
+
+  /** Somebody got through. */
+  over(): void {
+    if (this.#attempts === 0) return;
+    this.#attempts = 0;
+    this.#nextAt = Number.NEGATIVE_INFINITY;
+    for (const alarm of this.#waiting) alarm.ring();
+  }
+}
