@@ -4,6 +4,7 @@ import { print } from '../../torture/scoreboard/board.js';
 import { rowsOf, withLines } from '../../torture/scoreboard/page.js';
 import { SUBJECTS } from '../../torture/scoreboard/registry.js';
 import { measured } from '../../torture/scoreboard/run.js';
+import { deaf } from '../../torture/scoreboard/subjects/deaf.js';
 import { oneKey } from '../../torture/scoreboard/subjects/one-key.js';
 import { reaperAgainstSettle } from '../../torture/scoreboard/subjects/reaper-against-settle.js';
 import { ROOT } from '../support/worker-process.js';
@@ -55,3 +56,14 @@ test.each([oneKey, reaperAgainstSettle])(
     expect(Math.min(...lines.map(({ faults }) => faults)), said.join('\n')).toBeGreaterThan(1_000);
   },
 );
+
+test('workers of a figure are processes that start, and are watched', {
+  timeout: 120_000,
+}, async () => {
+  const said: string[] = [];
+  const [line] = await measured(deaf, RUN, (text) => said.push(text));
+  expect(line?.measured, said.join('\n')).toMatch(
+    /^noticed after at most \d+ ms; 6 jobs meanwhile/,
+  );
+  expect(line?.faults).toBe(2);
+});

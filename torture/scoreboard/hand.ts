@@ -6,7 +6,7 @@ import { waitFor } from '../../test/support/wait-for.js';
 const SCRIPT = fileURLToPath(
   new URL('../../test/support/scripts/fault-worker.mjs', import.meta.url),
 );
-const SKEW = new URL('../actors/skew.mjs', import.meta.url).href;
+const PRELOADED = new URL('../actors/preloaded.mjs', import.meta.url).href;
 
 /** Options of `test/support/scripts/fault-worker.mjs`. */
 export interface HandOptions {
@@ -49,9 +49,10 @@ export class Hand {
     const log = openSync(file, 'w');
     this.#child = spawn(
       process.execPath,
-      [...nodeArgs, '--import', SKEW, SCRIPT, JSON.stringify(options)],
+      [...nodeArgs, '--import', PRELOADED, SCRIPT, JSON.stringify(options)],
       {
-        stdio: ['ignore', log, 'pipe'],
+        // its standard input ends with us, and it with that
+        stdio: ['pipe', log, 'pipe'],
         env: { ...process.env, TORTURE_SKEW_MS: String(skewMs) },
       },
     );
@@ -94,11 +95,14 @@ export class Hand {
 
   /** Waits for its n-th event of a type. */
   async heard(type: string, count = 1, timeoutMs = 90_000): Promise<HandEvent> {
-    return waitFor(() => this.of(type)[count - 1], {
+    await waitFor(() => !this.isRunning || this.of(type).length >= count, {
       timeoutMs,
       intervalMs: 50,
       what: `event ${type} number ${count} of worker ${this.pid} ${this.errors}`,
     });
+    const found = this.of(type)[count - 1];
+    if (!found) throw new Error(`Worker ${this.pid} ended before event ${type}: ${this.errors}`);
+    return found;
   }
 
   kill(signal: NodeJS.Signals): void {
