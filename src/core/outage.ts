@@ -3,12 +3,12 @@ import { Alarm } from './alarm.js';
 import { type BackoffBounds, backoffMs } from './backoff.js';
 import type { Clock } from './clock.js';
 
-/** Between two attempts of a process, whichever of its connections makes them. */
+/** Between two attempts of a process, whoever in it makes them. */
 const SPACING: BackoffBounds = { min: 50, max: 2_000 };
 
 /**
- * A database that is away is not besieged: all connections of a process that lost it take turns, further and
- * further apart, and when one gets through, the others follow at once.
+ * A database that is away, or cannot write, is not besieged: everything in a process that has to try again
+ * takes turns, further and further apart, and when one gets through, the others follow at once.
  */
 export class Outage {
   readonly #clock: Clock;

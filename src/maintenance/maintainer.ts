@@ -109,7 +109,7 @@ export class Maintainer extends Service {
       } catch (error) {
         failures += 1;
         this.#report('lead', error);
-        if (isConnectionUnusable(error)) {
+        if (isAway(error)) {
           await outage.turn(this.#closing.signal);
           continue;
         }
@@ -178,7 +178,7 @@ export class Maintainer extends Service {
         // after an outage, as after an election: others first get a moment to say that they live
         waitMs = Math.max(backoffMs(failures, RETRY, clock.random()), duty.firstMs ?? 0);
         this.#report(duty.name, error);
-        if (isConnectionUnusable(error) && !this.#isAway) {
+        if (isAway(error) && !this.#isAway) {
           this.#isAway = true;
           this.#elections.ring();
         }
@@ -190,4 +190,9 @@ export class Maintainer extends Service {
     if (this.#isClosing) return;
     this.#parts.hub.emit('maintenance.failed', { duty, error: toHowdahError(error) });
   }
+}
+
+/** Whether it would be no use to ask for something else: no connection, no server that writes, no room on its disk. */
+function isAway(error: unknown): boolean {
+  return isConnectionUnusable(error) || toHowdahError(error).code === 'HOWDAH_DATABASE_UNAVAILABLE';
 }

@@ -131,7 +131,7 @@ export class Engine {
       pool: this.database,
       tally: this.tally,
       hub,
-      clock,
+      outage,
       flush: (attempt) => this.reporter.flush([attempt]),
       onRoom: () => this.claimer.poke(),
       onSettled: (attempts) => {

@@ -1,8 +1,7 @@
-import { backoffMs, RECONNECT } from '../core/backoff.js';
-import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import type { Outage } from '../core/outage.js';
 import type { Settlement } from '../core/outcome.js';
 import type { SettleCalls, SettledRow, SettleOutcome } from '../db/calls/settle.js';
 import type { Executor } from '../db/executor.js';
@@ -31,7 +30,8 @@ export interface SettlerParts {
   readonly pool: Executor;
   readonly tally: Tally;
   readonly hub: EventHub;
-  readonly clock: Clock;
+  /** Each transaction of a handler settles by itself: what fails takes turns. */
+  readonly outage: Outage;
   /** Resolves when what the attempt has said is written, or given up. */
   readonly flush: (attempt: Attempt) => Promise<void>;
   /** Called when unsettled attempts fall below the bound again. */
@@ -214,10 +214,12 @@ export class Settler {
 
   /** Tries until it succeeds. Undefined: the database refused the data, or this is closed. */
   async #insist<T>(batch: readonly Attempt[], send: () => Promise<T>): Promise<T | undefined> {
-    const { clock, hub } = this.#parts;
-    for (let failures = 1; !this.#isClosed; failures++) {
+    const { outage, hub } = this.#parts;
+    for (let hasFailed = false; !this.#isClosed; hasFailed = true) {
       try {
-        return await send();
+        const answer = await send();
+        if (hasFailed) outage.over();
+        return answer;
       } catch (thrown) {
         const error = toHowdahError(thrown);
         if (this.#isClosed) return undefined;
@@ -225,7 +227,7 @@ export class Settler {
         if (isRefusal(error)) return undefined;
         for (const attempt of batch) attempt.isUncertain = true;
       }
-      await clock.sleep(backoffMs(failures, RECONNECT, clock.random()), this.#closing.signal);
+      await outage.turn(this.#closing.signal);
     }
     return undefined;
   }

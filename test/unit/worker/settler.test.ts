@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../../src/core/clock.js';
 import { HowdahError } from '../../../src/core/errors.js';
 import { EventHub, type WorkerEvent } from '../../../src/core/events.js';
+import { Outage } from '../../../src/core/outage.js';
 import type { Settlement } from '../../../src/core/outcome.js';
 import type { ClaimedRow } from '../../../src/db/calls/claim.js';
 import type { SettleCalls, SettledRow } from '../../../src/db/calls/settle.js';
@@ -62,7 +63,7 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
     pool,
     tally,
     hub,
-    clock,
+    outage: new Outage(clock),
     flush: async () => {},
     onRoom: () => {},
     onSettled: () => {},
