@@ -4,7 +4,7 @@ import { type BackoffBounds, backoffMs } from './backoff.js';
 import type { Clock } from './clock.js';
 
 /** Between two attempts of a process, whoever in it makes them. */
-const SPACING: BackoffBounds = { min: 50, max: 2_000 };
+const SPACING: BackoffBounds = { min: 50, max: 2_500 };
 
 /**
  * A database that is away, or cannot write, is not besieged: everything in a process that has to try again
@@ -35,7 +35,7 @@ export class Outage {
     forget();
   }
 
-  /** Somebody got through. */
+  /** Somebody who had failed got through. */
   over(): void {
     if (this.#attempts === 0) return;
     this.#attempts = 0;

@@ -99,9 +99,9 @@ export class Maintainer extends Service {
     for (let failures = 0; !this.#isClosing; ) {
       try {
         const number = await this.#leader.campaign();
+        if (failures > 0) outage.over();
         failures = 0;
         this.#isAway = false;
-        outage.over();
         if (number !== this.#term?.number && !this.#isClosing) {
           this.#endTerm();
           if (number !== undefined) this.#follow(this.#serve(number));

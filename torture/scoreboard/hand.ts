@@ -32,6 +32,7 @@ export interface HandEvent {
   readonly job?: { readonly id: string; readonly attempt: number };
   readonly outcome?: string;
   readonly isUncertain?: boolean;
+  readonly error?: { readonly code: string; readonly message: string };
 }
 
 /** A worker in a process of its own, whose events go to a file: kill -9 loses none. */

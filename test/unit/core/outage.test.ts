@@ -41,7 +41,7 @@ test('attempts of all take turns, further and further apart', async () => {
   for (let at = 0; at < 20_000; at += 50) await clock.advance(50);
   const gaps = turns.slice(1).map((at, i) => at - (turns[i] ?? 0));
   expect(gaps.slice(0, 5)).toEqual([100, 200, 400, 800, 1_600]);
-  expect(new Set(gaps.slice(5))).toEqual(new Set([2_000]));
+  expect(new Set(gaps.slice(5))).toEqual(new Set([2_500]));
 });
 
 test('when one gets through, the others follow at once, and the next outage begins anew', async () => {

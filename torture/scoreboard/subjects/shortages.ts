@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Disk } from '../../disk.js';
-import type { Hand } from '../hand.js';
+import type { Hand, HandEvent } from '../hand.js';
 import type { Lab } from '../lab.js';
 import type { Site } from '../site.js';
 import { Stream } from '../stream.js';
@@ -69,13 +69,12 @@ async function idleConnections(lab: Lab, site: Site): Promise<number> {
   return clients.length;
 }
 
-/** What a worker says of a statement that it has to repeat. */
+/** Statements that a worker has to repeat although there is a connection: attempts to connect are counted by the proxy. */
 function retriesOf(crew: readonly Hand[]): number {
-  return crew.reduce(
-    (sum, hand) =>
-      sum + hand.events.filter(({ type }) => /^(claim|settle|report)\.failed$/.test(type)).length,
-    0,
-  );
+  const failed = /^(claim|settle|report)\.failed$/;
+  const isAnswered = ({ type, error }: HandEvent): boolean =>
+    failed.test(type) && !/^No connection/.test(error?.message ?? '');
+  return crew.reduce((sum, hand) => sum + hand.events.filter(isAnswered).length, 0);
 }
 
 interface Full {
@@ -86,10 +85,12 @@ interface Full {
 }
 
 async function fill(site: Site, disk: Disk, { lab, stream, retries, full }: Full): Promise<void> {
-  const [failures, before, begun] = [stream.failures, retries(), performance.now()];
+  const { failures } = stream;
   disk.fill(lab.random.int(0, 64) * 1_024);
   await site.pool.query('select pg_switch_wal()').catch(() => undefined);
   const hasEnded = await site.cluster.hasEnded(2_000);
+  // what was under way has failed by now; what comes is tried again
+  const [before, begun] = [retries(), performance.now()];
   await sleep(FULL_MS);
   full.seconds += (performance.now() - begun) / 1_000;
   full.retries += retries() - before;
