@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Client } from 'howdah';
+import type { Client, HowdahError } from 'howdah';
 
 const TICK_MS = 10;
 
@@ -9,6 +9,8 @@ export class Stream {
   readonly acknowledged = new Map<string, number>();
   /** Calls that failed; whether their job is there is not known. */
   failures = 0;
+  /** Of them, those whose connection was cut before the answer came. */
+  unknown = 0;
   calls = 0;
   readonly #open = new Set<Promise<void>>();
   readonly #send: (n: number) => Promise<{ readonly id: string }>;
@@ -56,8 +58,9 @@ export class Stream {
     const at = Date.now();
     const call = this.#send(this.calls).then(
       ({ id }) => void this.acknowledged.set(id, at),
-      () => {
+      (error) => {
         this.failures += 1;
+        if ((error as HowdahError).code === 'HOWDAH_COMMIT_UNKNOWN') this.unknown += 1;
       },
     );
     this.#open.add(call);

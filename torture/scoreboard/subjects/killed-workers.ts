@@ -10,7 +10,7 @@ import type { Subject } from '../subject.js';
 const LEASE_MS = 2_000;
 const CREW = 4;
 const EVERY_MS = 1_000;
-const EFFECT = { do: 'effect', again: 'effect', ms: 100, isQuiet: true };
+const EFFECT = { do: 'effect', again: 'effect', ms: 20, isQuiet: true };
 
 interface Kill {
   readonly at: number;

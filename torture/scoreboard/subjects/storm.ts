@@ -49,7 +49,7 @@ export const storm: Subject = {
     const share = 1 - stream.failures / stream.calls;
     return [
       {
-        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded; ${hits.map(([name, n]) => `${n} ${name}`).join(', ')}`,
+        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded (${stream.unknown} of the ${stream.failures} others lost their connection before the answer: HOWDAH_COMMIT_UNKNOWN); ${hits.map(([name, n]) => `${n} ${name}`).join(', ')}`,
         faults: hits.reduce((sum, [, n]) => sum + n, 0),
         isMet: lost + left + doubled + missing === 0 && share >= SUCCESS,
       },
