@@ -1,4 +1,4 @@
-import type { Operation } from '../logs.js';
+import type { Operation, WorkerLine } from '../logs.js';
 import type { EffectRow, Evidence, JobRow } from './evidence.js';
 
 /** What must hold whatever happened. Each problem found is a sentence that names a job. */
@@ -224,8 +224,8 @@ const lastAttempt: Check = {
 };
 
 /**
- * Not of those that completeIn() has completed: when its commit is not known, asking again is right. Not of
- * attempts given back either: they do not count, so that the next has the number of this one.
+ * Not of those that completeIn() has completed: when its commit is not known, asking again is right. Attempts
+ * given back do not count, so that the next has the number of this one: who had it last tells them apart.
  */
 const noFalseRefusal: Check = {
   name: 'whoever has the last attempt of a job is not refused',
@@ -233,16 +233,17 @@ const noFalseRefusal: Check = {
     const last = new Map(
       jobs
         .filter(({ state, queue }) => state === 'completed' && queue === 'notes')
-        .map(({ id, attempt }) => [id, attempt]),
+        .map(({ id, attempt, worker }) => [id, `${attempt} ${worker}`]),
+    );
+    const isLast = ({ id, attempt, worker }: WorkerLine): boolean =>
+      last.get(id ?? '') === `${attempt} ${worker}`;
+    const told = new Set(
+      lines.filter((line) => line.type === 'job.completed' && isLast(line)).map(({ id }) => id),
     );
     return lines
       .filter(({ type, outcome }) => type === 'job.stale' && outcome === 'complete')
-      .filter(({ isUncertain }) => !isUncertain)
-      .filter(({ id, attempt }) => last.get(id ?? '') === attempt)
-      .map(
-        ({ id, attempt, worker, outcome }) =>
-          `job ${id}: ${worker} was refused ${outcome} in attempt ${attempt}`,
-      );
+      .filter((line) => !line.isUncertain && isLast(line) && !told.has(line.id))
+      .map(({ id, attempt, worker }) => `job ${id}: ${worker} was refused in attempt ${attempt}`);
   },
 };
 

@@ -9,6 +9,8 @@ export interface JobRow {
   readonly queue: string;
   readonly state: string;
   readonly attempt: number;
+  /** Who had it last. */
+  readonly worker: string | null;
   /** Negative: sent by a nemesis. */
   readonly n: number;
   readonly verb: string;
@@ -42,7 +44,7 @@ export interface Evidence {
   readonly deadLetters: number;
 }
 
-const JOBS = `select j.id::text as id, j.queue, j.state, j.attempt, coalesce((j.payload ->> 'n')::bigint, -j.id)::float8 as n,
+const JOBS = `select j.id::text as id, j.queue, j.state, j.attempt, j.worker, coalesce((j.payload ->> 'n')::bigint, -j.id)::float8 as n,
     j.payload ->> 'do' as verb, (j.payload ->> 'delayMs')::int as delay_ms,
     extract(epoch from j.enqueued_at)::float8 * 1000 as enqueued_ms,
     (select count(*) from jsonb_array_elements(j.errors) e
