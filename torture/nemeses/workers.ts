@@ -86,7 +86,7 @@ export const otherBuild: Nemesis = {
 };
 
 /** More than any job may end: the checks say so. */
-const FALLEN_MAX = 10;
+const FALLEN_MAX = 6;
 
 /** A job whose handler ends its process, until it has no attempt left. */
 export const killerJob: Nemesis = {
