@@ -95,7 +95,7 @@ export class Maintainer extends Service {
 
   /** Stands for election until it is stopped, and serves each term that is won. */
   async #campaign(): Promise<void> {
-    const { clock, outage } = this.#parts;
+    const { outage } = this.#parts;
     for (let failures = 0; !this.#isClosing; ) {
       try {
         const number = await this.#leader.campaign();
@@ -114,12 +114,15 @@ export class Maintainer extends Service {
           continue;
         }
       }
-      // the leader renews thrice a term; the others ask with jitter, about as often
-      const nextMs = (this.#termMs / 3) * (0.8 + 0.4 * clock.random());
-      const retry = { min: 100, max: this.#termMs };
-      const isRetry = failures > 0;
-      await this.#elections.wait(isRetry ? backoffMs(failures, retry, clock.random()) : nextMs);
+      await this.#elections.wait(this.#campaignMs(failures));
     }
+  }
+
+  #campaignMs(failures: number): number {
+    const { random } = this.#parts.clock;
+    if (failures > 0) return backoffMs(failures, { min: 100, max: this.#termMs }, random());
+    // the leader renews thrice a term; the others ask with jitter, about as often
+    return (this.#termMs / 3) * (0.8 + 0.4 * random());
   }
 
   /**
@@ -187,8 +190,10 @@ export class Maintainer extends Service {
   }
 
   #report(duty: string, error: unknown): void {
-    if (this.#isClosing) return;
-    this.#parts.hub.emit('maintenance.failed', { duty, error: toHowdahError(error) });
+    const problem = toHowdahError(error);
+    // who keeps the lease has reported its loss
+    if (this.#isClosing || problem.code === 'HOWDAH_LEASE_LOST') return;
+    this.#parts.hub.emit('maintenance.failed', { duty, error: problem });
   }
 }
 

@@ -1,7 +1,11 @@
 /** Most jobs in one claim. */
 export const CLAIM_MAX = 500;
-/** About the most characters of payloads in one claim. */
-const CHARS_MAX = 33_554_432;
+/**
+ * About the most characters of payloads in one claim. The server puts them together in one text and copies
+ * that a few times; what does not fit into the memory that a backend keeps is fetched anew each time. A claim
+ * of jobs of 16 KiB took 360 us a job with 1 MiB, 135 us with this.
+ */
+const CHARS_MAX = 524_288;
 
 /**
  * How many jobs of a queue one claim may bring: 500, or fewer when their payloads are large, so that

@@ -7,10 +7,10 @@ test('small payloads are claimed by 500', () => {
   expect(size.max).toBe(500);
 });
 
-test('large ones as many as fit into 32 MiB, at least one', () => {
+test('large ones as many as fit into 512 KiB, at least one', () => {
   const size = new ClaimSize();
-  size.claimed(10, 10 * 1_048_576);
-  expect(size.max).toBe(32);
+  size.claimed(10, 10 * 32_768);
+  expect(size.max).toBe(16);
   size.claimed(1, 67_108_864);
   expect(size.max).toBe(1);
 });
