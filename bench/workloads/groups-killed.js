@@ -162,7 +162,8 @@ async function heldBy(session, pid) {
 
 /**
  * Two accounts that know nothing of each other: the handlers' own of what they began, and the database's
- * of what was claimed and when it ended. A job may begin again after its worker was killed, in its place.
+ * of when each ended: members of one turn are claimed together and begin one after the other. A job may begin
+ * again after its worker was killed, in its place.
  */
 async function judge(session, starts, { groups, count }) {
   const begun = new Uint16Array(count);
@@ -177,7 +178,7 @@ async function judge(session, starts, { groups, count }) {
     `select count(*)::int as ends, count(distinct id)::int as ended,
        count(*) filter (where state <> 'completed')::int as failed,
        coalesce(sum(attempt), 0)::int as attempts,
-       count(*) filter (where claimed_at < previous_end)::int as violations
+       count(*) filter (where finished_at < previous_end)::int as violations
      from (select *, lag(finished_at) over (partition by group_key order by id) as previous_end
        from howdah.history_view) h`,
   );
