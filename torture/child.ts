@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ACTORS = new URL('./actors/', import.meta.url);
-const PRELOADED = new URL('preloaded.mjs', ACTORS).href;
+export const PRELOADED = new URL('preloaded.mjs', ACTORS).href;
 const ERRORS_MAX = 4_000;
 
 /** A process of the torture: a producer or a worker. */

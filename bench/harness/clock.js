@@ -5,3 +5,8 @@ export const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
 export const epochMs = () => performance.timeOrigin + performance.now();
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Looks until the condition holds. */
+export async function until(condition, everyMs) {
+  while (!(await condition())) await sleep(everyMs);
+}

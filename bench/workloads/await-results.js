@@ -1,4 +1,5 @@
 import { createClient } from '../../dist/index.js';
+import { sleep, until } from '../harness/clock.js';
 import { createQueue, fill } from '../harness/fill.js';
 import { encodeHistogram } from '../harness/histogram.js';
 import { latencyMetrics } from '../harness/statistics.js';
@@ -55,39 +56,32 @@ async function measure({ session, client, postgres, url, count }) {
   const waits = rows.map(({ id }) =>
     client.result(id, { timeout: '300s' }).then(() => seenAt.set(id, performance.now())),
   );
-  await until(async () => (await one('select count(*)::int from howdah.watches')) === WAITERS);
+  await until(async () => (await one('select count(*)::int from howdah.watches')) === WAITERS, 1);
   const complete = async ({ id, attempt }) => {
     await session.query('select howdah.complete($1, $2, $3)', [lease, id, attempt]);
     return performance.now();
   };
   const warmup = 20;
   const took = new Float64Array(count);
-  let own = 0;
   let before = await postgres.statements(url);
   let beganAt = performance.now();
   for (const [n, job] of rows.slice(0, warmup + count).entries()) {
     if (n === warmup) {
       before = await postgres.statements(url);
       beganAt = performance.now();
-      own = 0;
     }
     const doneAt = await complete(job);
-    own += 1;
-    await until(() => seenAt.has(job.id));
+    await until(() => seenAt.has(job.id), 1);
     if (n >= warmup) took[n - warmup] = seenAt.get(job.id) - doneAt;
-    await new Promise((resolve) => setTimeout(resolve, 120));
+    await sleep(120);
   }
   const after = await postgres.statements(url);
   const seconds = (performance.now() - beganAt) / 1000;
   for (const job of rows.slice(warmup + count)) await complete(job);
   await Promise.all(waits);
   return {
-    perSecond: (after.calls - before.calls - own) / seconds,
+    perSecond: (after.calls - before.calls - count) / seconds,
     ...latencyMetrics(took),
     histogram: encodeHistogram(took),
   };
-}
-
-async function until(condition) {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 1));
 }

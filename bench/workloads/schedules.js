@@ -1,7 +1,9 @@
 import { createWorker, silentLogger, work } from '../../dist/index.js';
+import { until } from '../harness/clock.js';
 import { median } from '../harness/statistics.js';
 
 const CHUNK = 5000;
+const LOOK_MS = 50;
 
 export default {
   name: 'schedules',
@@ -44,8 +46,9 @@ export default {
     try {
       const one = async (text, values = []) =>
         Object.values((await session.query(text, values)).rows[0])[0];
-      await until(() =>
-        one('select not exists (select from howdah.schedules where next_at is null)'),
+      await until(
+        () => one('select not exists (select from howdah.schedules where next_at is null)'),
+        LOOK_MS,
       );
       const planned = Math.round((count / (performance.now() - beganAt)) * 1000);
       await postgres.settle(url);
@@ -53,10 +56,12 @@ export default {
       const fired = `select count(*) = $1 from howdah.schedule_runs where outcome = 'enqueued'
         and nominal_at = (select max(nominal_at) from howdah.schedule_runs)`;
       const last = await one('select max(nominal_at)::text from howdah.schedule_runs');
-      await until(() =>
-        one('select max(nominal_at)::text is distinct from $1 from howdah.schedule_runs', [last]),
+      await until(
+        () =>
+          one('select max(nominal_at)::text is distinct from $1 from howdah.schedule_runs', [last]),
+        LOOK_MS,
       );
-      await until(() => one(fired, [due]));
+      await until(() => one(fired, [due]), LOOK_MS);
       const firedMs =
         await one(`select extract(epoch from max(decided_at) - nominal_at)::float8 * 1000
         from howdah.schedule_runs group by nominal_at order by nominal_at desc limit 1`);
@@ -89,8 +94,4 @@ async function idleLook(one) {
     if (due === null) times.push(performance.now() - beganAt);
   }
   return median(times);
-}
-
-async function until(condition) {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 50));
 }

@@ -1,6 +1,6 @@
 import { Alarm } from '../core/alarm.js';
 import { Allowance } from '../core/allowance.js';
-import { backoffMs, RECONNECT } from '../core/backoff.js';
+import { backoffMs, pollAfterMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
@@ -187,7 +187,7 @@ export class JobWatcher {
     this.#again.clear();
     if (isAll) {
       const pollMs = this.#station.get().hears ? POLL_MS : DEAF_POLL_MS;
-      this.#pollAt = now + pollMs * (0.8 + 0.2 * this.#clock.random());
+      this.#pollAt = now + pollAfterMs(pollMs, this.#clock.random());
       this.#isAllWanted = false;
     }
     while (this.#second[0] && this.#second[0].at <= now) {

@@ -1,4 +1,4 @@
-import { backoffMs, RECONNECT } from '../core/backoff.js';
+import { backoffMs, pollAfterMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
@@ -228,7 +228,7 @@ export class PullQueue {
     const { queue, station, clock } = this.#parts;
     const pollMs = station().isHearing(queue) ? POLL_MS : DEAF_POLL_MS;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), pollMs * (0.8 + 0.2 * clock.random()));
+    this.#timer = setTimeout(() => this.#look(), pollAfterMs(pollMs, clock.random()));
   }
 
   #linger(): void {

@@ -16,3 +16,12 @@ export function backoffMs(failures: number, bounds: BackoffBounds, random: numbe
   const full = Math.min(bounds.max, bounds.min * 2 ** Math.min(failures - 1, 30));
   return full / 2 + (full / 2) * random;
 }
+
+/**
+ * A poll interval with jitter: never longer than was asked for, up to a fifth shorter, so that a fleet does not
+ * look in step.
+ * @param random from 0 to 1
+ */
+export function pollAfterMs(pollMs: number, random: number): number {
+  return pollMs * (0.8 + 0.2 * random);
+}

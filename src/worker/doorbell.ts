@@ -1,3 +1,4 @@
+import { pollAfterMs } from '../core/backoff.js';
 import { DEAF_POLL_MAX_MS } from '../db/listener.js';
 
 /** Without work for at least this long, an awake queue goes to sleep. */
@@ -56,7 +57,7 @@ export class Doorbell {
     if (isFull) this.dueAt = now;
     else if (this.isAsleep || (this.isDeaf && !this.#isLingering(now))) {
       const pollMs = this.isDeaf ? Math.min(this.#pollMs, DEAF_POLL_MAX_MS) : this.#pollMs;
-      this.dueAt = now + pollMs * (0.8 + 0.2 * random);
+      this.dueAt = now + pollAfterMs(pollMs, random);
     } else this.dueAt = now + Math.min(STEP_MAX_MS, Math.max(STEP_MIN_MS, this.#gapMs / 4));
   }
 

@@ -2,11 +2,11 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.js';
+import { PRELOADED } from '../child.js';
 
 const SCRIPT = fileURLToPath(
   new URL('../../test/support/scripts/fault-worker.mjs', import.meta.url),
 );
-const PRELOADED = new URL('../actors/preloaded.mjs', import.meta.url).href;
 
 /** Options of `test/support/scripts/fault-worker.mjs`. */
 export interface HandOptions {
