@@ -17,6 +17,16 @@ language sql security definer {{settings}} as $$
     marked_at = excluded.marked_at
 $$;
 
+-- What was picked is too large for one answer, unless it is a single job.
+create function {{schema}}.refuse_claim(p_queue text, p_jobs integer) returns void
+language plpgsql as $$
+begin
+  if p_jobs > 1 then
+    raise exception 'the payloads of % jobs of queue % have more than 64 MiB', p_jobs,
+      quote_literal(p_queue) using errcode = '54000', hint = 'claim fewer at once';
+  end if;
+end $$;
+
 -- The hot path: one row a lane that had jobs, and in it every job at its place in comma-separated lists,
 -- because a row and its columns cost more than the job. `enqueued` is in epoch milliseconds; `payloads`
 -- lacks the brackets of a JSON array; `rest` is for jobs out of the ordinary, by id: [seq (else seq is
@@ -32,9 +42,13 @@ $$;
 -- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for.
 -- p_turn: with the head of a group come up to p_turn - 1 of its next members, beyond p_limit and at the
 -- end of the lists; whoever asks for them runs them one after another (see 0016_group_turns.sql).
+-- p_payloads: 'together' as said; 'apart' where they are large: `payloads` is null then, and each stands in a
+-- row of its own, which has a lane and nothing else, in the same order after the row of the lane (both sides
+-- copy a large text several times, into fresh memory); 'none' for who reads them otherwise.
 create function {{schema}}.claim_many(
   p_queue text, p_lease_id bigint, p_limit integer default 1,
-  p_lanes smallint[] default '{}', p_after bigint[] default '{}', p_turn integer default 1
+  p_lanes smallint[] default '{}', p_after bigint[] default '{}', p_turn integer default 1,
+  p_payloads text default 'together'
 ) returns table (
   lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint
 )
@@ -55,6 +69,9 @@ declare
   v_room room;
   v_taken picked;
   v_behind record;
+  v_tail text;  -- payloads of followers
+  v_size bigint := 0;
+  v_together boolean := p_payloads = 'together';
 begin
   select * into v_queue from queues where name = p_queue and deleted_at is null;
   if not found then
@@ -89,7 +106,7 @@ begin
     end if;
     v_limit := case when v_lane < 0 then claim_limit(v_lane, v_left) else v_left end;
     if v_queue.is_limited then
-      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit);
+      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit, v_together);
       v_ctids := v_taken.ctids;
       v_max := v_taken.last_seq;
       ids := v_taken.ids;
@@ -102,7 +119,7 @@ begin
     -- what is given out is read here, while the rows are locked, so that the update returns nothing
     select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
       string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
-      string_agg(c.payload::text, ','),
+      string_agg(case when v_together then c.payload::text end, ','),
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
         coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors,
         c.group_key))
@@ -120,17 +137,17 @@ begin
     ) c;
     end if;
 
-    if octet_length(payloads) > 67108864 and cardinality(v_ctids) > 1 then
-      raise exception 'the payloads of % jobs of queue % have % bytes', cardinality(v_ctids),
-        quote_literal(p_queue), octet_length(payloads) using errcode = '54000',
-        hint = 'claim fewer at once';
+    if octet_length(payloads) > 67108864 then
+      perform refuse_claim(p_queue, cardinality(v_ctids));
     end if;
+    v_tail := null;
     if p_turn > 1 and rest is not null then
       v_behind := take_followers(v_queue, p_lease_id, v_ctids, p_turn, v_now);
       if v_behind.ids is not null then
         ids := ids || v_behind.ids;
         enqueued := enqueued || v_behind.enqueued;
-        payloads := payloads || v_behind.payloads;
+        v_tail := v_behind.payloads;
+        payloads := payloads || v_tail;
         rest := rest || v_behind.rest;
       end if;
     end if;
@@ -144,6 +161,25 @@ begin
     end if;
 
     if v_ctids is not null then
+      lane := v_lane;
+      return next;
+      if p_payloads = 'apart' then
+        ids := null; enqueued := null; rest := null; max_attempts := null;
+        for payloads in
+          select j.payload::text from jobs j where j.ctid = any (v_ctids) order by j.seq
+        loop
+          v_size := v_size + octet_length(payloads);
+          if v_size > 67108864 then
+            perform refuse_claim(p_queue, cardinality(v_ctids));
+          end if;
+          return next;
+        end loop;
+        if v_tail is not null then
+          payloads := substr(v_tail, 2);
+          return next;
+        end if;
+        max_attempts := v_queue.max_attempts;
+      end if;
       v_left := v_left - cardinality(v_ctids);
       insert into counter_deltas (queue_id, ready, running, bytes)
       values (v_queue.id, -cardinality(v_ctids), cardinality(v_ctids),
@@ -154,8 +190,6 @@ begin
         update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
         where j.ctid = any (v_ctids);
       end if;
-      lane := v_lane;
-      return next;
       exit when v_lane < 0;  -- suspects do not run beside others
     end if;
     exit when v_taken.is_cut;  -- a heavy job waits for room: nothing overtakes it
@@ -182,7 +216,7 @@ declare
 begin
   for v_claim in
     select lane, max_attempts, string_to_array(ids, ',')::bigint[] as ids
-    from claim_many(p_queue, p_lease_id, p_limit, p_lanes, p_after)
+    from claim_many(p_queue, p_lease_id, p_limit, p_lanes, p_after, 1, 'none')
   loop
     return query
       select j.id, j.lane, j.seq, j.attempt, j.uncounted, j.payload, j.headers, j.enqueued_at,
@@ -195,5 +229,6 @@ end $$;
 -- Down Migration
 
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
-drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer);
+drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer, text);
+drop function {{schema}}.refuse_claim(text, integer);
 drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint);

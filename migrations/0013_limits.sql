@@ -262,7 +262,8 @@ end $$;
 -- heavier than 1 can be too many: then again with as many as fit. A heavy job counts for no more than a
 -- limit has.
 create function {{schema}}.pick_within(
-  p_queue {{schema}}.queues, p_room {{schema}}.room, p_lane smallint, p_after bigint, p_limit integer
+  p_queue {{schema}}.queues, p_room {{schema}}.room, p_lane smallint, p_after bigint, p_limit integer,
+  p_together boolean
 ) returns {{schema}}.picked
 language plpgsql security definer {{settings}} as $$
 declare
@@ -274,7 +275,7 @@ begin
   loop
     select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
       string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
-      string_agg(c.payload::text, ','),
+      string_agg(case when p_together then c.payload::text end, ','),
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
         coalesce(c.expires_at < p_room.at, false), c.max_attempts, c.headers, c.errors,
         c.group_key))
@@ -475,7 +476,7 @@ drop function {{schema}}.age_queue({{schema}}.queues, integer);
 drop function {{schema}}.set_circuit(text, text, text, timestamptz);
 drop function {{schema}}.close_room({{schema}}.queues, {{schema}}.room, boolean);
 drop function {{schema}}.charge({{schema}}.queues, {{schema}}.room, tid[], bigint);
-drop function {{schema}}.pick_within({{schema}}.queues, {{schema}}.room, smallint, bigint, integer);
+drop function {{schema}}.pick_within({{schema}}.queues, {{schema}}.room, smallint, bigint, integer, boolean);
 drop function {{schema}}.room_of({{schema}}.queues, integer);
 drop function {{schema}}.refill_ms({{schema}}.queues, double precision);
 drop function {{schema}}.fold_limit({{schema}}.queues, boolean);

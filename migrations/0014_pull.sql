@@ -65,7 +65,7 @@ begin
   v_lease_id := open_lease(p_consumer, p_visibility_ms);
   for v_claim in
     select c.lane, c.max_attempts, string_to_array(c.ids, ',')::bigint[] as ids
-    from claim_many(p_queue, v_lease_id, p_max, p_lanes, p_after) c
+    from claim_many(p_queue, v_lease_id, p_max, p_lanes, p_after, 1, 'none') c
     where c.lane is not null  -- a queue with limits says more
   loop
     v_lanes := v_lanes || v_claim.lane;

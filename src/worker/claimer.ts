@@ -231,6 +231,7 @@ export class Claimer {
         limit,
         start,
         runner.turn,
+        lane.size.transfer,
       );
       const now = clock.monotonic();
       let pill: ClaimedRow | undefined;

@@ -45,6 +45,7 @@ describe('privileges', () => {
       'new_head',
       'plain_lane',
       'refill_ms',
+      'refuse_claim',
       'run_at_of',
       'schedule_job',
       'smoothed_rate',

@@ -85,6 +85,44 @@ describe('claim', () => {
     await db.expectTruth();
   });
 
+  test('large payloads come apart, after their lane and in its order; or not at all', async ({
+    db,
+  }) => {
+    for (const [transfer, policy] of [
+      ['apart', {}],
+      ['apart', { concurrency_max: 100 }],
+      ['none', {}],
+      ['none', { concurrency_max: 100 }],
+    ] as const) {
+      const queue = `${transfer}${'concurrency_max' in policy ? '-within-limits' : ''}`;
+      await db.createQueue(queue, policy);
+      const [low] = await db.enqueue(queue, 1, { priority: -1 });
+      const head = await db.enqueue(queue, 1, { group: 'g' });
+      const plain = await db.enqueue(queue, 2);
+      const behind = await db.enqueue(queue, 2, { group: 'g' });
+      const lease = await db.openLease();
+      const found = await db.rows<{ lane: number; ids: string | null; payloads: string | null }>(
+        `select lane, ids, payloads from howdah.claim_many($1, $2, 10, p_turn => 5, p_payloads => $3)
+        where lane is not null`,
+        [queue, lease, transfer],
+      );
+      const followers = 'concurrency_max' in policy ? [] : behind;
+      const payloadRow = (lane: number, payloads: string) => ({ lane, ids: null, payloads });
+      const payloads = [
+        ...['1', '1', '2'].map((text) => payloadRow(201, text)),
+        ...(followers.length > 0 ? [payloadRow(201, '1,2')] : []),
+      ];
+      const isApart = transfer === 'apart';
+      expect(found).toEqual([
+        { lane: 201, ids: [...head, ...plain, ...followers].join(), payloads: null },
+        ...(isApart ? payloads : []),
+        { lane: 203, ids: low, payloads: null },
+        ...(isApart ? [payloadRow(203, '1')] : []),
+      ]);
+    }
+    await db.expectTruth();
+  });
+
   test('bounds what one call takes', async ({ db }) => {
     await db.createQueue('bounded');
     await db.enqueue('bounded', 5);

@@ -596,7 +596,7 @@ function howdah.check_schedule(text,jsonb) returns void security definer
 function howdah.check_topic(text) returns void security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_limit(smallint,integer) returns integer
-function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
+function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer,text) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_batch(bigint,boolean) returns text security definer
 function howdah.close_lease(bigint) returns integer security definer
@@ -676,7 +676,7 @@ function howdah.parse_time(text) returns timestamp with time zone security defin
 function howdah.pass_gate(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
 function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
 function howdah.pause_schedule(text,text) returns void security definer
-function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer) returns howdah.picked security definer
+function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer,boolean) returns howdah.picked security definer
 function howdah.plain_lane(smallint) returns smallint
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
 function howdah.prune() returns TABLE(created integer, dropped integer) security definer
@@ -694,6 +694,7 @@ function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns T
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
 function howdah.redrive_one(howdah.jobs,integer,timestamp with time zone) returns howdah.groups security definer
 function howdah.refill_ms(howdah.queues,double precision) returns bigint
+function howdah.refuse_claim(text,integer) returns void
 function howdah.rejoin_batch(bigint) returns bigint security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.report(bigint,jsonb) returns SETOF bigint security definer

@@ -36,15 +36,18 @@ export type ClaimedRest = readonly [
   isFollower?: true,
 ];
 
-/** Jobs of one lane as the database gives them. */
+/** Jobs of one lane as the database gives them. Without payloads, these come in the next rows. */
 type LaneRow = [
   lane: number,
   ids: string,
   enqueued: string,
-  payloads: string,
+  payloads: string | null,
   rest: Readonly<Record<string, ClaimedRest>> | null,
   maxAttempts: number,
 ];
+
+/** Payloads of the lane before it: one or, of followers, several. */
+type PayloadRow = [lane: number, ids: null, enqueued: null, payloads: string];
 
 /** The last row of a queue with limits, or paused until a time. */
 type HoldRow = [
@@ -54,6 +57,8 @@ type HoldRow = [
   payloads: null,
   rest: { readonly reason: HoldReason | null; readonly again_ms: number | null },
 ];
+
+type ClaimRow = LaneRow | PayloadRow | HoldRow;
 
 /** Why a queue gives no more jobs although some may be ready. */
 export type HoldReason =
@@ -71,13 +76,16 @@ export interface Hold {
   readonly againMs: number | null;
 }
 
+/** How payloads travel: all of a lane in one text or, where they are large, each in its own. */
+export type PayloadTransfer = 'together' | 'apart';
+
 /** What a claim brought. */
 export interface Claimed {
   /** In order of lane and readiness. */
   readonly rows: ClaimedRow[];
   /** How many of them are followers: they came beyond the limit. */
   readonly followers: number;
-  /** Length of their payloads as text. */
+  /** Length of their payloads as text, in UTF-16 code units. */
   readonly payloadChars: number;
   /** Of a queue with limits, or paused until a time. */
   readonly hold: Hold | undefined;
@@ -93,6 +101,7 @@ export interface ClaimCalls {
   /**
    * Takes ready jobs under a lease, in order of lane and readiness.
    * @param turn most members of one group: with its head come others, as followers; 1: none
+   * @param transfer default together
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_LEASE_LOST
    */
   claim(
@@ -102,6 +111,7 @@ export interface ClaimCalls {
     limit: number,
     start: ClaimStart,
     turn: number,
+    transfer?: PayloadTransfer,
   ): Promise<Claimed>;
   /** Run time-out in milliseconds per queue (null: none); queues that do not exist are left out. */
   readTimeouts(
@@ -115,7 +125,7 @@ export function claimCalls(database: Database): ClaimCalls {
   const claim = database.statement(
     'claim',
     `select lane, ids, enqueued, payloads, rest, max_attempts
-    from {{schema}}.claim_many($1, $2::bigint, $3, $4::smallint[], $5::bigint[], $6)`,
+    from {{schema}}.claim_many($1, $2::bigint, $3, $4::smallint[], $5::bigint[], $6, $7)`,
     'array',
   );
   const timeouts = database.statement(
@@ -124,10 +134,10 @@ export function claimCalls(database: Database): ClaimCalls {
     'array',
   );
   return {
-    async claim(executor, queue, leaseId, limit, { lanes, after }, turn) {
-      const values = [queue, leaseId, limit, `{${lanes.join()}}`, `{${after.join()}}`, turn];
-      const found = await executor.query<LaneRow | HoldRow>(claim, values);
-      return toClaimed(found);
+    async claim(executor, queue, leaseId, limit, { lanes, after }, turn, transfer = 'together') {
+      const cursors = [`{${lanes.join()}}`, `{${after.join()}}`];
+      const values = [queue, leaseId, limit, ...cursors, turn, transfer];
+      return toClaimed(await executor.query<ClaimRow>(claim, values));
     },
     async readTimeouts(executor, queues) {
       return new Map(await executor.query<[string, number | null]>(timeouts, [queues]));
@@ -135,21 +145,26 @@ export function claimCalls(database: Database): ClaimCalls {
   };
 }
 
-function toClaimed(lanes: readonly (LaneRow | HoldRow)[]): Claimed {
+function toClaimed(found: readonly ClaimRow[]): Claimed {
   const rows: ClaimedRow[] = [];
   let payloadChars = 0;
   let followers = 0;
   let hold: Hold | undefined;
-  for (const laneRow of lanes) {
-    if (laneRow[0] === null) {
-      hold = { reason: laneRow[4].reason, againMs: laneRow[4].again_ms };
+  for (let at = 0; at < found.length; ) {
+    const row = found[at++] as LaneRow | HoldRow;
+    if (row[0] === null) {
+      hold = { reason: row[4].reason, againMs: row[4].again_ms };
       continue;
     }
-    const [lane, idList, timeList, payloadList, rest, maxAttempts] = laneRow;
+    const [lane, idList, timeList, together, rest, maxAttempts] = row;
+    const texts = together === null ? [] : [together];
+    for (let next = found[at]; isPayloadRow(next); next = found[++at]) texts.push(next[3]);
+    const payloads = texts.flatMap((text) => {
+      payloadChars += text.length;
+      return JSON.parse(`[${text}]`) as unknown[];
+    });
     const ids = idList.split(',');
     const times = timeList.split(',');
-    const payloads = JSON.parse(`[${payloadList}]`) as unknown[];
-    payloadChars += payloadList.length;
     for (let i = 0; i < ids.length; i++) {
       const id = ids[i] as string;
       const more = rest?.[id] ?? null;
@@ -158,4 +173,8 @@ function toClaimed(lanes: readonly (LaneRow | HoldRow)[]): Claimed {
     }
   }
   return { rows, followers, payloadChars, hold };
+}
+
+function isPayloadRow(row: ClaimRow | undefined): row is PayloadRow {
+  return row !== undefined && row[0] !== null && row[1] === null;
 }

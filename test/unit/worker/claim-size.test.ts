@@ -26,10 +26,20 @@ test('after large ones it grows step by step', () => {
   expect(steps).toEqual([2, 4, 8, 16, 32, 64, 128, 256, 500, 500]);
 });
 
+test('payloads travel apart where the last ones were large on average', () => {
+  const size = new ClaimSize();
+  expect(size.transfer).toBe('together');
+  size.claimed(10, 2_561);
+  expect(size.transfer).toBe('apart');
+  size.claimed(10, 2_560);
+  expect(size.transfer).toBe('together');
+});
+
 test('an empty claim tells nothing', () => {
   const size = new ClaimSize();
+  size.claimed(10, 10_000);
   size.claimed(0, 0);
-  expect(size.max).toBe(500);
+  expect([size.max, size.transfer]).toEqual([500, 'apart']);
 });
 
 test('a refused claim is halved, down to one', () => {
