@@ -147,6 +147,19 @@ create table {{schema}}.counters (
   rate double precision not null default 0, rated_at timestamptz not null default {{schema}}.clock()
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
+-- What is large is compressed with lz4 where the server was built with it: enqueueing 16 KiB of JSON takes
+-- half the time that pglz takes.
+do $$ begin
+  alter table {{schema}}.jobs alter payload set compression lz4, alter errors set compression lz4;
+  -- the partitions of later days take after their parent; this one is there already
+  alter table {{schema}}.history alter payload set compression lz4,
+    alter errors set compression lz4, alter result set compression lz4;
+  alter table {{schema}}.history_default alter payload set compression lz4,
+    alter errors set compression lz4, alter result set compression lz4;
+exception when feature_not_supported then
+  null;
+end $$;
+
 -- Down Migration
 
 drop table {{schema}}.counters;

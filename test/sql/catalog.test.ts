@@ -185,3 +185,22 @@ describe('the hot path', () => {
     ).toBeLessThanOrEqual(20);
   });
 });
+
+test('payloads are compressed with lz4 where the server can, those of new partitions too', async ({
+  db,
+}) => {
+  await db.rows('select howdah.prune()');
+  const [{ can }] = (await db.rows(
+    `select 'lz4' = any (enumvals) as can from pg_settings where name = 'default_toast_compression'`,
+  )) as [{ can: boolean }];
+  const columns = await db.rows<{ table: string; compression: string }>(
+    `select attrelid::regclass::text as table, attcompression::text as compression
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where c.relnamespace = 'howdah'::regnamespace and c.relkind in ('r', 'p')
+      and (c.relname = 'jobs' or c.relname like 'history%') and attname = 'payload'`,
+  );
+  expect(columns.length).toBeGreaterThan(3);
+  for (const { table, compression } of columns) {
+    expect(compression, table).toBe(can ? 'l' : '');
+  }
+});
