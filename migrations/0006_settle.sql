@@ -298,30 +298,30 @@ declare
   -- of the queues this lease has claimed from, those that keep history
   v_keepers integer[];
   v_is_watched boolean;
+  v_permits jsonb;  -- of the watched queues, what was given back, by queue
   v_is_awaited boolean;
 begin
   select array_agg(distinct q.id) filter (where q.retention_ms > 0), bool_or(q.is_watched),
     exists (select from watchers)
   into v_keepers, v_is_watched, v_is_awaited
   from lease_marks m join queues q on q.id = m.queue_id where m.lease_id = p_lease_id;
-  if v_is_watched then
-    perform note_completions(p_lease_id, p_ids, p_attempts);
-  end if;
   if v_keepers is null then
     -- as below, without the payloads passing through
     with done as (
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
-      returning j.id, j.queue_id, j.dead_at, j.group_key, j.batch_id
+      returning j.id, j.queue_id, j.dead_at, j.group_key, j.batch_id, j.permit
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
       select queue_id, -count(*), count(*), -count(dead_at) from done group by queue_id
     )
     select array_agg(id), array_agg((queue_id, group_key, -1, 0, null, null, null)::groups)
       filter (where group_key is not null and dead_at is null),
-      array_agg(batch_id) filter (where batch_id is not null and dead_at is null)
-    into v_done, v_left, v_batches from done;
+      array_agg(batch_id) filter (where batch_id is not null and dead_at is null),
+      case when v_is_watched then (select jsonb_object_agg(queue_id, permits) from (
+        select queue_id, coalesce(sum(permit), 0) as permits from done group by queue_id) d) end
+    into v_done, v_left, v_batches, v_permits from done;
   else
     v_worker := (select worker from leases where id = p_lease_id);
     with done as (
@@ -329,7 +329,7 @@ begin
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
       returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
-        j.payload, j.headers, j.errors, j.dead_at, j.group_key, j.batch_id
+        j.payload, j.headers, j.errors, j.dead_at, j.group_key, j.batch_id, j.permit
     ), kept as (
       insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
         worker, payload, headers, errors, result, group_key, batch_id)
@@ -342,8 +342,13 @@ begin
     )
     select array_agg(id), array_agg((queue_id, group_key, -1, 0, null, null, null)::groups)
       filter (where group_key is not null and dead_at is null),
-      array_agg(batch_id) filter (where batch_id is not null and dead_at is null)
-    into v_done, v_left, v_batches from done;
+      array_agg(batch_id) filter (where batch_id is not null and dead_at is null),
+      case when v_is_watched then (select jsonb_object_agg(queue_id, permits) from (
+        select queue_id, coalesce(sum(permit), 0) as permits from done group by queue_id) d) end
+    into v_done, v_left, v_batches, v_permits from done;
+  end if;
+  if v_permits is not null then
+    perform note_completions(v_permits);
   end if;
   if v_batches is not null then
     perform note_completed(v_batches);

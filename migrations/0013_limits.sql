@@ -44,28 +44,18 @@ begin
   end if;
 end $$;
 
--- Before complete_many() deletes them: what these jobs give back, by queue. The same fence as there, and
--- the rows stay locked, so that what is given back is what is deleted.
-create function {{schema}}.note_completions(
-  p_lease_id bigint, p_ids bigint[], p_attempts integer[]
-) returns void
+-- What the jobs that complete_many() has deleted give back: permits by the id of their queue.
+create function {{schema}}.note_completions(p_permits jsonb) returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_done record;
-  v_attempt integer := case when p_attempts[1] = all (p_attempts) then p_attempts[1] end;
 begin
   for v_done in
-    select q as queue, d.permits from (
-      select j.queue_id, sum(j.permit) as permits from (
-        select queue_id, permit from jobs
-        where id = any (p_ids) and lease_id = p_lease_id
-          and (attempt = v_attempt or (id, attempt) in (select * from unnest(p_ids, p_attempts)))
-        order by id for update
-      ) j group by j.queue_id
-    ) d join queues q on q.id = d.queue_id and q.is_watched
+    select q as queue, p.value::integer as permits
+    from jsonb_each(p_permits) p join queues q on q.id = p.key::integer and q.is_watched
   loop
     if v_done.permits > 0 then
-      perform return_permits((v_done.queue).id, v_done.permits::integer);
+      perform return_permits((v_done.queue).id, v_done.permits);
     end if;
     if (v_done.queue).breaker_failures is not null then
       perform note_outcome(v_done.queue, 'complete');
@@ -284,7 +274,9 @@ begin
       sum(c.weight)
     into v.ctids, v.last_seq, v.ids, v.enqueued, v.payloads, v.rest, v_weight
     from (
-      select j.ctid, j.* from jobs j
+      select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
+        j.expires_at, j.max_attempts, j.headers, j.errors, j.weight
+      from jobs j
       where j.queue_id = p_queue.id and j.lane = p_lane and j.seq is not null
         and j.seq > p_after and j.lease_id is null
       order by j.seq limit v_limit for update skip locked
@@ -483,7 +475,7 @@ drop function {{schema}}.fold_limit({{schema}}.queues, boolean);
 drop function {{schema}}.move_circuit({{schema}}.queues, {{schema}}.limits, timestamptz[], boolean);
 drop function {{schema}}.limit_queue(text, bigint, text);
 drop function {{schema}}.hold_queue(integer, double precision, text);
-drop function {{schema}}.note_completions(bigint, bigint[], integer[]);
+drop function {{schema}}.note_completions(jsonb);
 drop function {{schema}}.note_outcome({{schema}}.queues, text);
 drop function {{schema}}.return_permits(integer, integer);
 drop function {{schema}}.bucket_size({{schema}}.queues);

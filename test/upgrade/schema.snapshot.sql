@@ -662,7 +662,7 @@ function howdah.ms_until(timestamp with time zone) returns bigint
 function howdah.new_head(howdah.jobs) returns howdah.groups
 function howdah.note_added(bigint[]) returns void security definer
 function howdah.note_completed(bigint[]) returns void security definer
-function howdah.note_completions(bigint,bigint[],integer[]) returns void security definer
+function howdah.note_completions(jsonb) returns void security definer
 function howdah.note_ended(bigint,bigint,bigint) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.obey_stop(bigint,bigint,integer) returns text security definer
