@@ -51,8 +51,8 @@ export async function create(name) {
     },
     enqueueInTransaction: (tx, payload) => client.enqueue(jobs[0], payload, { tx }),
     receive: (options) => client.receive(QUEUE, options),
-    async startWorker(handler, concurrency, { logLevel, isStrict: _, ...options } = {}) {
-      const binding = concurrency ? { concurrency } : {};
+    async startWorker(handler, concurrency, { logLevel, isStrict: _, binding, ...options } = {}) {
+      binding = { ...binding, ...(concurrency && { concurrency }) };
       const queues = jobs.map((each) => howdah.work(each, (job) => handler(job.payload), binding));
       const logger = logLevel && howdah.jsonLogger({ level: logLevel });
       worker = howdah.createWorker({ url, queues, ...options, ...(logger && { logger }) });
