@@ -86,43 +86,85 @@ begin
   end if;
 end $$;
 
--- p_until: the pause ends by itself then; null: with resume_queue().
+-- The queues that a name means: one, or all that fit where it has a *, which stands for any text. No name of
+-- a queue has one. They are locked in order of their ids, so that two such changes do not block each other.
+create function {{schema}}.lock_queues(p_name text) returns integer[]
+language plpgsql security definer {{settings}} as $$
+declare
+  v_ids integer[];
+begin
+  if p_name not like '%*%' or p_name is null then
+    return array[queue_id_of(p_name)];
+  end if;
+  v_ids := array(
+    select id from queues where deleted_at is null
+      and name like replace(replace(replace(replace(p_name, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%')
+    order by id for no key update);
+  if v_ids = '{}' then
+    raise exception 'no queue fits %', quote_literal(left(p_name, 140)) using errcode = 'HW001',
+      hint = 'see the view queue_stats, or `howdah queues list`';
+  end if;
+  return v_ids;
+end $$;
+
+create function {{schema}}.names_of(p_queue_ids integer[]) returns text[]
+language sql stable security definer {{settings}} as $$
+  select array_agg(name order by name) from queues where id = any (p_queue_ids)
+$$;
+
+-- Returns the names of the queues, as those below do. p_until: the pause ends by itself then; null: with resume_queue().
 create function {{schema}}.pause_queue(
   p_name text, p_reason text default null, p_until timestamptz default null
-) returns void
+) returns text[]
 language plpgsql security definer {{settings}} as $$
+declare
+  v_ids integer[];
 begin
   if p_until <= clock() or p_until > clock() + interval '10 years' then
     raise exception 'a queue cannot be paused until %', p_until using errcode = 'HW062',
       hint = 'name a time that is to come, at most 10 years ahead';
   end if;
+  v_ids := lock_queues(p_name);
   update queues set paused_reason = left(p_reason, 500), paused_until = p_until,
     paused_at = case when paused_until <= clock() then clock() else coalesce(paused_at, clock()) end
-  where id = queue_id_of(p_name);
+  where id = any (v_ids);
   if p_until is not null then
-    perform ring_queue(queue_id_of(p_name), 16, 0);  -- that they learn when to come again
+    perform ring_queue(id, 16, 0) from unnest(v_ids) id;  -- that they learn when to come again
   end if;
+  return names_of(v_ids);
 end $$;
 
-create function {{schema}}.resume_queue(p_name text) returns void
+create function {{schema}}.resume_queue(p_name text) returns text[]
 language plpgsql security definer {{settings}} as $$
+declare
+  v_ids integer[] := lock_queues(p_name);
 begin
-  update queues set paused_at = null, paused_reason = null, paused_until = null where id = queue_id_of(p_name);
-  perform ring_queue(queue_id_of(p_name), 16, 0);
+  update queues set paused_at = null, paused_reason = null, paused_until = null
+  where id = any (v_ids);
+  perform ring_queue(id, 16, 0) from unnest(v_ids) id;
+  return names_of(v_ids);
 end $$;
 
 -- Closed to new jobs: enqueue() refuses them; what is there is claimed, retried and redriven as before.
-create function {{schema}}.close_queue(p_name text, p_reason text default null) returns void
+create function {{schema}}.close_queue(p_name text, p_reason text default null) returns text[]
 language plpgsql security definer {{settings}} as $$
+declare
+  v_ids integer[] := lock_queues(p_name);
 begin
-  update queues set closed_at = coalesce(closed_at, clock()), closed_reason = left(p_reason, 500)
-  where id = queue_id_of(p_name);
+  update queues
+  set closed_at = coalesce(closed_at, clock()), closed_reason = left(p_reason, 500)
+  where id = any (v_ids);
+  return names_of(v_ids);
 end $$;
 
-create function {{schema}}.open_queue(p_name text) returns void
+create function {{schema}}.open_queue(p_name text) returns text[]
 language plpgsql security definer {{settings}} as $$
+declare
+  v_ids integer[] := lock_queues(p_name);
 begin
-  update queues set closed_at = null, closed_reason = null where id = queue_id_of(p_name);
+  update queues set closed_at = null, closed_reason = null
+  where id = any (v_ids);
+  return names_of(v_ids);
 end $$;
 
 -- Jobs of a queue that are not finished, from the counters: no table is read.
@@ -174,6 +216,8 @@ drop function {{schema}}.open_queue(text);
 drop function {{schema}}.close_queue(text, text);
 drop function {{schema}}.resume_queue(text);
 drop function {{schema}}.pause_queue(text, text, timestamptz);
+drop function {{schema}}.names_of(integer[]);
+drop function {{schema}}.lock_queues(text);
 drop function {{schema}}.run_now(bigint[]);
 drop function {{schema}}.cancel_requests(bigint, bigint[]);
 drop function {{schema}}.cancel(bigint[], text, boolean);

@@ -329,10 +329,12 @@ export class Client {
 
   /**
    * Workers claim no more from it; what runs goes on. With `until` or `for` it resumes by itself, on
-   * the clock of the database.
+   * the clock of the database. A name may have a `*`, which stands for any text: `'mail.*'` pauses that
+   * kind of queues, `'*'` all that there are. Resume, close and open know it too.
+   * @returns the names of the queues
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID (a time that is past)
    */
-  pauseQueue(queue: AnyQueue | string, options?: string | PauseOptions): Promise<void> {
+  pauseQueue(queue: AnyQueue | string, options?: string | PauseOptions): Promise<string[]> {
     return this.#queues.pause(queue, options);
   }
 
@@ -364,21 +366,21 @@ export class Client {
     return this.#queues.setCircuit(queue, 'closed', undefined);
   }
 
-  /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  resumeQueue(queue: AnyQueue | string): Promise<void> {
+  /** @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  resumeQueue(queue: AnyQueue | string): Promise<string[]> {
     return this.#queues.resume(queue);
   }
 
   /**
    * Closed to new jobs: enqueues are refused with HOWDAH_QUEUE_CLOSED; what is there goes on.
-   * Closing it twice is fine. @throws HowdahError HOWDAH_QUEUE_UNKNOWN
+   * Closing it twice is fine. @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN
    */
-  closeQueue(queue: AnyQueue | string, reason?: string): Promise<void> {
+  closeQueue(queue: AnyQueue | string, reason?: string): Promise<string[]> {
     return this.#queues.close(queue, reason);
   }
 
-  /** Takes new jobs again. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  openQueue(queue: AnyQueue | string): Promise<void> {
+  /** Takes new jobs again. @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  openQueue(queue: AnyQueue | string): Promise<string[]> {
     return this.#queues.open(queue);
   }
 

@@ -1,6 +1,6 @@
 import { systemClock } from '../core/clock.js';
 import { type Duration, parseDuration } from '../core/duration.js';
-import { type AnyQueue, nameOf, toPolicy } from '../core/queue.js';
+import { type AnyQueue, nameOf, namesOf, toPolicy } from '../core/queue.js';
 import { encodePolicy, type QueuePolicy, WAIT_MS_MAX } from '../core/queue-policy.js';
 import { inspectCalls } from '../db/calls/inspect.js';
 import { queueCalls } from '../db/calls/queues.js';
@@ -85,9 +85,12 @@ export class Queues {
     await this.#calls.delete(this.#database, nameOf(target), isForced);
   }
 
-  async pause(target: AnyQueue | string, given: string | PauseOptions | undefined): Promise<void> {
+  async pause(
+    target: AnyQueue | string,
+    given: string | PauseOptions | undefined,
+  ): Promise<string[]> {
     const { reason, until, forMs } = encodePause(given);
-    await this.#calls.pause(this.#database, nameOf(target), reason, until, forMs);
+    return this.#calls.pause(this.#database, namesOf(target), reason, until, forMs);
   }
 
   async limit(target: AnyQueue | string, wait: Duration, reason?: string): Promise<void> {
@@ -108,16 +111,16 @@ export class Queues {
     await drainQueue(queue, async () => (await this.stats(queue))[0], options, systemClock);
   }
 
-  async resume(target: AnyQueue | string): Promise<void> {
-    await this.#calls.resume(this.#database, nameOf(target));
+  async resume(target: AnyQueue | string): Promise<string[]> {
+    return this.#calls.resume(this.#database, namesOf(target));
   }
 
-  async close(target: AnyQueue | string, reason: string | undefined): Promise<void> {
-    await this.#calls.close(this.#database, nameOf(target), reason ?? null);
+  async close(target: AnyQueue | string, reason: string | undefined): Promise<string[]> {
+    return this.#calls.close(this.#database, namesOf(target), reason ?? null);
   }
 
-  async open(target: AnyQueue | string): Promise<void> {
-    await this.#calls.open(this.#database, nameOf(target));
+  async open(target: AnyQueue | string): Promise<string[]> {
+    return this.#calls.open(this.#database, namesOf(target));
   }
 
   async stats(target: AnyQueue | string | undefined): Promise<QueueStats[]> {

@@ -1,7 +1,7 @@
 import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
 import type { Json, Jsonified } from './json.js';
-import { assertQueueName } from './queue-name.js';
+import { assertQueueName, assertQueueNames } from './queue-name.js';
 import { encodePolicy, type QueuePolicy, type SqlPolicy } from './queue-policy.js';
 import {
   isStandardSchema,
@@ -142,6 +142,16 @@ export function nameOf(target: AnyQueue | string): string {
   const name: unknown = typeof target === 'object' && target !== null ? target.name : target;
   assertQueueName(name);
   return name;
+}
+
+/**
+ * As {@link nameOf}, or a name with `*`, which means all queues that fit.
+ * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID
+ */
+export function namesOf(target: AnyQueue | string): string {
+  if (typeof target !== 'string') return nameOf(target);
+  assertQueueNames(target);
+  return target;
 }
 
 /** @throws HowdahError HOWDAH_PRIORITY_INVALID */

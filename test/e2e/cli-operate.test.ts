@@ -133,6 +133,20 @@ describe('queues', () => {
       paused: false,
     });
 
+    await runCli(['queues', 'set', 'q2'], { url });
+    const some = await runCli(['queues', 'pause', 'q*'], { url });
+    expect(
+      some.stdout
+        .trimEnd()
+        .split('\n')
+        .map((row) => row.split('\t')[0]),
+    ).toEqual(['queue', 'q1', 'q2']);
+    expect((await runCli(['queues', 'resume', 'q*', '--json'], { url })).json).toMatchObject([
+      { queue: 'q1', paused: false },
+      { queue: 'q2', paused: false },
+    ]);
+    expect((await runCli(['queues', 'pause', 'r*'], { url })).code).toBe(3);
+
     await runCli(['enqueue', 'q1', '{}'], { url });
     const refused = await runCli(['queues', 'delete', 'q1'], { url });
     expect(refused.code).toBe(1);

@@ -50,6 +50,24 @@ describe('pause until', () => {
     await waitForState(pool, id, 'completed', 1_500);
   });
 
+  test('a kind of queues by the beginning of their names', async ({ url, pool, client }) => {
+    const other = await createQueue(pool);
+    const prefix = `kind-${other}`;
+    const names = [`${prefix}.a`, `${prefix}.b`];
+    for (const name of names) await client.createQueue(name);
+    const queues = [...names, other].map((name) => work(name, () => undefined));
+    await startWorker({ url, queues, poll: '60s' });
+    expect(await client.pauseQueue(`${prefix}.*`, 'storm')).toEqual(names);
+    const [a] = await enqueue(pool, names[0] as string);
+    const [b] = await enqueue(pool, names[1] as string);
+    const [c] = await enqueue(pool, other);
+    await waitForState(pool, c, 'completed');
+    expect(await client.resumeQueue(`${prefix}.*`)).toEqual(names);
+    for (const id of [a, b]) await waitForState(pool, id, 'completed', 1_500);
+    expect(await client.closeQueue(other)).toEqual([other]);
+    expect(await codeOf(client.openQueue(`${prefix}x*`))).toBe('HOWDAH_QUEUE_UNKNOWN');
+  });
+
   test('bad input', async ({ pool, client }) => {
     const name = await createQueue(pool);
     const pause = (options: object) => codeOf(client.pauseQueue(name, options));

@@ -228,12 +228,46 @@ describe('pause and resume', () => {
       `resume_queue('nowhere')`,
       `delete_queue('nowhere')`,
       `pause_queue(null)`,
+      `pause_queue('no-where*')`,
+      `resume_queue('')`,
     ]) {
       expect(await sqlError(db.rows(`select howdah.${call}`))).toMatchObject({
         code: 'HW001',
         hint: expect.any(String),
       });
     }
+  });
+});
+
+describe('a name with a *', () => {
+  test('means every queue that fits, and nothing else', async ({ db }) => {
+    for (const queue of ['mail.out', 'mail.in_box', 'mail.inxbox', 'mailbox']) {
+      await db.createQueue(queue);
+    }
+    const names = (call: string) => db.one<string[]>(`select howdah.${call}`);
+    const paused = async () =>
+      (
+        await db.rows<{ queue: string }>(
+          `select queue from howdah.queue_stats where paused and queue like 'mail%' order by 1`,
+        )
+      ).map(({ queue }) => queue);
+    expect(await names(`pause_queue('mail.*', 'storm')`)).toEqual([
+      'mail.in_box',
+      'mail.inxbox',
+      'mail.out',
+    ]);
+    expect(await paused()).toEqual(['mail.in_box', 'mail.inxbox', 'mail.out']);
+    expect(await names(`resume_queue('*in_box')`)).toEqual(['mail.in_box']);
+    expect(await paused()).toEqual(['mail.inxbox', 'mail.out']);
+    expect(await names(`close_queue('mail*x', 'over')`)).toEqual([
+      'mail.in_box',
+      'mail.inxbox',
+      'mailbox',
+    ]);
+    expect(await names(`open_queue('mailb*')`)).toEqual(['mailbox']);
+    expect((await sqlError(names(`resume_queue('mail%')`))).code).toBe('HW001');
+    await db.rows(`select howdah.delete_queue('mail.out')`);
+    expect(await names(`resume_queue('mail.*')`)).toHaveLength(2);
   });
 });
 

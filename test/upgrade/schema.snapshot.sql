@@ -600,7 +600,7 @@ function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer,text)
 function howdah.clock() returns timestamp with time zone
 function howdah.close_batch(bigint,boolean) returns text security definer
 function howdah.close_lease(bigint) returns integer security definer
-function howdah.close_queue(text,text) returns void security definer
+function howdah.close_queue(text,text) returns text[] security definer
 function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
 function howdah.complete_led(bigint,bigint,integer,jsonb) returns boolean security definer
@@ -654,11 +654,13 @@ function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
+function howdah.lock_queues(text) returns integer[] security definer
 function howdah.lost_outcome(jsonb) returns text security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_to_time(jsonb) returns timestamp with time zone
 function howdah.ms_until(timestamp with time zone) returns bigint
+function howdah.names_of(integer[]) returns text[] security definer
 function howdah.new_head(howdah.jobs) returns howdah.groups
 function howdah.note_added(bigint[]) returns void security definer
 function howdah.note_completed(bigint[]) returns void security definer
@@ -669,12 +671,12 @@ function howdah.obey_stop(bigint,bigint,integer) returns text security definer
 function howdah.open_batch(jsonb) returns bigint security definer
 function howdah.open_groups(integer) returns void security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
-function howdah.open_queue(text) returns void security definer
+function howdah.open_queue(text) returns text[] security definer
 function howdah.order_drain(bigint[],text) returns void security definer
 function howdah.pace_members(integer,text,bigint[]) returns void security definer
 function howdah.parse_time(text) returns timestamp with time zone security definer
 function howdah.pass_gate(jsonb,bigint[],text[],timestamp with time zone,text,boolean) returns record security definer
-function howdah.pause_queue(text,text,timestamp with time zone) returns void security definer
+function howdah.pause_queue(text,text,timestamp with time zone) returns text[] security definer
 function howdah.pause_schedule(text,text) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer,boolean) returns howdah.picked security definer
 function howdah.plain_lane(smallint) returns smallint
@@ -699,7 +701,7 @@ function howdah.rejoin_batch(bigint) returns bigint security definer
 function howdah.release(bigint,bigint,integer) returns text security definer
 function howdah.report(bigint,jsonb) returns SETOF bigint security definer
 function howdah.resign(bigint) returns void security definer
-function howdah.resume_queue(text) returns void security definer
+function howdah.resume_queue(text) returns text[] security definer
 function howdah.resume_schedule(text) returns void security definer
 function howdah.retry_after_ms(integer,double precision) returns integer security definer
 function howdah.return_follower(howdah.jobs) returns howdah.groups security definer

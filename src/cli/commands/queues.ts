@@ -179,7 +179,11 @@ const pause = command<PauseArguments>({
       .option('for', { type: 'string', describe: 'Resume by itself after so long' })
       .conflicts('until', 'for')
       .example('$0 queues pause emails --for 10m', 'resumes by itself')
-      .example('$0 queues pause emails --reason "the provider is down"', ''),
+      .example('$0 queues pause emails --reason "the provider is down"', '')
+      .example(
+        "$0 queues pause 'mail.*'",
+        'all queues whose names begin so; resume, close, open too',
+      ),
   handler: async (options) => {
     const { reason, until, for: wait } = options;
     const given = {
@@ -187,8 +191,8 @@ const pause = command<PauseArguments>({
       ...(until !== undefined && { until: parseTime(until, 'until') }),
       ...(wait !== undefined && { for: durationOf(wait) as Duration }),
     };
-    await withClient(options, (client) => client.pauseQueue(options.name, given));
-    await showQueue(options);
+    const names = await withClient(options, (client) => client.pauseQueue(options.name, given));
+    await showQueues(options, names);
   },
 });
 
@@ -197,8 +201,8 @@ const resume = command<NameArguments>({
   describe: 'Claim its jobs again',
   builder: (yargs) => positionalName(yargs).example('$0 queues resume emails', ''),
   handler: async (options) => {
-    await withClient(options, (client) => client.resumeQueue(options.name));
-    await showQueue(options);
+    const names = await withClient(options, (client) => client.resumeQueue(options.name));
+    await showQueues(options, names);
   },
 });
 
@@ -235,8 +239,10 @@ const close = command<NameArguments & { reason: string | undefined }>({
       .option('reason', { type: 'string', describe: 'Why; who enqueues is told' })
       .example('$0 queues close emails --reason "moved to mails"', ''),
   handler: async (options) => {
-    await withClient(options, (client) => client.closeQueue(options.name, options.reason));
-    await showQueue(options);
+    const names = await withClient(options, (client) =>
+      client.closeQueue(options.name, options.reason),
+    );
+    await showQueues(options, names);
   },
 });
 
@@ -283,8 +289,8 @@ const open = command<NameArguments>({
   describe: 'Take new jobs again',
   builder: (yargs) => positionalName(yargs).example('$0 queues open emails', ''),
   handler: async (options) => {
-    await withClient(options, (client) => client.openQueue(options.name));
-    await showQueue(options);
+    const names = await withClient(options, (client) => client.openQueue(options.name));
+    await showQueues(options, names);
   },
 });
 
@@ -486,14 +492,22 @@ function given(values: Record<string, unknown>): Record<string, unknown> {
 }
 
 async function showQueue(options: NameArguments): Promise<void> {
+  await showQueues(options, [options.name]);
+}
+
+/** Those of these names that there are; exit code 3 where there is none. */
+async function showQueues(options: NameArguments, names: readonly string[]): Promise<void> {
   const { overviewCalls } = await import('../../db/calls/overview.js');
   const { Queues } = await import('../../client/queues.js');
   await withDatabase(options, async (database) => {
-    const stats = await new Queues(database).stats(options.name);
+    const [only] = names.length === 1 ? names : [];
+    const stats = await new Queues(database).stats(only);
     const policies = await overviewCalls(database).policies();
-    const policy = policies.find(({ queue }) => queue === options.name);
-    if (policy) outputOf(options).record(rowOf(policy, stats));
-    else process.exitCode = EXIT.notFound;
+    const found = policies.filter(({ queue }) => names.includes(queue));
+    const rows = found.map((policy) => rowOf(policy, stats));
+    if (rows[0] === undefined) process.exitCode = EXIT.notFound;
+    else if (rows.length === 1) outputOf(options).record(rows[0]);
+    else outputOf(options).list(rows, COLUMNS);
   });
 }
 

@@ -15,6 +15,7 @@ export interface QueueCalls {
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY */
   delete(executor: Executor, queue: string, isForced: boolean): Promise<void>;
   /**
+   * As all calls below that return names: `queue` may have a `*`, which stands for any text.
    * @param until ISO 8601 text, or null
    * @param forMs from now, on the clock of the database; or null
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID
@@ -25,7 +26,7 @@ export interface QueueCalls {
     reason: string | null,
     until?: string | null,
     forMs?: number | null,
-  ): Promise<void>;
+  ): Promise<string[]>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID */
   limit(executor: Executor, queue: string, ms: number, reason: string | null): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_CIRCUIT_INVALID */
@@ -36,11 +37,11 @@ export interface QueueCalls {
     reason: string | null,
   ): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  resume(executor: Executor, queue: string): Promise<void>;
+  resume(executor: Executor, queue: string): Promise<string[]>;
   /** No new jobs. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  close(executor: Executor, queue: string, reason: string | null): Promise<void>;
+  close(executor: Executor, queue: string, reason: string | null): Promise<string[]>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  open(executor: Executor, queue: string): Promise<void>;
+  open(executor: Executor, queue: string): Promise<string[]>;
   /** SQL of `create` with one text parameter, so that it runs in any driver's transaction. */
   readonly createText: string;
 }
@@ -53,16 +54,23 @@ export function queueCalls(database: Database): QueueCalls {
       await executor.query(statement, values);
     };
   };
+  const callMany = (text: string) => {
+    const statement = { text: database.sql(text), rowMode: 'array' as const };
+    return async (executor: Executor, values: readonly unknown[]): Promise<string[]> => {
+      const [row] = await executor.query<[string[]]>(statement, values);
+      return row?.[0] ?? [];
+    };
+  };
   const create = call('select {{schema}}.create_queue($1, $2::text::jsonb)');
   const alter = call('select {{schema}}.alter_queue($1, $2::text::jsonb)');
   const remove = call('select {{schema}}.delete_queue($1, $2)');
-  const pause = call(`select {{schema}}.pause_queue($1, $2, coalesce($3::text::timestamptz,
+  const pause = callMany(`select {{schema}}.pause_queue($1, $2, coalesce($3::text::timestamptz,
     {{schema}}.clock() + $4::float8 * interval '1 millisecond'))`);
   const limit = call('select {{schema}}.limit_queue($1, $2::bigint, $3)');
   const setCircuit = call('select {{schema}}.set_circuit($1, $2, $3)');
-  const resume = call('select {{schema}}.resume_queue($1)');
-  const close = call('select {{schema}}.close_queue($1, $2)');
-  const open = call('select {{schema}}.open_queue($1)');
+  const resume = callMany('select {{schema}}.resume_queue($1)');
+  const close = callMany('select {{schema}}.close_queue($1, $2)');
+  const open = callMany('select {{schema}}.open_queue($1)');
   return {
     create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
     alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
