@@ -228,16 +228,22 @@ end $$;
 
 -- What is said of a job that the asker does not hold: stale, unless the transaction in which it completed the
 -- job ("xact", as completeIn() of a worker has noted it) was committed. Of one in the future, as after the loss of a primary,
--- nothing is known.
+-- nothing is known. A crash can lose that transaction and its number go to another, so the job must be gone
+-- as well, and not by somebody who ended it after "xact_at", the time of the asker's completion in microseconds.
 create function {{schema}}.lost_outcome(p_ask jsonb) returns text
 language sql stable security definer {{settings}} as $$
   select case when p_ask ->> 'xact' ~ '^\d{1,19}$' and case
     when (p_ask ->> 'xact')::xid8 < pg_snapshot_xmax(pg_current_snapshot())
     then pg_xact_status((p_ask ->> 'xact')::xid8) = 'committed'
+      and not exists (select from jobs where id = (p_ask ->> 'id')::bigint)
+      and not exists (select from history where id = (p_ask ->> 'id')::bigint
+        and p_ask ->> 'xact_at' ~ '^\d{1,17}$'
+        and finished_at > to_timestamp(0) + (p_ask ->> 'xact_at')::bigint * interval '1 microsecond')
   end then 'completed' else 'stale' end
 $$;
 
--- Any outcomes, any queues: [{"id", "attempt", "outcome", "error", "result", "delay_ms", "reason", "xact"}].
+-- Any outcomes, any queues: [{"id", "attempt", "outcome", "error", "result", "delay_ms", "reason", "xact",
+-- "xact_at"}].
 create function {{schema}}.settle(p_lease_id bigint, p_jobs jsonb)
 returns table (id bigint, outcome text, run_at timestamptz)
 language plpgsql security definer {{settings}} as $$

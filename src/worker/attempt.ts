@@ -35,8 +35,8 @@ export class Attempt {
   isCancelRequested = false;
   /** The handler has completed the job in its own transaction; whether that commits is not known. */
   isCompletedIn = false;
-  /** Id of that transaction. */
-  xact: string | undefined;
+  /** Id of that transaction, and when that was, as {@link SettleAsk} has it. */
+  xact: { readonly id: string; readonly at: string } | undefined;
   /** It was completed in a transaction of which we know that it was committed: nothing is to settle. */
   isCommitted = false;
   /** Sent once without an answer: a stale reply may mean that the first try got through. */

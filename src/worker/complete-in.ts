@@ -59,9 +59,11 @@ export async function completeEncodedIn(
     const stored = resultOf(attempt);
     return stored === undefined ? `${ask}}` : `${ask},"result":${stored}}`;
   });
-  const [row] = await run(completeInText, `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`);
-  if (typeof row?.xact !== 'string') throw refuseRows();
-  for (const attempt of attempts) attempt.xact = row.xact;
+  const ask = `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`;
+  const row = (await run(completeInText, ask)).at(-1); // a row a job: this is the latest time
+  if (typeof row?.xact !== 'string' || typeof row.xact_at !== 'string') throw refuseRows();
+  const xact = { id: row.xact, at: row.xact_at };
+  for (const attempt of attempts) attempt.xact = xact;
 }
 
 function encodeBounded(result: Json): string {

@@ -41,7 +41,7 @@ function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
     ...(error && { error: encodeError(codecs, error, placeOf(attempt)) }),
     ...(delayMs !== undefined && { delay_ms: delayMs }),
     ...(shown !== undefined && { reason: toStorable(shown) }),
-    ...(xact !== undefined && { xact }),
+    ...(xact && { xact: xact.id, xact_at: xact.at }),
   };
 }
 

@@ -231,26 +231,39 @@ describe('cancel against the others', () => {
   }) => {
     await db.createQueue('told');
     await db.enqueue('told');
-    const job = await db.claimOne('told', await db.openLease());
+    const lease = await db.openLease();
+    const job = await db.claimOne('told', lease);
     const stranger = await db.openLease();
-    const told = async (xact: unknown): Promise<unknown> => {
-      const ask = { id: job.id, attempt: 1, outcome: 'fail', xact };
+    const told = async (note: object): Promise<unknown> => {
+      const ask = { id: job.id, attempt: 1, outcome: 'fail', ...note };
       return (await db.settle(stranger, ask))[0]?.outcome;
     };
-    const begin = async (): Promise<string> => {
+    const note = `select pg_current_xact_id()::text as xact,
+      (extract(epoch from howdah.clock()) * 1000000)::bigint::text as xact_at`;
+    const noted = async (): Promise<object> => (await a.rows(note))[0] as object;
+    const complete = async (): Promise<object> => {
       await a.begin();
-      const [row] = await a.rows('select pg_current_xact_id()::text as id');
-      return String(row?.id);
+      await a.rows('select howdah.complete($1, $2, 1)', [lease, job.id]);
+      return noted();
     };
-    const rolledBack = await begin();
+    const rolledBack = await complete();
     expect(await told(rolledBack)).toBe('stale');
     await a.rollback();
     expect(await told(rolledBack)).toBe('stale');
-    const committed = await begin();
+
+    // a crash can lose a transaction and give its number to the next, whatever that does
+    await a.begin();
+    const reused = await noted();
+    await a.commit();
+    expect(await told(reused)).toBe('stale');
+    const committed = await complete();
     await a.commit();
     expect(await told(committed)).toBe('completed');
+    expect(await told({ ...committed, xact_at: undefined })).toBe('completed');
+    expect(await told(reused)).toBe('stale');
+    const toldOf = (xact: unknown) => told({ ...committed, xact });
     for (const other of ['9000000000000000000', '99999999999999999999', '-1', '', 'x', null, {}]) {
-      expect(await told(other)).toBe('stale');
+      expect(await toldOf(other)).toBe('stale');
     }
   });
 });

@@ -22,6 +22,8 @@ export interface SettleAsk {
   readonly reason?: string;
   /** Transaction in which the asker has completed it: `completed` if that was committed, else `stale`. */
   readonly xact?: string;
+  /** When that was, in microseconds since 1970: whoever ended it later ended another attempt. */
+  readonly xact_at?: string;
 }
 
 /** id, outcome, Unix time in milliseconds when it runs again (null: not, or at once). */
@@ -59,7 +61,7 @@ export interface SettleCalls {
   /**
    * SQL that completes jobs with one text parameter, so that it runs in any driver's transaction:
    * `{"lease": ..., "jobs": [...]}`. A stale job raises HW021, which makes the transaction fail. Each
-   * row has the id of the transaction, `xact`.
+   * row has the id of the transaction, `xact`, and when that was, `xact_at` (see {@link SettleAsk}).
    */
   readonly completeInText: string;
 }
@@ -96,7 +98,8 @@ export function settleCalls(database: Database): SettleCalls {
       executor.query<SettledRow & object>(settle, [leaseId, asks]),
     completeInText: database.sql(
       `select {{schema}}.settle_or_raise((a.ask ->> 'lease')::bigint, j.ask) as outcome,
-        pg_current_xact_id()::text as xact
+        pg_current_xact_id()::text as xact,
+        (extract(epoch from {{schema}}.clock()) * 1000000)::bigint::text as xact_at
       from (select $1::text::jsonb as ask) a, jsonb_array_elements(a.ask -> 'jobs') j (ask)`,
     ),
   };

@@ -181,12 +181,16 @@ describe('Settler', () => {
     );
     const own = attempt(FAIL);
     own.isCompletedIn = true;
-    own.xact = '77';
+    own.xact = { id: '77', at: '1764300000000000' };
     settler.add(own);
     settler.add(attempt(COMPLETE));
     await settler.whenIdle();
     expect(sent.map(({ over }) => over)).toEqual(['pool', 'line']);
-    expect(JSON.parse(sent[0]?.text ?? '')[0]).toMatchObject({ outcome: 'fail', xact: '77' });
+    expect(JSON.parse(sent[0]?.text ?? '')[0]).toMatchObject({
+      outcome: 'fail',
+      xact: '77',
+      xact_at: '1764300000000000',
+    });
     expect(counts).toMatchObject({ completed: 2, stale: 0 });
   });
 
