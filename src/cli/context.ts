@@ -1,4 +1,5 @@
 import type { Client } from '../client/client.js';
+import type { Duration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import type { Database } from '../db/database.js';
 import { Output } from './output.js';
@@ -112,6 +113,12 @@ export function parseJson(text: string, option: string): unknown {
       `Quote it for the shell, for instance '{"id":1}'.`,
     );
   }
+}
+
+/** `500` means milliseconds, as a number does in code. */
+export function durationOf(text: string | undefined): Duration | undefined {
+  if (text === undefined) return undefined;
+  return /^\d+$/.test(text) ? Number(text) : (text as Duration);
 }
 
 /** A time in an argument, with its zone. @throws HowdahError HOWDAH_OPTION_INVALID */

@@ -1,8 +1,7 @@
 import type { EnqueueOptions, OnFull } from '../../client/options.js';
 import type { DedupeMode, DedupeOptions } from '../../core/dedupe.js';
 import type { Json } from '../../core/json.js';
-import { type GlobalOptions, parseJson, usageError } from '../context.js';
-import { durationOf } from './queues.js';
+import { durationOf, type GlobalOptions, parseJson, usageError } from '../context.js';
 
 /** Options of `howdah enqueue`. */
 export interface EnqueueArguments extends GlobalOptions {

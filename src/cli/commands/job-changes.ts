@@ -4,6 +4,7 @@ import type { JobEdit } from '../../core/job-edit.js';
 import type { Json } from '../../core/json.js';
 import { command } from '../command.js';
 import {
+  durationOf,
   type GlobalOptions,
   outputOf,
   parseJson,
@@ -13,7 +14,6 @@ import {
 } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { readIds } from '../read-ids.js';
-import { durationOf } from './queues.js';
 
 interface CancelArguments extends GlobalOptions {
   readonly ids: readonly string[];

@@ -1,6 +1,5 @@
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, withClient } from '../context.js';
-import { durationOf } from './queues.js';
+import { durationOf, type GlobalOptions, outputOf, withClient } from '../context.js';
 
 interface ReceiveArguments extends GlobalOptions {
   readonly name: string;

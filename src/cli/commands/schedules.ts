@@ -4,10 +4,16 @@ import type { PreviewTarget, ScheduleInfo } from '../../client/schedules.js';
 import type { Json } from '../../core/json.js';
 import type { MissedPolicy } from '../../core/nominal-times.js';
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, parseJson, usageError, withClient } from '../context.js';
+import {
+  durationOf,
+  type GlobalOptions,
+  outputOf,
+  parseJson,
+  usageError,
+  withClient,
+} from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
-import { durationOf } from './queues.js';
 
 const COLUMNS: readonly Column<ScheduleInfo>[] = [
   { key: 'name' },

@@ -2,10 +2,16 @@ import type { Argv } from 'yargs';
 import type { Receipt } from '../../client/received-job.js';
 import { HowdahError } from '../../core/errors.js';
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, parseJson, usageError, withClient } from '../context.js';
+import {
+  durationOf,
+  type GlobalOptions,
+  outputOf,
+  parseJson,
+  usageError,
+  withClient,
+} from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import { readIds } from '../read-ids.js';
-import { durationOf } from './queues.js';
 
 interface ReceiptArguments extends GlobalOptions {
   readonly receipts: readonly string[];

@@ -2,9 +2,8 @@ import type { Argv } from 'yargs';
 import type { Subscription } from '../../client/topics.js';
 import type { Published } from '../../db/calls/topics.js';
 import { command } from '../command.js';
-import { type GlobalOptions, outputOf, parseJson, withClient } from '../context.js';
+import { durationOf, type GlobalOptions, outputOf, parseJson, withClient } from '../context.js';
 import type { Column } from '../output.js';
-import { durationOf } from './queues.js';
 
 const SUBSCRIPTIONS: readonly Column<Subscription>[] = [
   { key: 'topic' },

@@ -1,7 +1,6 @@
 import { command } from '../command.js';
-import { explained, outputOf, usageError } from '../context.js';
+import { durationOf, explained, outputOf, usageError } from '../context.js';
 import { type WorkerArguments, workerOptions } from '../worker/options.js';
-import { durationOf } from './queues.js';
 
 interface WorkArguments extends WorkerArguments {
   readonly once: boolean;

@@ -4,9 +4,8 @@ import type { Config } from '../../runtime/config.js';
 import type { LogLevel } from '../../telemetry/logger.js';
 import type { Binding } from '../../worker/binding.js';
 import type { WorkerOptions } from '../../worker/options.js';
-import { durationOf } from '../commands/queues.js';
 import type { LoadedConfig } from '../config-file.js';
-import { connectionOf, type GlobalOptions, usageError } from '../context.js';
+import { connectionOf, durationOf, type GlobalOptions, usageError } from '../context.js';
 import { makeLogger } from './run-worker.js';
 
 /** Options of a worker on the command line; they go before those of the file. */
