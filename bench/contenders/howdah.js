@@ -8,6 +8,8 @@ const QUEUE = 'bench';
 // graphile-worker and BullMQ do here. `against` is the build of another commit: see harness/against.js.
 const POLICIES = { howdah: {}, 'howdah-nohistory': { retention: 0 }, against: {} };
 
+const WAITING = 'sum(ready + scheduled + blocked + running)::int';
+
 /** `ring` is for those who must be told that somebody sleeps. */
 const optionsOf = ({ ring, ...options } = {}) => options;
 
@@ -58,12 +60,18 @@ export async function create(name) {
       worker = howdah.createWorker({ url, queues, ...options, ...(logger && { logger }) });
       await worker.start();
     },
+    // the counters, as an operator would: the table is sparse by design, and full of what vacuum has not taken
     async unfinished() {
-      const { rows } = await reader.query('select count(*)::int as n from howdah.job_states');
+      const { rows } = await reader.query(`select ${WAITING} as n from howdah.queue_stats`);
       return rows[0].n;
     },
     async stop() {
       await worker?.stop();
+      const { rows } = await reader.query(`select ${WAITING} as counted,
+        (select count(*)::int from howdah.job_states) as there from howdah.queue_stats`);
+      const [{ counted, there }] = rows;
+      if (counted !== there)
+        throw new Error(`${there} jobs are there, the counters say ${counted}`);
       await Promise.all([client.close(), reader.end()]);
     },
   };
