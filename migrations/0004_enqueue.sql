@@ -266,8 +266,8 @@ end $$;
 create function {{schema}}.enqueue(
   p_jobs jsonb, p_on_error text default 'raise', p_ring boolean default true
 ) returns table (
-  ordinal integer, id bigint, created boolean, error_code text, error_message text, same boolean,
-  details jsonb
+  ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text,
+  same boolean, details jsonb
 )
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
@@ -430,18 +430,17 @@ begin
   end loop;
 
   if v_is_gated then
-    return query select u.n::integer, u.id, u.created, d.code,
-        d.message || case when d.code is null then '' else '; ' || d.hint end, u.same, u.details
+    return query select u.n::integer, u.id, u.created, d.code, d.message, d.hint, u.same, u.details
       from unnest(v_admitted.answer_ids, v_admitted.created, v_admitted.problems, v_admitted.same,
         v_admitted.details) with ordinality u (id, created, problem, same, details, n)
       left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer, u.details) d
         on u.problem is not null;
   elsif v_problems is null then
-    return query select u.n::integer, u.id, true, null::text, null::text, null::boolean, null::jsonb
+    return query select u.n::integer, u.id, true, null::text, null::text, null::text, null::boolean,
+        null::jsonb
       from unnest(v_row_ids) with ordinality u (id, n);
   else
-    return query select u.n::integer, u.id, u.id is not null, d.code,
-        d.message || case when d.code is null then '' else '; ' || d.hint end, null::boolean,
+    return query select u.n::integer, u.id, u.id is not null, d.code, d.message, d.hint, null::boolean,
         null::jsonb
       from unnest(v_row_ids, v_problems) with ordinality u (id, problem, n)
       left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer) d

@@ -455,7 +455,7 @@ declare
 begin
   select array_agg((p_ids[e.ordinal], p_nominals[e.ordinal], p_now,
     case when e.error_code is not null then 'refused' when e.created then 'enqueued'
-      else 'duplicate' end, e.id, e.error_code || ': ' || e.error_message)::schedule_runs)
+      else 'duplicate' end, e.id, e.error_code || ': ' || e.error_message || '; ' || e.error_hint)::schedule_runs)
   into v_runs from enqueue(p_jobs, 'report') e;
   return v_runs;
 exception when others then

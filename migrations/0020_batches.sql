@@ -224,7 +224,7 @@ begin
   end if;
   begin
     select * into v_job from enqueue(with_counts(p_batch.on_complete, p_batch), 'report');
-    v_problem := v_job.error_message;
+    v_problem := v_job.error_message || '; ' || v_job.error_hint;
   exception when others then
     v_problem := sqlerrm;
   end;

@@ -163,13 +163,14 @@ describe('a closed queue takes no new jobs', () => {
     await client.createQueue('closing');
     const { id } = await client.enqueue('closing', 1);
     await client.closeQueue('closing');
-    await client.closeQueue('closing', 'moved');
+    await client.closeQueue('closing', 'moved; ask ops');
     const error = await errorOf(client.enqueue('closing', 2));
     expect(error).toMatchObject({ code: 'HOWDAH_QUEUE_CLOSED', isRetryable: false });
-    expect(error.details).toMatchObject({ reason: 'moved' });
+    expect(error.details).toMatchObject({ reason: 'moved; ask ops' });
+    expect(error.remedy).toBe('Open it with open_queue() or `howdah queues open`.');
     expect(await codeOf(client.enqueueMany('closing', [1, 2]))).toBe('HOWDAH_QUEUE_CLOSED');
     expect(await client.queueStats('closing')).toMatchObject([
-      { closed: true, closedReason: 'moved' },
+      { closed: true, closedReason: 'moved; ask ops' },
     ]);
     await finish(new Engine(pool), 'closing', 1);
     expect(await client.job(id)).toMatchObject({ state: 'completed' });

@@ -17,6 +17,7 @@ describe('enqueue', () => {
         created: true,
         error_code: null,
         error_message: null,
+        error_hint: null,
         same: null,
         details: null,
       },

@@ -60,12 +60,12 @@ const DUPLICATES = `(jsonb_agg(jsonb_build_array(ordinal, same)) filter (where s
 export function enqueueCalls(database: Database): EnqueueCalls {
   const oneText = database.sql(
     `select id::text as id, error_code as code, error_message as message,
-      created, same, details::text as details, pg_catalog.pg_backend_pid() as pid
+      error_hint as hint, created, same, details::text as details, pg_catalog.pg_backend_pid() as pid
     from {{schema}}.enqueue($1::text::jsonb, 'report')`,
   );
   const reportText = database.sql(
     `select string_agg(coalesce(id::text, ''), ',' order by ordinal) as ids,
-      (jsonb_agg(jsonb_build_array(ordinal, error_code, error_message, details))
+      (jsonb_agg(jsonb_build_array(ordinal, error_code, error_message, error_hint, details))
         filter (where error_code is not null))::text as refused, ${DUPLICATES}
     from {{schema}}.enqueue($1::text::jsonb, 'report')`,
   );
@@ -98,9 +98,9 @@ export function readReport(rows: readonly EnqueueRow[]): EnqueueReport {
 
 /** Reads the row of `oneText`. @throws HowdahError why the job was refused */
 export function readOne(rows: readonly OneRow[]): Enqueued {
-  const { id, code, message, same, details } = rows[0] ?? {};
+  const { id, code, message, hint, same, details } = rows[0] ?? {};
   if (typeof id === 'string') return enqueued(id, typeof same === 'boolean' ? same : undefined);
-  throw refusalOf(String(code), String(message ?? 'the job was refused'), details);
+  throw refusalOf(String(code), String(message ?? 'the job was refused'), hint, details);
 }
 
 /** @param same for a duplicate: whether it has the payload of the first */
@@ -112,19 +112,26 @@ interface OneRow {
   readonly id?: unknown;
   readonly code?: unknown;
   readonly message?: unknown;
+  readonly hint?: unknown;
   readonly same?: unknown;
   readonly details?: unknown;
 }
 
-type RefusedEntry = readonly [ordinal: number, code: string, message: string, details: unknown];
+type RefusedEntry = readonly [
+  ordinal: number,
+  code: string,
+  message: string,
+  hint: string,
+  details: unknown,
+];
 
 /** @param refused JSON text, unless a plugin of the caller's driver has decoded it already */
 function readRefused(refused: unknown): ReadonlyMap<number, HowdahError> {
   const entries = (typeof refused === 'string' ? JSON.parse(refused) : refused) as RefusedEntry[];
   return new Map(
-    entries.map(([ordinal, code, message, details]) => [
+    entries.map(([ordinal, code, message, hint, details]) => [
       ordinal - 1,
-      refusalOf(code, message, details),
+      refusalOf(code, message, hint, details),
     ]),
   );
 }
@@ -134,27 +141,14 @@ function readDuplicates(duplicates: unknown): ReadonlyMap<number, boolean> {
   return new Map((entries as [number, boolean][]).map(([ordinal, same]) => [ordinal - 1, same]));
 }
 
-function refusalOf(code: string, message: string, details: unknown): HowdahError {
+function refusalOf(code: string, message: string, hint: unknown, given: unknown): HowdahError {
   const known = Object.hasOwn(ERROR_CODES, code);
-  const { problem, remedy } = splitMessage(code, message);
+  const details = admissionDetails(given);
   return new HowdahError(
     known ? (code as HowdahErrorCode) : 'HOWDAH_JOB_INVALID',
-    problem,
-    remedy === undefined
-      ? { details: admissionDetails(details) }
-      : { details: admissionDetails(details), remedy },
+    sentence(message),
+    typeof hint === 'string' ? { details, remedy: sentence(hint) } : { details },
   );
-}
-
-/** The message of a refused job is what is wrong, a semicolon, and what to do. */
-function splitMessage(
-  code: string,
-  message: string,
-): { readonly problem: string; readonly remedy?: string } {
-  // the reason for which a queue was closed is anybody's text
-  const at = code === 'HOWDAH_QUEUE_CLOSED' ? message.lastIndexOf('; ') : message.indexOf('; ');
-  if (at < 0) return { problem: sentence(message) };
-  return { problem: sentence(message.slice(0, at)), remedy: sentence(message.slice(at + 2)) };
 }
 
 function sentence(text: string): string {
