@@ -77,6 +77,10 @@ begin
   if not found then
     perform queue_id_of(p_queue);  -- raises
   end if;
+  if p_payloads not in ('together', 'apart', 'none') then
+    raise exception 'p_payloads % is not valid', quote_literal(left(p_payloads, 40))
+      using errcode = '22023', hint = 'use together, apart or none';
+  end if;
   -- the lock keeps the reaper from burying this lease between here and the commit
   perform 1 from leases where id = p_lease_id for key share;
   if not found then

@@ -123,6 +123,17 @@ describe('claim', () => {
     await db.expectTruth();
   });
 
+  test('a way of payloads that there is not is refused, and nothing is claimed', async ({ db }) => {
+    await db.createQueue('ways');
+    const [id] = await db.enqueue('ways');
+    const claim = `select from howdah.claim_many('ways', $1, p_payloads => 'by mail')`;
+    expect(await sqlError(db.rows(claim, [await db.openLease()]))).toMatchObject({
+      code: '22023',
+      hint: 'use together, apart or none',
+    });
+    expect(await db.state(String(id))).toBe('ready');
+  });
+
   test('bounds what one call takes', async ({ db }) => {
     await db.createQueue('bounded');
     await db.enqueue('bounded', 5);
