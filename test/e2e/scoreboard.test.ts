@@ -1,7 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { print } from '../../torture/scoreboard/board.js';
 import { rowsOf, withLines } from '../../torture/scoreboard/page.js';
+import { readLines } from '../../torture/scoreboard/read-lines.js';
 import { SUBJECTS } from '../../torture/scoreboard/registry.js';
 import { measured } from '../../torture/scoreboard/run.js';
 import { deaf } from '../../torture/scoreboard/subjects/deaf.js';
@@ -66,4 +70,15 @@ test('workers of a figure are processes that start, and are watched', {
     /^noticed after at most \d+ ms; 6 jobs meanwhile/,
   );
   expect(line?.faults).toBe(2);
+});
+
+test('a log is read line by line, whatever the size of the parts; an unfinished line is left', async ({
+  onTestFinished,
+}) => {
+  const dir = await mkdtemp(path.join(tmpdir(), 'howdah-lines-'));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  const file = path.join(dir, 'log');
+  const lines = ['', 'a', 'äöü€', 'x'.repeat(100), ''];
+  await writeFile(file, `${lines.join('\n')}\nunfinis`);
+  for (const bytes of [1, 2, 3, 7, 64, 4096]) expect([...readLines(file, bytes)]).toEqual(lines);
 });

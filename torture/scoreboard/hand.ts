@@ -1,8 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, openSync, readFileSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.js';
 import { PRELOADED } from '../child.js';
+import { readLines } from './read-lines.js';
 
 const SCRIPT = fileURLToPath(
   new URL('../../test/support/scripts/fault-worker.mjs', import.meta.url),
@@ -86,8 +87,12 @@ export class Hand {
   }
 
   get events(): HandEvent[] {
-    const lines = readFileSync(this.#file, 'utf8').split('\n').slice(0, -1);
-    return lines.map((line) => JSON.parse(line) as HandEvent);
+    return [...this.eachEvent()];
+  }
+
+  /** One after another: hours of work do not fit into one text. */
+  *eachEvent(): Generator<HandEvent> {
+    for (const line of readLines(this.#file)) yield JSON.parse(line) as HandEvent;
   }
 
   of(type: string): HandEvent[] {

@@ -91,7 +91,7 @@ interface End {
 function endsOf(site: Site, stream: Stream): End[] {
   const ends: End[] = [];
   for (const hand of site.hands)
-    for (const { type, job, at } of hand.events) {
+    for (const { type, job, at } of hand.eachEvent()) {
       const sentAt = type === 'job.completed' ? stream.acknowledged.get(job?.id ?? '') : undefined;
       if (sentAt !== undefined) ends.push({ sentAt, latencyMs: at - sentAt });
     }
