@@ -66,6 +66,8 @@ describe('pause until', () => {
     for (const id of [a, b]) await waitForState(pool, id, 'completed', 1_500);
     expect(await client.closeQueue(other)).toEqual([other]);
     expect(await codeOf(client.openQueue(`${prefix}x*`))).toBe('HOWDAH_QUEUE_UNKNOWN');
+    for (const name of ['.mail', '.*', 'a b*', 'mail%*', '*'.repeat(129), ''])
+      expect(await codeOf(client.openQueue(name)), name).toBe('HOWDAH_QUEUE_NAME_INVALID');
   });
 
   test('bad input', async ({ pool, client }) => {

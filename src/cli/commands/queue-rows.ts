@@ -5,19 +5,24 @@ import { type GlobalOptions, outputOf, withDatabase } from '../context.js';
 import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
 
-/** Times in milliseconds; null: no limit. */
-export interface QueueRow {
-  readonly queue: string;
-  readonly ready: number;
-  readonly scheduled: number;
-  readonly blocked: number;
-  readonly running: number;
-  readonly dead: number;
-  readonly paused: boolean;
-  readonly pausedUntil: Date | null;
-  readonly limitedUntil: Date | null;
-  readonly circuit: string | null;
-  readonly closed: boolean;
+type Standing = Pick<
+  QueueStats,
+  | 'queue'
+  | 'ready'
+  | 'scheduled'
+  | 'blocked'
+  | 'running'
+  | 'dead'
+  | 'paused'
+  | 'pausedUntil'
+  | 'limitedUntil'
+  | 'circuit'
+  | 'closed'
+  | 'closedReason'
+>;
+
+/** How a queue stands, and its policy. Times in milliseconds; null: no limit. */
+interface QueueRow extends Standing {
   readonly attempts: number;
   readonly backoff: string;
   readonly backoffMs: number;
@@ -45,10 +50,9 @@ export interface QueueRow {
   readonly deadLetterQueue: string;
   readonly maxDepth: number | null;
   readonly maxBytes: number | null;
-  readonly closedReason: string | null;
 }
 
-export const QUEUE_COLUMNS: readonly Column<QueueRow>[] = [
+const COLUMNS: readonly Column<QueueRow>[] = [
   { key: 'queue' },
   { key: 'ready' },
   { key: 'scheduled' },
@@ -110,21 +114,30 @@ export async function showQueue(options: NameArguments): Promise<void> {
 
 /** Those of these names that there are; exit code 3 where there is none. */
 export async function showQueues(options: NameArguments, names: readonly string[]): Promise<void> {
+  const rows = await readRows(options, names);
+  if (rows[0] === undefined) process.exitCode = EXIT.notFound;
+  else if (rows.length === 1) outputOf(options).record(rows[0]);
+  else outputOf(options).list(rows, COLUMNS);
+}
+
+/** All that there are. */
+export async function listQueues(options: GlobalOptions): Promise<void> {
+  outputOf(options).list(await readRows(options), COLUMNS);
+}
+
+async function readRows(options: GlobalOptions, names?: readonly string[]): Promise<QueueRow[]> {
   const { overviewCalls } = await import('../../db/calls/overview.js');
   const { Queues } = await import('../../client/queues.js');
-  await withDatabase(options, async (database) => {
-    const [only] = names.length === 1 ? names : [];
-    const stats = await new Queues(database).stats(only);
+  return withDatabase(options, async (database) => {
+    const stats = await new Queues(database).stats(names?.length === 1 ? names[0] : undefined);
     const policies = await overviewCalls(database).policies();
-    const found = policies.filter(({ queue }) => names.includes(queue));
-    const rows = found.map((policy) => rowOf(policy, stats));
-    if (rows[0] === undefined) process.exitCode = EXIT.notFound;
-    else if (rows.length === 1) outputOf(options).record(rows[0]);
-    else outputOf(options).list(rows, QUEUE_COLUMNS);
+    return policies
+      .filter(({ queue }) => names === undefined || names.includes(queue))
+      .map((policy) => rowOf(policy, stats));
   });
 }
 
-export function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRow {
+function rowOf(policy: QueuePoliciesView, stats: readonly QueueStats[]): QueueRow {
   const counts = stats.find(({ queue }) => queue === policy.queue);
   const { ready = 0, scheduled = 0, running = 0, dead = 0, paused = false } = counts ?? {};
   const { blocked = 0, closed = false, closedReason = null } = counts ?? {};

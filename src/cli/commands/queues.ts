@@ -1,31 +1,16 @@
 import type { BlockedGroup } from '../../client/groups.js';
 import { command } from '../command.js';
-import { outputOf, withClient, withDatabase } from '../context.js';
+import { outputOf, withClient } from '../context.js';
 import type { Column } from '../output.js';
 import { circuit, close, drain, limit, open, pause, resume } from './queue-changes.js';
 import { type PolicyArguments, policyOf, policyOptions } from './queue-policy-arguments.js';
-import {
-  type NameArguments,
-  positionalName,
-  QUEUE_COLUMNS,
-  rowOf,
-  showQueue,
-} from './queue-rows.js';
+import { listQueues, type NameArguments, positionalName, showQueue } from './queue-rows.js';
 
 const list = command({
   command: 'list',
   describe: 'List queues with their policies',
   builder: (yargs) => yargs.example('$0 queues list', '').example('$0 queues list --json', ''),
-  handler: async (options) => {
-    const { overviewCalls } = await import('../../db/calls/overview.js');
-    const { Queues } = await import('../../client/queues.js');
-    const rows = await withDatabase(options, async (database) => {
-      const stats = await new Queues(database).stats(undefined);
-      const policies = await overviewCalls(database).policies();
-      return policies.map((policy) => rowOf(policy, stats));
-    });
-    outputOf(options).list(rows, QUEUE_COLUMNS);
-  },
+  handler: listQueues,
 });
 
 const set = command<NameArguments & PolicyArguments>({
