@@ -155,28 +155,41 @@ language sql security definer {{settings}} as $$
   delete from sleepers where lease_id = p_lease_id
 $$;
 
--- Leadership: the term when this lease leads (a call renews it), null when another does.
-create function {{schema}}.lead(p_lease_id bigint, p_term_ms integer) returns bigint
+-- Leadership: a row when this lease leads (a call renews its term), none when another does.
+-- had_gap: before this call nobody led for so long that the database may have been out of reach, and living
+-- workers may have missed their heartbeats: they want a moment to renew their leases before any is reaped.
+-- Without a gap it was in reach, for somebody renewed a term, less than half the shortest lease ago;
+-- heartbeats come thrice a lease.
+create function {{schema}}.lead(p_lease_id bigint, p_term_ms integer)
+returns table (term bigint, had_gap boolean)
 language plpgsql security definer {{settings}} as $$
+#variable_conflict use_column
 declare
-  v_term bigint;
+  v_led_until timestamptz;
 begin
   perform 1 from leader where lease_id = p_lease_id or expires_at <= clock();
   if not found then
-    return null;  -- the usual answer costs no write
+    return;  -- the usual answer costs no write
+  end if;
+  select expires_at into v_led_until from leader
+  where lease_id = p_lease_id or expires_at <= clock() for no key update;
+  if not found then
+    return;  -- another was quicker
   end if;
   update leader set
     term = case when lease_id = p_lease_id then term else term + 1 end,
     lease_id = p_lease_id,
     expires_at = clock() + p_term_ms * interval '1 millisecond'
-  where lease_id = p_lease_id or expires_at <= clock()
-  returning term into v_term;
-  return v_term;
+  returning leader.term into term;
+  -- leases that receive() opened have no heartbeat
+  had_gap := v_led_until < clock() and v_led_until < clock() + p_term_ms * interval '1 millisecond'
+    - (select min(lease_ms) / 2 from leases where held is null) * interval '1 millisecond';
+  return next;
 end $$;
 
 create function {{schema}}.resign(p_lease_id bigint) returns void
 language sql security definer {{settings}} as $$
-  update leader set expires_at = '-infinity' where lease_id = p_lease_id
+  update leader set expires_at = least(expires_at, clock()) where lease_id = p_lease_id
 $$;
 
 -- Down Migration

@@ -35,14 +35,14 @@ export function dutiesOf(database: Database, clock: Clock, leaseMs: number): rea
 }
 
 /**
- * A dead worker's jobs run elsewhere. After an outage of the database, or when a leader is elected,
- * living workers get a moment to renew their leases before anybody is declared dead.
+ * A dead worker's jobs run elsewhere. After an outage of the database living workers get a moment to
+ * renew their leases before anybody is declared dead.
  */
 function reaper(executor: Executor, calls: MaintenanceCalls, leaseMs: number): Duty {
   return {
     name: 'reap',
     intervalMs: Math.min(1_000, Math.max(200, leaseMs / 10)),
-    firstMs: Math.min(3_000, leaseMs / 2),
+    graceMs: Math.min(3_000, leaseMs / 2),
     async runOnce() {
       const counts = await calls.reap(executor, LIMIT);
       return { counts: { ...counts }, hasMore: counts.requeued + counts.dead >= LIMIT };

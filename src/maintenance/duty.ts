@@ -15,6 +15,8 @@ export interface Duty {
   readonly intervalMs: number;
   /** How long after the leader was elected it runs first. Default 0. */
   readonly firstMs?: number;
+  /** How long it waits after a time in which nobody led, or after it has failed. Default 0. */
+  readonly graceMs?: number;
   /** Most of the time it may take: 0.05 makes a run that took 1 s wait for 19 s. Default 1. */
   readonly share?: number;
   /** A notice of this kind makes it run at once: `p` of a delayed job, `s` of a schedule. */

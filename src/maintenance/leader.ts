@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import type { MaintenanceCalls } from '../db/calls/maintenance.js';
+import type { Election, MaintenanceCalls } from '../db/calls/maintenance.js';
 import type { Executor } from '../db/executor.js';
 
 /** What an election is made of. */
@@ -33,18 +33,18 @@ export class Leader {
 
   /**
    * Runs for election, or renews the term.
-   * @returns the number of the term; undefined when another leads. An answer that came so late that
-   *   the term may have ended since names it all the same: the next election says whose it is
+   * @returns undefined when another leads. An answer that came so late that the term may have ended since
+   *   is returned all the same: the next election says whose it is
    * @throws HowdahError when the database cannot be asked
    */
-  async campaign(): Promise<string | undefined> {
+  async campaign(): Promise<Election | undefined> {
     const { executor, calls, clock, leaseId, termMs } = this.#parts;
     const id = leaseId();
     if (id === undefined) throw new HowdahError('HOWDAH_LEASE_LOST', 'There is no lease now.');
     const sentAt = clock.monotonic();
-    const term = await calls.lead(executor, id, termMs);
-    this.#term = term ?? undefined;
-    this.#untilMs = term === null ? Number.NEGATIVE_INFINITY : sentAt + termMs;
-    return this.#term;
+    const election = await calls.lead(executor, id, termMs);
+    this.#term = election?.term;
+    this.#untilMs = election ? sentAt + termMs : Number.NEGATIVE_INFINITY;
+    return election;
   }
 }

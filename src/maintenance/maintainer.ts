@@ -4,7 +4,7 @@ import type { Clock } from '../core/clock.js';
 import type { EventHub } from '../core/events.js';
 import type { Outage } from '../core/outage.js';
 import { Service } from '../core/service.js';
-import { maintenanceCalls } from '../db/calls/maintenance.js';
+import { type Election, maintenanceCalls } from '../db/calls/maintenance.js';
 import type { Database } from '../db/database.js';
 import { isConnectionUnusable, toHowdahError } from '../db/pg-error.js';
 import { dutiesOf } from './duties.js';
@@ -19,6 +19,8 @@ const STOP_MS = 1_000;
 interface Term {
   readonly number: string;
   readonly alarms: Map<Duty, Alarm>;
+  /** When an election ended a time in which nobody led. */
+  gapEndedAt: number;
   isOver: boolean;
 }
 
@@ -54,7 +56,7 @@ export class Maintainer extends Service {
   constructor(parts: MaintainerParts) {
     super();
     this.#parts = parts;
-    this.#termMs = Math.min(5_000, Math.max(500, parts.leaseMs / 2));
+    this.#termMs = Math.min(5_000, Math.max(500, Math.floor(parts.leaseMs / 3)));
     const { database, clock, leaseId } = parts;
     this.#elections = new Alarm(clock);
     const calls = maintenanceCalls(database);
@@ -98,13 +100,15 @@ export class Maintainer extends Service {
     const { outage } = this.#parts;
     for (let failures = 0; !this.#isClosing; ) {
       try {
-        const number = await this.#leader.campaign();
+        const election = await this.#leader.campaign();
         if (failures > 0) outage.over();
         failures = 0;
         this.#isAway = false;
-        if (number !== this.#term?.number && !this.#isClosing) {
+        if (election?.term !== this.#term?.number && !this.#isClosing) {
           this.#endTerm();
-          if (number !== undefined) this.#follow(this.#serve(number));
+          if (election) this.#follow(this.#serve(election));
+        } else if (election?.hadGap && this.#term) {
+          this.#term.gapEndedAt = this.#parts.clock.monotonic();
         }
       } catch (error) {
         failures += 1;
@@ -129,9 +133,10 @@ export class Maintainer extends Service {
    * Duties of the term before that still wait for an answer are not waited for: each may run at two
    * places at once, and one that hangs must not keep the others from running.
    */
-  async #serve(number: string): Promise<void> {
+  async #serve({ term: number, hadGap }: Election): Promise<void> {
     const { database, clock, leaseMs, hub } = this.#parts;
-    const term: Term = { number, alarms: new Map(), isOver: false };
+    const gapEndedAt = hadGap ? clock.monotonic() : Number.NEGATIVE_INFINITY;
+    const term: Term = { number, alarms: new Map(), gapEndedAt, isOver: false };
     this.#term = term;
     hub.emit('maintenance.leading', { term: number });
     const duties = dutiesOf(database, clock, leaseMs);
@@ -155,19 +160,16 @@ export class Maintainer extends Service {
     const { clock, hub } = this.#parts;
     const alarm = new Alarm(clock);
     term.alarms.set(duty, alarm);
+    const { firstMs = 0, graceMs = 0 } = duty;
     let failures = 0;
-    let hasLapsed = false;
-    let waitMs = duty.firstMs ?? 0;
+    let waitMs = firstMs;
     for (;;) {
       await alarm.wait(waitMs);
       if (term.isOver) return;
-      const wasLapsed = hasLapsed;
-      hasLapsed = this.#isAway || this.#leader.term !== term.number;
-      if (hasLapsed || (wasLapsed && duty.firstMs)) {
-        waitMs = hasLapsed ? this.#termMs / 3 : (duty.firstMs ?? 0);
-        continue;
-      }
       const begunAt = clock.monotonic();
+      const hasLapsed = this.#isAway || this.#leader.term !== term.number;
+      waitMs = hasLapsed ? this.#termMs / 3 : term.gapEndedAt + graceMs - begunAt;
+      if (waitMs > 0) continue;
       try {
         const result = await duty.runOnce();
         const tookMs = clock.monotonic() - begunAt;
@@ -178,8 +180,8 @@ export class Maintainer extends Service {
         }
       } catch (error) {
         failures += 1;
-        // after an outage, as after an election: others first get a moment to say that they live
-        waitMs = Math.max(backoffMs(failures, RETRY, clock.random()), duty.firstMs ?? 0);
+        // an outage may just be over: others first get a moment to say that they live
+        waitMs = Math.max(backoffMs(failures, RETRY, clock.random()), graceMs);
         this.#report(duty.name, error);
         if (isAway(error) && !this.#isAway) {
           this.#isAway = true;

@@ -1,5 +1,5 @@
 import { describe, expect } from 'vitest';
-import { sqlError } from '../support/engine.js';
+import { type Engine, sqlError } from '../support/engine.js';
 import { test } from '../support/sql-test.js';
 
 describe('open_lease', () => {
@@ -120,22 +120,76 @@ describe('doorbell', () => {
 });
 
 describe('lead', () => {
-  const lead = 'select howdah.lead($1, $2)';
+  const lead = 'select term from howdah.lead($1, $2)';
 
   test('one leads until its term ends; each new leader has a new term', async ({ db }) => {
     const [one, two] = [await db.openLease('one'), await db.openLease('two')];
     const term = Number(await db.one(lead, [one, 60_000]));
-    expect(await db.one(lead, [two, 60_000])).toBeNull();
+    expect(await db.rows(lead, [two, 60_000])).toEqual([]);
     expect(Number(await db.one(lead, [one, 60_000]))).toBe(term);
     expect(await db.rows('select worker from howdah.workers where leads')).toEqual([
       { worker: 'one' },
     ]);
     await db.rows('select howdah.resign($1)', [two]);
-    expect(await db.one(lead, [two, 60_000])).toBeNull();
+    expect(await db.rows(lead, [two, 60_000])).toEqual([]);
     await db.rows('select howdah.resign($1)', [one]);
     expect(Number(await db.one(lead, [two, 60_000]))).toBe(term + 1);
     await db.closeLease(two);
     expect(Number(await db.one(lead, [one, 60_000]))).toBe(term + 2);
     await db.closeLease(one);
+  });
+
+  describe('whether living workers may have missed their heartbeats', () => {
+    const LEASE_MS = 20_000;
+    const TERM_MS = 4_000;
+
+    // the shortest lease decides, and tests before have left some
+    test.beforeEach(({ db }) => db.rows('delete from howdah.leases'));
+
+    for (const { what, vacantMs, hadGap } of [
+      { what: 'who renews a term that lasts: no', vacantMs: -1_000, hadGap: false },
+      { what: 'nobody led for less than half a lease: no', vacantMs: 5_500, hadGap: false },
+      { what: 'nobody led for longer, with the term before: yes', vacantMs: 6_500, hadGap: true },
+    ]) {
+      test(what, async ({ db }) => {
+        const lease = await db.openLease('one', LEASE_MS);
+        await db.rows('select howdah.lead($1, 60000)', [lease]);
+        await db.rows(
+          `update howdah.leader set expires_at = howdah.clock() - $1 * interval '1 millisecond'`,
+          [vacantMs],
+        );
+        expect(await elect(db, lease)).toBe(hadGap);
+        expect(await elect(db, lease)).toBe(false);
+        await db.closeLease(lease);
+      });
+    }
+
+    test('the shortest lease that has a heartbeat decides', async ({ db }) => {
+      const lease = await db.openLease('one', LEASE_MS);
+      const short = await db.openLease('two', 10_000);
+      const vacate = () =>
+        db.rows(`update howdah.leader set expires_at = howdah.clock() - interval '3 seconds'`);
+      await vacate();
+      expect(await elect(db, lease)).toBe(true);
+      await db.rows('update howdah.leases set held = 1 where id = $1', [short]);
+      await vacate();
+      expect(await elect(db, lease)).toBe(false);
+      await db.closeLease(short);
+      await db.closeLease(lease);
+    });
+
+    test('after a leader that resigned: no', async ({ db }) => {
+      const [one, two] = [await db.openLease('one'), await db.openLease('two')];
+      await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+      expect(await elect(db, one)).toBe(true);
+      await db.rows('select howdah.resign($1)', [one]);
+      expect(await elect(db, two)).toBe(false);
+      await db.closeLease(two);
+      await db.closeLease(one);
+    });
+
+    function elect(db: Engine, lease: string): Promise<boolean> {
+      return db.one(`select had_gap from howdah.lead($1, ${TERM_MS})`, [lease]);
+    }
   });
 });

@@ -17,10 +17,18 @@ export interface Reaping {
   readonly dead: number;
 }
 
+/** An election that was won. */
+export interface Election {
+  /** The number of the term. */
+  readonly term: string;
+  /** Nobody led for so long that living workers may have missed their heartbeats. */
+  readonly hadGap: boolean;
+}
+
 /** Duties of the leader. Each is bounded by `limit` and safe to run twice and at two places at once. */
 export interface MaintenanceCalls {
-  /** Leads, or goes on leading, for `termMs`. @returns the number of the term; null: another leads */
-  lead(executor: Executor, leaseId: string, termMs: number): Promise<string | null>;
+  /** Leads, or goes on leading, for `termMs`. @returns undefined where another leads */
+  lead(executor: Executor, leaseId: string, termMs: number): Promise<Election | undefined>;
   resign(executor: Executor, leaseId: string): Promise<void>;
   /** Scheduled jobs that are due become ready. @param after a mark, or `-infinity` for all */
   promote(executor: Executor, limit: number, after: string): Promise<Promotion>;
@@ -61,7 +69,8 @@ export const ASYNC_COMMIT = `(select set_config('synchronous_commit', 'off', tru
 export function maintenanceCalls(database: Database): MaintenanceCalls {
   const lead = database.statement(
     'lead',
-    `select term, commit_mode from {{schema}}.lead($1::bigint, $2) term, ${ASYNC_COMMIT}`,
+    `select term, had_gap as "hadGap", commit_mode
+    from {{schema}}.lead($1::bigint, $2), ${ASYNC_COMMIT}`,
   );
   const resign = database.statement('resign', 'select {{schema}}.resign($1::bigint)');
   const promote = database.statement(
@@ -94,8 +103,8 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
   const prune = database.statement('prune', 'select created, dropped from {{schema}}.prune()');
   return {
     async lead(executor, leaseId, termMs) {
-      const { term } = await one<{ term: string | null }>(executor, lead, [leaseId, termMs]);
-      return term;
+      const [election] = await executor.query<Election>(lead, [leaseId, termMs]);
+      return election;
     },
     async resign(executor, leaseId) {
       await executor.query(resign, [leaseId]);
