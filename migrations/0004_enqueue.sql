@@ -218,25 +218,31 @@ language sql immutable as $$
 $$;
 
 -- Many plain jobs of one queue, as bulk loads and gathered calls bring: nothing of what enqueue() decides for each
--- job needs to be asked. Returns their ids in order; null, and nothing is done, where one is not plain.
+-- job needs to be asked. Takes either form of p_jobs. Returns their ids in order; null, and nothing is done, where
+-- one is not plain.
 create function {{schema}}.enqueue_plain(p_jobs jsonb, p_now timestamptz, p_ring boolean)
 returns bigint[]
 language plpgsql security definer {{settings}} as $$
 declare
-  v_queue text := p_jobs -> 0 ->> 'queue';
+  v_payloads jsonb := p_jobs -> 'payloads';  -- null where these are jobs
+  v_first jsonb := coalesce(p_jobs -> 0, p_jobs);
+  v_queue text := v_first ->> 'queue';
   v_queue_id integer;
   v_bytes_max integer;
+  v_size_max integer;  -- of the stored form: below, the text need not be measured
+  v_size integer;
   v_ids bigint[];
 begin
-  if has_options(p_jobs -> 0) then
+  if has_options(v_first) then
     return null;
   end if;
-  select id, least(payload_bytes_max / 4, 8192) into v_queue_id, v_bytes_max from queues
+  select id, payload_bytes_max, least(payload_bytes_max / 4, 8192)
+  into v_queue_id, v_bytes_max, v_size_max from queues
   where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
     and 201 = any (lanes) and not is_guarded;
-  if not found or not (
+  if not found or v_payloads is null and not (
     select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
-      and pg_column_size(e.j -> 'payload') <= v_bytes_max, false))
+      and pg_column_size(e.j -> 'payload') <= v_size_max, false))
     from jsonb_array_elements(p_jobs) e (j)
   ) then
     return null;
@@ -244,12 +250,19 @@ begin
   with inserted as (
     insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
     select n.id, n.id, p_now, v_queue_id, 201, n.payload from (
-      select nextval('job_seq') as id, e.j -> 'payload' as payload
-      from jsonb_array_elements(p_jobs) e (j) offset 0
+      select nextval('job_seq') as id,
+        case when v_payloads is null then e.j -> 'payload' else e.j end as payload
+      from jsonb_array_elements(coalesce(v_payloads, p_jobs)) e (j) offset 0
     ) n
-    returning id
+    returning id, pg_column_size(payload) as size
   )
-  select array_agg(id) into v_ids from inserted;
+  select array_agg(id), max(size) into v_ids, v_size from inserted;
+  if v_size > v_size_max and exists (
+    select from jsonb_array_elements(v_payloads) e (j) where octet_length(e.j::text) > v_bytes_max
+  ) then
+    delete from jobs where id = any (v_ids);
+    return null;
+  end if;
   insert into counter_deltas (queue_id, enqueued, ready)
   values (v_queue_id, cardinality(v_ids), cardinality(v_ids));
   if p_ring and exists (select from sleepers s where s.queue_id = v_queue_id) then
@@ -258,6 +271,7 @@ begin
   return v_ids;
 end $$;
 
+-- p_jobs: a job, an array of jobs, or many jobs of one queue with the same options, {"queue", "payloads"}.
 -- p_on_error 'raise': the first bad job fails the statement, nothing is enqueued. 'report': good jobs
 -- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
 -- NOTIFY); the caller rings after its commit. A row a job, in the order given.
@@ -290,7 +304,19 @@ declare
   v_admitted record;
   v_after_ids bigint[];
 begin
-  if jsonb_typeof(p_jobs) = 'object' then
+  if jsonb_typeof(p_jobs) = 'object' and p_jobs ? 'payloads' then
+    if jsonb_typeof(p_jobs -> 'payloads') <> 'array' then
+      raise exception 'payloads must be a JSON array, not %', jsonb_typeof(p_jobs -> 'payloads')
+        using errcode = 'HW018', hint = 'for example {"queue": "email", "payloads": [1, 2, 3]}';
+    end if;
+    if jsonb_array_length(p_jobs -> 'payloads') > 1 then
+      v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
+    end if;
+    if v_row_ids is null then
+      p_jobs := (select coalesce(jsonb_agg(p_jobs - 'payloads' || jsonb_build_object('payload', e)), '[]')
+        from jsonb_array_elements(p_jobs -> 'payloads') e);
+    end if;
+  elsif jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
   elsif jsonb_typeof(p_jobs) is distinct from 'array' then
     raise exception 'jobs must be a JSON object or array, not %',
@@ -298,7 +324,9 @@ begin
       hint = 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
   end if;
 
-  if jsonb_array_length(p_jobs) = 1 then
+  if v_row_ids is not null then
+    null;
+  elsif jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
     if not has_options(v_job) then

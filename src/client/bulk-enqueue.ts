@@ -1,5 +1,6 @@
 import type { Settled } from '../core/batcher.js';
 import { HowdahError, problemOf } from '../core/errors.js';
+import type { BulkEncoder } from '../core/job-text.js';
 import type { Enqueued, EnqueueReport } from '../db/calls/enqueue.js';
 import { isQueueFull, type WhileFull } from './backpressure.js';
 import { type Chunk, ChunkBuilder, halve } from './chunk.js';
@@ -19,8 +20,8 @@ export interface BulkContext {
   readonly onError: 'throw' | 'report';
   readonly batchSize: number;
   readonly onBatch: EnqueueManyOptions['onBatch'];
-  /** Encodes a payload as a job; throws or rejects when it is bad. */
-  readonly encode: (payload: unknown) => string | Promise<string>;
+  /** Throws or rejects when a payload is bad. */
+  readonly encoder: BulkEncoder;
   /** Enqueues all jobs or none. */
   readonly all: (jobs: string) => Promise<EnqueueReport>;
   /** Enqueues the good ones and reports the others. */
@@ -51,7 +52,7 @@ export class BulkEnqueue {
   /** @param length how many payloads there are, where ids are to be returned */
   constructor(context: BulkContext, length?: number) {
     this.#context = context;
-    this.#next = new ChunkBuilder(context.batchSize);
+    this.#next = new ChunkBuilder(context.batchSize, context.encoder.join);
     if (length !== undefined) this.#ids = new Array<string | null>(length).fill(null);
   }
 
@@ -91,7 +92,7 @@ export class BulkEnqueue {
   #push(payload: unknown): Promise<void> | undefined {
     const index = this.#read++;
     try {
-      const job = this.#context.encode(payload);
+      const job = this.#context.encoder.encode(payload);
       if (typeof job === 'string') return this.#append(index, job);
       return job.then(
         (late) => this.#append(index, late),
@@ -134,7 +135,7 @@ export class BulkEnqueue {
 
   /** Everything before the first bad job, nothing after it. */
   async #sendAll(chunk: Chunk): Promise<void> {
-    const { all, whileFull, isInTransaction } = this.#context;
+    const { all, whileFull, isInTransaction, encoder } = this.#context;
     const { length } = chunk.jobs;
     let report: EnqueueReport;
     try {
@@ -146,7 +147,7 @@ export class BulkEnqueue {
       const isApart = isFaultOfData(error) || (whileFull !== undefined && isQueueFull(error));
       const isOver = length === 1 || isInTransaction || !isApart;
       if (isOver) throw this.#account(error, chunk.indexes[0] as number, length);
-      for (const half of halve(chunk)) await this.#sendAll(half);
+      for (const half of halve(chunk, encoder.join)) await this.#sendAll(half);
       return;
     }
     this.#duplicates += report.duplicates.size;
@@ -154,10 +155,11 @@ export class BulkEnqueue {
   }
 
   async #sendReport(chunk: Chunk): Promise<void> {
-    const { report, isInTransaction } = this.#context;
+    const { report, isInTransaction, encoder } = this.#context;
+    const ways = { send: report, join: encoder.join, mayResend: !isInTransaction };
     let settled: Settled<Enqueued>[];
     try {
-      settled = [...(await reportJobs(chunk.jobs, report, !isInTransaction, chunk.text))];
+      settled = [...(await reportJobs(chunk.jobs, { ...ways, text: chunk.text }))];
       await this.#resendRefused(chunk, settled);
     } catch (error) {
       throw this.#account(error, chunk.indexes[0] as number, chunk.jobs.length);
@@ -180,14 +182,14 @@ export class BulkEnqueue {
 
   /** Those that found the queue full, for as long as the call is to wait without any getting in. */
   async #resendRefused(chunk: Chunk, settled: Settled<Enqueued>[]): Promise<void> {
-    const { report, whileFull } = this.#context;
+    const { report, whileFull, encoder } = this.#context;
     const refused = () =>
       settled.flatMap((each, i) => ('error' in each && isQueueFull(each.error) ? [i] : []));
     let waiting = refused();
     while (whileFull && waiting.length > 0) {
       const resend = async (): Promise<void> => {
         const jobs = waiting.map((i) => chunk.jobs[i] as string);
-        const again = await reportJobs(jobs, report);
+        const again = await reportJobs(jobs, { send: report, join: encoder.join });
         for (const [at, i] of waiting.entries()) settled[i] = again[at] as Settled<Enqueued>;
         const left = refused();
         if (left.length === waiting.length) throw (again[0] as { error: unknown }).error;

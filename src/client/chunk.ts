@@ -1,23 +1,27 @@
-import { joinJobs, STATEMENT_CHARS_MAX } from '../core/job-text.js';
+import { type BulkEncoder, STATEMENT_CHARS_MAX } from '../core/job-text.js';
 
 /** Jobs of a bulk enqueue that go in one statement. */
 export interface Chunk {
   readonly jobs: readonly string[];
   /** Position of each job's payload in the input. */
   readonly indexes: readonly number[];
-  /** The jobs joined: made while the chunk before is under way. */
+  /** The parameter of the statement: made while the chunk before is under way. */
   readonly text: string;
 }
+
+type Join = BulkEncoder['join'];
 
 /** Collects jobs until they fill a statement: by their number, or at about 1 MiB of text. */
 export class ChunkBuilder {
   readonly #jobsMax: number;
+  readonly #join: Join;
   #jobs: string[] = [];
   #indexes: number[] = [];
   #chars = 0;
 
-  constructor(jobsMax: number) {
+  constructor(jobsMax: number, join: Join) {
     this.#jobsMax = jobsMax;
+    this.#join = join;
   }
 
   /** Whether the job must go into the next chunk. */
@@ -36,7 +40,7 @@ export class ChunkBuilder {
   /** What there is, if anything; the next chunk begins. */
   take(): Chunk | undefined {
     if (this.#jobs.length === 0) return undefined;
-    const chunk = chunkOf(this.#jobs, this.#indexes);
+    const chunk = chunkOf(this.#jobs, this.#indexes, this.#join);
     this.#jobs = [];
     this.#indexes = [];
     this.#chars = 0;
@@ -45,14 +49,14 @@ export class ChunkBuilder {
 }
 
 /** Both halves of a chunk of at least two jobs. */
-export function halve({ jobs, indexes }: Chunk): [Chunk, Chunk] {
+export function halve({ jobs, indexes }: Chunk, join: Join): [Chunk, Chunk] {
   const middle = jobs.length >> 1;
   return [
-    chunkOf(jobs.slice(0, middle), indexes.slice(0, middle)),
-    chunkOf(jobs.slice(middle), indexes.slice(middle)),
+    chunkOf(jobs.slice(0, middle), indexes.slice(0, middle), join),
+    chunkOf(jobs.slice(middle), indexes.slice(middle), join),
   ];
 }
 
-function chunkOf(jobs: readonly string[], indexes: readonly number[]): Chunk {
-  return { jobs, indexes, text: joinJobs(jobs) };
+function chunkOf(jobs: readonly string[], indexes: readonly number[], join: Join): Chunk {
+  return { jobs, indexes, text: join(jobs) };
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
-import { jobEncoder } from '../core/job-text.js';
+import { bulkEncoder, jobEncoder } from '../core/job-text.js';
 import type { AnyQueue } from '../core/queue.js';
 import type { Enqueued } from '../db/calls/enqueue.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
@@ -160,7 +160,7 @@ export class Enqueuer {
       onError,
       batchSize: integer('batchSize', batchSize, 1000, 1000),
       onBatch,
-      encode: jobEncoder(target, this.#withDefaults(job) as JobOptions, clock.now(), codecs),
+      encoder: bulkEncoder(target, this.#withDefaults(job) as JobOptions, clock.now(), codecs),
       whileFull: this.#waiterOf(options),
       transaction,
       isInTransaction: transaction !== undefined,

@@ -25,7 +25,7 @@ export class Gatherer {
       waitingSizeMax: WAITING_CHARS_MAX,
       refuse: bufferFull,
       defer: setImmediate,
-      flush: (jobs) => reportJobs(jobs, send),
+      flush: (jobs) => reportJobs(jobs, { send }),
     });
   }
 

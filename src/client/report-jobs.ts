@@ -1,24 +1,31 @@
 import type { Settled } from '../core/batcher.js';
-import { joinJobs } from '../core/job-text.js';
+import { type BulkEncoder, joinJobs } from '../core/job-text.js';
 import { type Enqueued, type EnqueueReport, enqueued } from '../db/calls/enqueue.js';
 import { isFaultOfData } from './send.js';
 
 /** Runs one enqueue statement that reports. */
 export type SendJobs = (jobs: string) => Promise<EnqueueReport>;
 
+/** How {@link reportJobs} goes about it. */
+export interface ReportWays {
+  readonly send: SendJobs;
+  /** Default: texts of whole jobs. */
+  readonly join?: BulkEncoder['join'];
+  /** False in a transaction of the caller, which a failure has aborted. Default true. */
+  readonly mayResend?: boolean;
+  /** The jobs joined, where the caller has done so already. */
+  readonly text?: string;
+}
+
 /**
  * Enqueues jobs by one statement and says of each what became of it. Where something about one job
  * fails the whole statement, which then had no effect, the halves are sent again until the culprit
  * stands alone: neighbours never suffer.
- * @param mayResend false in a transaction of the caller, which the failure has aborted
- * @param text the jobs joined, where the caller has done so already
  * @throws whatever failed the statement and is no job's fault
  */
 export async function reportJobs(
   jobs: readonly string[],
-  send: SendJobs,
-  mayResend = true,
-  text = joinJobs(jobs),
+  { send, join = joinJobs, mayResend = true, text = join(jobs) }: ReportWays,
 ): Promise<readonly Settled<Enqueued>[]> {
   try {
     const { ids, refused, duplicates } = await send(text);
@@ -31,8 +38,8 @@ export async function reportJobs(
     if (jobs.length === 1) return [{ error }];
     const middle = jobs.length >> 1;
     return [
-      ...(await reportHalf(jobs.slice(0, middle), send)),
-      ...(await reportHalf(jobs.slice(middle), send)),
+      ...(await reportHalf(jobs.slice(0, middle), { send, join })),
+      ...(await reportHalf(jobs.slice(middle), { send, join })),
     ];
   }
 }
@@ -40,10 +47,10 @@ export async function reportJobs(
 /** The other half may have been enqueued: its callers must not hear of this half's failure. */
 async function reportHalf(
   jobs: readonly string[],
-  send: SendJobs,
+  ways: ReportWays,
 ): Promise<readonly Settled<Enqueued>[]> {
   try {
-    return await reportJobs(jobs, send);
+    return await reportJobs(jobs, ways);
   } catch (error) {
     return jobs.map(() => ({ error }));
   }

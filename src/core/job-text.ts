@@ -22,7 +22,7 @@ export function jobEncoder(
   // the rule for names leaves nothing to escape
   const head = `{"queue":"${queue}","payload":`;
   const codec = codecs && codecOf(codecs, queue, options);
-  const priority = typeof target === 'string' ? 0 : target.priority;
+  const priority = priorityOf(target);
   const keyOf: unknown = options?.dedupe?.key;
   const encode = (payload: unknown, tail: string): string | Promise<string> => {
     const text = encodePayload(target, payload, codec?.payload);
@@ -36,6 +36,42 @@ export function jobEncoder(
   }
   const tail = `${encodeJobOptions(options, priority, now, codec)}}`;
   return (payload) => encode(payload, tail);
+}
+
+/** Encodes jobs of one queue with the same options for statements of many. */
+export interface BulkEncoder {
+  /** What a statement needs of one job. */
+  readonly encode: (payload: unknown) => string | Promise<string>;
+  /** The parameter of an enqueue statement. */
+  readonly join: (texts: readonly string[]) => string;
+}
+
+/**
+ * As {@link jobEncoder}. Queue and options are said once a statement, unless each job has a dedupe key of
+ * its own: of small jobs that is most of what the server would have to read.
+ * @throws HowdahError as {@link jobEncoder}
+ */
+export function bulkEncoder(
+  target: AnyQueue | string,
+  options: JobOptions | undefined,
+  now: number,
+  codecs?: Codecs,
+): BulkEncoder {
+  if (typeof options?.dedupe?.key === 'function') {
+    return { encode: jobEncoder(target, options, now, codecs), join: joinJobs };
+  }
+  const queue = nameOf(target);
+  const codec = codecs && codecOf(codecs, queue, options);
+  const shared = encodeJobOptions(options, priorityOf(target), now, codec);
+  const head = `{"queue":"${queue}"${shared},"payloads":[`;
+  return {
+    encode: (payload) => encodePayload(target, payload, codec?.payload),
+    join: (texts) => `${head}${texts.join(',')}]}`,
+  };
+}
+
+function priorityOf(target: AnyQueue | string): number {
+  return typeof target === 'string' ? 0 : target.priority;
 }
 
 /** What payload, headers and dedupe key of a job pass on their way into this queue. */

@@ -92,6 +92,86 @@ describe('enqueue', () => {
     },
   );
 
+  test.for([
+    ['all are small', {}, 'x', true],
+    ['one is large', {}, 'x'.repeat(9000), true],
+    ['the queue has a delay', { delay_ms: 60_000 }, 'x', false],
+    ['the queue is bounded', { max_depth: 100 }, 'x', false],
+  ] as const)(
+    'payloads of one queue, and %s: the way is short or long, the end is the same',
+    async ([, policy, odd, isPlain], { db }) => {
+      await db.createQueue('payloads', policy);
+      const payloads = [1, null, odd, { a: [1] }];
+      const given = { queue: 'payloads', payloads };
+      const before = await db.one('select count(*)::int from howdah.jobs');
+      const way = await db.one(
+        'select howdah.enqueue_plain($1::text::jsonb, clock_timestamp(), true)',
+        [JSON.stringify(given)],
+      );
+      if (isPlain) expect(way).toHaveLength(4);
+      else {
+        expect(way).toBeNull();
+        expect(await db.one('select count(*)::int from howdah.jobs')).toBe(before);
+      }
+      const rows = await db.enqueueRows(given);
+      expect(rows.map(({ ordinal }) => ordinal)).toEqual([1, 2, 3, 4]);
+      for (const [i, { id }] of rows.entries()) {
+        expect((await db.job(String(id))).payload).toEqual(payloads[i]);
+      }
+      await db.expectTruth();
+    },
+  );
+
+  test('payloads of one queue share their options', async ({ db }) => {
+    await db.createQueue('shared');
+    const [one, two] = await db.enqueueRows({
+      queue: 'shared',
+      priority: 7,
+      headers: { a: 1 },
+      payloads: [1, 2],
+    });
+    for (const [row, payload] of [
+      [one, 1],
+      [two, 2],
+    ] as const) {
+      expect(await db.job(String(row?.id))).toMatchObject({
+        payload,
+        priority: 7,
+        headers: { a: 1 },
+      });
+    }
+    const [only] = await db.enqueueRows({ queue: 'shared', payloads: ['alone'] });
+    expect(await db.job(String(only?.id))).toMatchObject({ payload: 'alone', priority: 0 });
+    expect(await db.enqueueRows({ queue: 'shared', payloads: [] })).toEqual([]);
+  });
+
+  test('a payload beyond the bound is refused, and none of its neighbours is there twice', async ({
+    db,
+  }) => {
+    await db.createQueue('narrow', { payload_bytes_max: 100 });
+    const given = { queue: 'narrow', payloads: [1, 'x'.repeat(99), 3] };
+    expect(await sqlError(db.enqueueRows(given))).toMatchObject({
+      code: 'HW011',
+      message: expect.stringContaining('(job 2 of 3)'),
+    });
+    const rows = await db.enqueueRows(given, 'report');
+    expect(rows.map(({ error_code }) => error_code)).toEqual([
+      null,
+      'HOWDAH_PAYLOAD_TOO_LARGE',
+      null,
+    ]);
+    const stored = `select payload from howdah.jobs_all where queue = 'narrow' order by id`;
+    expect(await db.rows(stored)).toEqual([{ payload: 1 }, { payload: 3 }]);
+    await db.expectTruth();
+  });
+
+  test.for(['1', '{}', 'null'])('refuses %s for payloads', async (payloads, { db }) => {
+    const error = await sqlError(
+      db.rows('select howdah.enqueue($1::text::jsonb)', [`{"queue":"q","payloads":${payloads}}`]),
+    );
+    expect(error).toMatchObject({ code: 'HW018', hint: expect.stringContaining('"payloads"') });
+  });
+
   test('does nothing for an empty array', async ({ db }) => {
     expect(await db.enqueueRows([])).toEqual([]);
   });
