@@ -295,6 +295,7 @@ create function {{schema}}.complete_many(
 ) returns setof bigint
 language plpgsql security definer {{settings}} as $$
 declare
+  v_now timestamptz := clock();
   v_done bigint[];
   v_left groups[];
   v_batches bigint[];
@@ -334,13 +335,15 @@ begin
       delete from jobs j
       where j.id = any (p_ids) and j.lease_id = p_lease_id
         and (j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))
-      returning j.id, j.queue_id, j.enqueued_at, j.claimed_at, j.attempt, j.uncounted, j.lane,
-        j.payload, j.headers, j.errors, j.dead_at, j.group_key, j.batch_id, j.permit
+      -- what is counted below comes first: a column is found by walking over those before it
+      returning j.id, j.queue_id, j.dead_at, j.group_key, j.batch_id, j.permit, j.enqueued_at,
+        j.claimed_at, j.attempt, j.uncounted, j.lane, j.payload, j.headers, j.errors
     ), kept as (
       insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
         worker, payload, headers, errors, result, group_key, batch_id)
-      select id, clock(), enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
-        v_worker, payload, headers, errors, p_results -> id::text, group_key, batch_id
+      select id, v_now, enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
+        v_worker, payload, headers, errors,
+        case when p_results is not null then p_results -> id::text end, group_key, batch_id
       from done where queue_id = any (v_keepers)
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)

@@ -649,7 +649,7 @@ function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lane_priority(smallint) returns integer
-function howdah.lead(bigint,integer) returns bigint security definer
+function howdah.lead(bigint,integer) returns TABLE(term bigint, had_gap boolean) security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
