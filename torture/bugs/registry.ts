@@ -44,9 +44,9 @@ export const BUGS: readonly Bug[] = [
         file: SETTLE,
         find: `where j.id = any (p_ids) and j.lease_id = p_lease_id
         and ${FENCE}
-      returning j.id, j.queue_id, j.enqueued_at`,
+      -- what is counted below comes first: a column is found by walking over those before it`,
         put: `where j.id = any (p_ids) and j.lease_id is not null
-      returning j.id, j.queue_id, j.enqueued_at`,
+      -- what is counted below comes first: a column is found by walking over those before it`,
       },
     ],
     nemeses: [lateSettle, zombie],
