@@ -112,14 +112,19 @@ begin
 end $$;
 
 -- Doorbell. NOTIFY takes a database-wide lock at commit, so it is sent only when somebody sleeps, and
--- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval.
+-- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval. Those who have
+-- missed a heartbeat are rung only where nobody else sleeps: they are likely dead.
 create function {{schema}}.ring_queue(p_queue_id integer, p_count integer, p_except bigint)
 returns void
 language sql security definer {{settings}} as $$
   select pg_notify('howdah_' || s.lease_id, '')
   from (
-    select lease_id from sleepers where queue_id = p_queue_id and lease_id <> p_except
-    order by random() limit least(greatest(p_count, 1), 16)
+    select c.lease_id from (
+      select lease_id from sleepers where queue_id = p_queue_id and lease_id <> p_except
+      order by random() limit least(greatest(p_count, 1), 16) + 3
+    ) c left join leases l on l.id = c.lease_id
+    order by (l.expires_at > clock() + 0.6 * l.lease_ms * interval '1 millisecond') is true desc
+    limit least(greatest(p_count, 1), 16)
   ) s
 $$;
 

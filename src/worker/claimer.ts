@@ -108,7 +108,7 @@ export class Claimer {
     this.#strays = new Strays(parts);
   }
 
-  /** Claims until it is stopped; resolves when the last claim has come back. */
+  /** Claims until it is stopped; resolves when the last claim has come back, and nobody rings any more. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
       if (this.#strays.isDue) await this.#strays.look();
@@ -116,6 +116,7 @@ export class Claimer {
       if (lane) await this.#claim(lane);
       else if (!(await this.#changeBells())) await this.#wait();
     }
+    await this.#leave();
   }
 
   /** One claim of each queue that has room, for a drain. @returns how many jobs were claimed */
@@ -144,7 +145,7 @@ export class Claimer {
     for (const lane of this.#lanes) {
       if (!lane.doorbell.isAsleep) continue;
       lane.doorbell.rung(now);
-      if (!this.#hasRoom(lane)) void this.#passOn(lane, now);
+      if (this.#isStopped || !this.#hasRoom(lane)) void this.#passOn(lane, now);
     }
     this.#wake?.();
   }
@@ -369,10 +370,18 @@ export class Claimer {
     return true;
   }
 
+  /** Who is rung here would not be heard: for as long as running jobs have their grace, or until it is reaped. */
+  async #leave(): Promise<void> {
+    const { leases, line, keeper } = this.#parts;
+    if (keeper.id === undefined || !this.#lanes.some(({ doorbell }) => doorbell.isAsleep)) return;
+    await leases.wake(line, keeper.id).catch(() => undefined);
+  }
+
   /** Another sleeper may have room. A hint: whether it gets through does not matter. */
   async #passOn(lane: Lane, now: number): Promise<void> {
     const { leases, line, keeper } = this.#parts;
-    if (now - lane.passedOnAt < PASS_ON_MS || keeper.id === undefined) return;
+    const isSoon = now - lane.passedOnAt < PASS_ON_MS;
+    if ((isSoon && !this.#isStopped) || keeper.id === undefined) return;
     lane.passedOnAt = now;
     await leases.ring(line, lane.runner.name, keeper.id).catch(() => undefined);
   }

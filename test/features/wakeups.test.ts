@@ -122,3 +122,36 @@ test('a backlog wakes other workers, too', async ({ url, pool }) => {
   await all.done;
   expect([...seen].sort()).toEqual(['a', 'b', 'c']);
 });
+
+test('a worker that stops is rung no more; what was under way to it is passed on', async ({
+  url,
+  pool,
+}) => {
+  const name = await createQueue(pool);
+  let open = (): void => undefined;
+  const gate = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  const held = await startWorker({ url, poll: '1h', queues: [work(name, () => gate)] });
+  await heard(held, 'listener.hearing');
+  const { leaseId } = await heard(held, 'lease.opened');
+  const [first] = await enqueue(pool, name);
+  await waitForState(pool, first, 'running');
+  await waitFor(async () => (await pool.query(sleepers)).rowCount === 1);
+  const other = await startWorker({ url, poll: '1h', queues: [work(name, () => undefined)] });
+  await heard(other, 'listener.hearing');
+  await waitFor(async () => (await pool.query(sleepers)).rowCount === 2);
+
+  const stopped = held.worker.stop({ grace: '1h' });
+  await waitFor(async () => (await pool.query(sleepers)).rowCount === 1);
+  for (let n = 0; n < 5; n += 1) {
+    const { rows } = await pool.query(
+      'select id from howdah.enqueue($1::text::jsonb, p_ring => false)',
+      [JSON.stringify({ queue: name, payload: n })],
+    );
+    await pool.query('select pg_notify($1, $2)', [`howdah_${leaseId}`, '']); // as if sent before
+    await waitForState(pool, rows[0].id, 'completed', 5_000);
+  }
+  open();
+  expect(await stopped).toMatchObject({ completed: 1, released: 0 });
+});

@@ -119,6 +119,35 @@ describe('doorbell', () => {
   });
 });
 
+describe('ring', () => {
+  test('prefers sleepers that have not missed a heartbeat', async ({ db, pool }) => {
+    await db.createQueue('bells');
+    const [living, silent] = [await db.openLease('living'), await db.openLease('silent')];
+    for (const lease of [living, silent])
+      await db.rows(`select howdah.sleep($1, '{bells}')`, [lease]);
+    // 30 s long, renewed 13 s ago
+    await db.rows(
+      `update howdah.leases set expires_at = howdah.clock() + interval '17 s' where id = $1`,
+      [silent],
+    );
+    const listener = await pool.connect();
+    const rung: string[] = [];
+    listener.on('notification', ({ channel }) => rung.push(channel));
+    await listener.query(`listen howdah_${living}; listen howdah_${silent}`);
+    const ring = async (): Promise<void> => {
+      await listener.query(`select howdah.ring('bells')`);
+    };
+    for (let n = 0; n < 12; n += 1) await ring();
+    expect(rung).toEqual(Array(12).fill(`howdah_${living}`));
+    await db.closeLease(living);
+    await ring();
+    expect(rung.at(-1)).toBe(`howdah_${silent}`);
+    await listener.query('unlisten *');
+    listener.release();
+    await db.closeLease(silent);
+  });
+});
+
 describe('lead', () => {
   const lead = 'select term from howdah.lead($1, $2)';
 
