@@ -56,7 +56,7 @@ export class Maintainer extends Service {
   constructor(parts: MaintainerParts) {
     super();
     this.#parts = parts;
-    this.#termMs = Math.min(5_000, Math.max(500, Math.floor(parts.leaseMs / 3)));
+    this.#termMs = Math.min(5_000, Math.max(500, Math.floor(parts.leaseMs / 4)));
     const { database, clock, leaseId } = parts;
     this.#elections = new Alarm(clock);
     const calls = maintenanceCalls(database);

@@ -6,7 +6,7 @@ import { waitFor } from '../support/wait-for.js';
 import { createQueue, enqueue, heard, startWorker, waitForState } from '../support/workers.js';
 
 const LEASE_MS = 1_000;
-/** Longer than a term, which is a third of a lease, at least 500 ms. */
+/** Longer than a term, which is a quarter of a lease, at least 500 ms. */
 const BLOCKED_MS = 800;
 
 test('a leader whose term lapsed while its event loop was blocked goes on with its duties', async ({
