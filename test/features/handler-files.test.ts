@@ -286,10 +286,10 @@ test('in a thread, looking at the signal tells of a cancel without an event loop
   client,
 }) => {
   const name = await createQueue(pool);
-  const { worker } = await startWorker({ url, queues: [work(name, { file: FILE, threads: 1 })] });
+  const made = await startWorker({ url, queues: [work(name, { file: FILE, threads: 1 })] });
   const id = await order(pool, name, 'looksAtSignal');
-  await waitForState(pool, id, 'running');
-  expect(await worker.stop({ grace: 0 })).toMatchObject({ aborted: 1, completed: 1 });
+  await heard(made, 'job.started'); // it is running for the database before the worker has it
+  expect(await made.worker.stop({ grace: 0 })).toMatchObject({ aborted: 1, completed: 1 });
   expect((await readJob(pool, id)).result).toEqual({ told: 'HOWDAH_SHUTDOWN' });
   await client.close();
 });
