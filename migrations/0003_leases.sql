@@ -112,8 +112,8 @@ begin
 end $$;
 
 -- Doorbell. NOTIFY takes a database-wide lock at commit, so it is sent only when somebody sleeps, and
--- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval. Those who have
--- missed a heartbeat are rung only where nobody else sleeps: they are likely dead.
+-- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval. Of a few
+-- drawn at random, those who have missed a heartbeat come last: they are likely dead.
 create function {{schema}}.ring_queue(p_queue_id integer, p_count integer, p_except bigint)
 returns void
 language sql security definer {{settings}} as $$

@@ -287,6 +287,7 @@ language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
+  v_payloads jsonb;  -- of that form of p_jobs
   v_row_ids bigint[];
   v_ids bigint[];  -- of the second round
   v_problems text[];
@@ -304,29 +305,26 @@ declare
   v_admitted record;
   v_after_ids bigint[];
 begin
-  if jsonb_typeof(p_jobs) = 'object' and p_jobs ? 'payloads' then
-    if jsonb_typeof(p_jobs -> 'payloads') <> 'array' then
-      raise exception 'payloads must be a JSON array, not %', jsonb_typeof(p_jobs -> 'payloads')
-        using errcode = 'HW018', hint = 'for example {"queue": "email", "payloads": [1, 2, 3]}';
-    end if;
-    if jsonb_array_length(p_jobs -> 'payloads') > 1 then
-      v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
-    end if;
-    if v_row_ids is null then
-      p_jobs := (select coalesce(jsonb_agg(p_jobs - 'payloads' || jsonb_build_object('payload', e)), '[]')
-        from jsonb_array_elements(p_jobs -> 'payloads') e);
-    end if;
-  elsif jsonb_typeof(p_jobs) = 'object' then
+  v_payloads := case jsonb_typeof(p_jobs) when 'object' then p_jobs -> 'payloads' end;
+  if v_payloads is not null and jsonb_typeof(v_payloads) <> 'array' then
+    raise exception 'payloads must be a JSON array, not %', jsonb_typeof(v_payloads)
+      using errcode = 'HW018', hint = 'for example {"queue": "email", "payloads": [1, 2, 3]}';
+  elsif v_payloads is null and jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
-  elsif jsonb_typeof(p_jobs) is distinct from 'array' then
+  elsif v_payloads is null and jsonb_typeof(p_jobs) is distinct from 'array' then
     raise exception 'jobs must be a JSON object or array, not %',
       coalesce(jsonb_typeof(p_jobs), 'null') using errcode = 'HW018',
       hint = 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
   end if;
 
-  if v_row_ids is not null then
-    null;
-  elsif jsonb_array_length(p_jobs) = 1 then
+  if jsonb_array_length(coalesce(v_payloads, p_jobs)) > 1 then
+    v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
+  end if;
+  if v_row_ids is null and v_payloads is not null then
+    p_jobs := (select coalesce(jsonb_agg(p_jobs - 'payloads' || jsonb_build_object('payload', e)), '[]')
+      from jsonb_array_elements(v_payloads) e);
+  end if;
+  if v_row_ids is null and jsonb_array_length(p_jobs) = 1 then
     -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
     v_job := p_jobs -> 0;
     if not has_options(v_job) then
@@ -348,8 +346,6 @@ begin
         return;
       end if;
     end if;
-  elsif jsonb_array_length(p_jobs) > 1 then
-    v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
   end if;
 
   v_jobs := p_jobs;
