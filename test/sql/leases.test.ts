@@ -117,10 +117,8 @@ describe('doorbell', () => {
     await db.closeLease(lease);
     expect(await db.rows('select from howdah.sleepers where lease_id = $1', [lease])).toEqual([]);
   });
-});
 
-describe('ring', () => {
-  test('prefers sleepers that have not missed a heartbeat', async ({ db, pool }) => {
+  test('rings first those sleepers that have not missed a heartbeat', async ({ db, pool }) => {
     await db.createQueue('bells');
     const [living, silent] = [await db.openLease('living'), await db.openLease('silent')];
     for (const lease of [living, silent])
