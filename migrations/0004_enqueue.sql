@@ -217,20 +217,21 @@ language sql immutable as $$
   select p_job ?| '{priority,delay_ms,run_at,ttl_ms,max_attempts,headers,dedupe,on_full,group,weight,batch}'
 $$;
 
--- Many plain jobs of one queue, as bulk loads and gathered calls bring: nothing of what enqueue() decides for each
--- job needs to be asked. Takes either form of p_jobs. Returns their ids in order; null, and nothing is done, where
--- one is not plain.
+-- Plain jobs of one queue, as most calls, bulk loads and gathered calls bring: nothing of what enqueue_each() decides
+-- for each job needs to be asked. Takes every form of p_jobs. Returns their ids in order; null, and nothing is
+-- done, where one is not plain.
 create function {{schema}}.enqueue_plain(p_jobs jsonb, p_now timestamptz, p_ring boolean)
 returns bigint[]
 language plpgsql security definer {{settings}} as $$
 declare
   v_payloads jsonb := p_jobs -> 'payloads';  -- null where these are jobs
-  v_first jsonb := coalesce(p_jobs -> 0, p_jobs);
+  v_first jsonb := case when jsonb_typeof(p_jobs) = 'array' then p_jobs -> 0 else p_jobs end;
   v_queue text := v_first ->> 'queue';
   v_queue_id integer;
   v_bytes_max integer;
   v_size_max integer;  -- of the stored form: below, the text need not be measured
   v_size integer;
+  v_id bigint;
   v_ids bigint[];
 begin
   if has_options(v_first) then
@@ -240,28 +241,45 @@ begin
   into v_queue_id, v_bytes_max, v_size_max from queues
   where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
     and 201 = any (lanes) and not is_guarded;
-  if not found or v_payloads is null and not (
-    select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
-      and pg_column_size(e.j -> 'payload') <= v_size_max, false))
-    from jsonb_array_elements(p_jobs) e (j)
-  ) then
+  if not found or v_payloads is not null and jsonb_typeof(v_payloads) <> 'array' then
     return null;
   end if;
-  with inserted as (
+  if v_payloads is null and (jsonb_typeof(p_jobs) = 'object' or jsonb_array_length(p_jobs) = 1) then
+    -- the statement below takes longer to begin than this to end
+    if pg_column_size(v_first -> 'payload') <= v_size_max is not true then
+      return null;
+    end if;
+    v_id := nextval('job_seq');
     insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
-    select n.id, n.id, p_now, v_queue_id, 201, n.payload from (
-      select nextval('job_seq') as id,
-        case when v_payloads is null then e.j -> 'payload' else e.j end as payload
-      from jsonb_array_elements(coalesce(v_payloads, p_jobs)) e (j) offset 0
-    ) n
-    returning id, pg_column_size(payload) as size
-  )
-  select array_agg(id), max(size) into v_ids, v_size from inserted;
-  if v_size > v_size_max and exists (
-    select from jsonb_array_elements(v_payloads) e (j) where octet_length(e.j::text) > v_bytes_max
-  ) then
-    delete from jobs where id = any (v_ids);
-    return null;
+    values (v_id, v_id, p_now, v_queue_id, 201, v_first -> 'payload');
+    v_ids := array[v_id];
+  else
+    if v_payloads is null and not (
+      select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
+        and pg_column_size(e.j -> 'payload') <= v_size_max, false))
+      from jsonb_array_elements(p_jobs) e (j)
+    ) then
+      return null;
+    end if;
+    with inserted as (
+      insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
+      select n.id, n.id, p_now, v_queue_id, 201, n.payload from (
+        select nextval('job_seq') as id,
+          case when v_payloads is null then e.j -> 'payload' else e.j end as payload
+        from jsonb_array_elements(coalesce(v_payloads, p_jobs)) e (j) offset 0
+      ) n
+      returning id, pg_column_size(payload) as size
+    )
+    select array_agg(id), max(size) into v_ids, v_size from inserted;
+    if v_ids is null then
+      return null;
+    end if;
+    if v_size > v_size_max and exists (
+      select from jsonb_array_elements(v_payloads) e (j) where octet_length(e.j::text) > v_bytes_max
+    ) then
+      delete from jobs where id = any (v_ids);
+      return null;
+    end if;
   end if;
   insert into counter_deltas (queue_id, enqueued, ready)
   values (v_queue_id, cardinality(v_ids), cardinality(v_ids));
@@ -271,14 +289,11 @@ begin
   return v_ids;
 end $$;
 
--- p_jobs: a job, an array of jobs, or many jobs of one queue with the same options, {"queue", "payloads"}.
--- p_on_error 'raise': the first bad job fails the statement, nothing is enqueued. 'report': good jobs
--- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
--- NOTIFY); the caller rings after its commit. A row a job, in the order given.
+-- What enqueue() does with jobs that are not plain, and its answer.
 -- Jobs with a dedupe key, or of a queue that is bounded or closed, take a second round: the first only
 -- draws their ids, so that order holds, and pass_gate() decides which of them are inserted.
-create function {{schema}}.enqueue(
-  p_jobs jsonb, p_on_error text default 'raise', p_ring boolean default true
+create function {{schema}}.enqueue_each(
+  p_jobs jsonb, p_now timestamptz, p_on_error text, p_ring boolean
 ) returns table (
   ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text,
   same boolean, details jsonb
@@ -286,7 +301,6 @@ create function {{schema}}.enqueue(
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
-  v_now timestamptz := clock();
   v_payloads jsonb;  -- of that form of p_jobs
   v_row_ids bigint[];
   v_ids bigint[];  -- of the second round
@@ -298,8 +312,6 @@ declare
   v_joined groups[];
   v_batches bigint[];
   v_bad integer;
-  v_job jsonb;
-  v_queue_id integer;
   v_jobs jsonb;
   v_is_gated boolean := false;
   v_admitted record;
@@ -317,35 +329,9 @@ begin
       hint = 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
   end if;
 
-  if jsonb_array_length(coalesce(v_payloads, p_jobs)) > 1 then
-    v_row_ids := enqueue_plain(p_jobs, v_now, p_ring);
-  end if;
-  if v_row_ids is null and v_payloads is not null then
+  if v_payloads is not null then
     p_jobs := (select coalesce(jsonb_agg(p_jobs - 'payloads' || jsonb_build_object('payload', e)), '[]')
       from jsonb_array_elements(v_payloads) e);
-  end if;
-  if v_row_ids is null and jsonb_array_length(p_jobs) = 1 then
-    -- one plain job, as most calls bring: the statement below takes longer to begin than this to end
-    v_job := p_jobs -> 0;
-    if not has_options(v_job) then
-      select q.id into v_queue_id from queues q
-      where q.name = v_job ->> 'queue' and q.deleted_at is null and q.delay_ms = 0
-        and q.ttl_ms is null and 201 = any (q.lanes) and not q.is_guarded
-        and pg_column_size(v_job -> 'payload') <= least(q.payload_bytes_max / 4, 8192);
-      if found then
-        id := nextval('job_seq');
-        insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
-        values (id, id, v_now, v_queue_id, 201, v_job -> 'payload');
-        insert into counter_deltas (queue_id, enqueued, ready) values (v_queue_id, 1, 1);
-        if p_ring and exists (select from sleepers s where s.queue_id = v_queue_id) then
-          perform ring_queue(v_queue_id, 1, 0);
-        end if;
-        ordinal := 1;
-        created := true;
-        return next;
-        return;
-      end if;
-    end if;
   end if;
 
   v_jobs := p_jobs;
@@ -359,7 +345,7 @@ begin
         case when p.problem is null and (q.max_depth is not null or q.max_bytes is not null)
           then octet_length((e.j -> 'payload')::text) end as bytes,
         case when p.problem is null and (q.delay_ms > 0 or e.j ?| '{delay_ms,run_at}')
-          then run_at_of(e.j, q.delay_ms, v_now) end as run_at,
+          then run_at_of(e.j, q.delay_ms, p_now) end as run_at,
         case when p.problem is null
           then (201 - 2 * coalesce((e.j ->> 'priority')::numeric::integer, 0))::smallint end as lane
       from jsonb_array_elements(v_jobs) with ordinality e (j, n)
@@ -377,9 +363,9 @@ begin
       insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
         payload, headers, bytes, after_id, group_key, group_seq,
         weight, batch_id)
-      select t.id, case when t.run_at > v_now or t.group_key is not null then null else t.id end,
-        case when t.run_at > v_now then t.run_at end, v_now,
-        case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, v_now)
+      select t.id, case when t.run_at > p_now or t.group_key is not null then null else t.id end,
+        case when t.run_at > p_now then t.run_at end, p_now,
+        case when t.ttl_ms is not null or t.j ? 'ttl_ms' then greatest(t.run_at, p_now)
           + coalesce((t.j ->> 'ttl_ms')::float8, t.ttl_ms) * interval '1 millisecond' end,
         t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
         nullif(t.j -> 'headers', 'null'), t.bytes,
@@ -389,7 +375,7 @@ begin
         nullif((t.j ->> 'weight')::numeric::smallint, 1), t.batch_id
       from timed t where t.problem is null
     ), per_queue as (
-      select queue_id, count(*) filter (where run_at > v_now and group_key is null) as scheduled,
+      select queue_id, count(*) filter (where run_at > p_now and group_key is null) as scheduled,
         count(group_key) as blocked, count(*) as n, sum(bytes) as bytes
       from timed where problem is null group by queue_id
     ), counted as (
@@ -403,7 +389,7 @@ begin
         case when count(problem) > 0 then array_agg(problem order by n) end as problems,
         jsonb_agg(distinct jsonb_build_array(queue_id, lane))
           filter (where not lane = any (lanes)) as new_lanes,
-        min(run_at) filter (where run_at > v_now and group_key is null) as soonest,
+        min(run_at) filter (where run_at > p_now and group_key is null) as soonest,
         array_agg((queue_id, group_key, 0, 1, t.id - 1, null, null)::groups)
           filter (where group_key is not null and problem is null) as joined,
         array_agg(batch_id) filter (where batch_id is not null) as batches
@@ -446,7 +432,7 @@ begin
 
     exit when v_is_gated or 'gate' = any (v_problems) is not true;
     v_is_gated := true;
-    v_admitted := pass_gate(p_jobs, v_row_ids, v_problems, v_now, p_on_error, p_ring);
+    v_admitted := pass_gate(p_jobs, v_row_ids, v_problems, p_now, p_on_error, p_ring);
     exit when v_admitted.jobs = '[]';
     v_jobs := v_admitted.jobs;
     v_ids := v_admitted.ids;
@@ -472,9 +458,60 @@ begin
   end if;
 end $$;
 
+-- p_jobs: a job, an array of jobs, or many jobs of one queue with the same options, {"queue", "payloads"}.
+-- p_on_error 'raise': the first bad job fails the statement, nothing is enqueued. 'report': good jobs
+-- are enqueued, bad ones come back with a code. p_ring false: do not notify (two-phase commit refuses
+-- NOTIFY); the caller rings after its commit. A row a job, in the order given.
+create function {{schema}}.enqueue(
+  p_jobs jsonb, p_on_error text default 'raise', p_ring boolean default true
+) returns table (
+  ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text,
+  same boolean, details jsonb
+)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_ids bigint[] := enqueue_plain(p_jobs, v_now, p_ring);
+begin
+  if v_ids is null then
+    return query select * from enqueue_each(p_jobs, v_now, p_on_error, p_ring);
+  else
+    return query select u.n::integer, u.id, true, null::text, null::text, null::text, null::boolean,
+        null::jsonb
+      from unnest(v_ids) with ordinality u (id, n);
+  end if;
+end $$;
+
+-- The hot path: what enqueue() answers, in one text. Where every job is new, their ids with commas between; else an
+-- object: "ids" (nothing for a refused job), "refused" ([ordinal, code, message, hint, details] each) and
+-- "duplicates" ([ordinal, same] each). Neither sorts nor builds a row a job for plain jobs.
+create function {{schema}}.enqueue_many(p_jobs jsonb, p_on_error text default 'raise') returns text
+language plpgsql security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_ids bigint[] := enqueue_plain(p_jobs, v_now, true);
+begin
+  if v_ids is not null then
+    return array_to_string(v_ids, ',');
+  end if;
+  return (
+    select case when refused is null and duplicates is null then ids
+      else jsonb_build_object('ids', ids, 'refused', refused, 'duplicates', duplicates)::text end
+    from (
+      select string_agg(coalesce(id::text, ''), ',' order by ordinal) as ids,
+        jsonb_agg(jsonb_build_array(ordinal, error_code, error_message, error_hint, details))
+          filter (where error_code is not null) as refused,
+        jsonb_agg(jsonb_build_array(ordinal, same)) filter (where same is not null) as duplicates
+      from enqueue_each(p_jobs, v_now, p_on_error, true)
+    ) answer
+  );
+end $$;
+
 -- Down Migration
 
+drop function {{schema}}.enqueue_many(jsonb, text);
 drop function {{schema}}.enqueue(jsonb, text, boolean);
+drop function {{schema}}.enqueue_each(jsonb, timestamptz, text, boolean);
 drop function {{schema}}.enqueue_plain(jsonb, timestamptz, boolean);
 drop function {{schema}}.has_options(jsonb);
 drop function {{schema}}.with_header(jsonb, text, jsonb);

@@ -3,7 +3,7 @@ import {
   type EnqueueCalls,
   type Enqueued,
   type EnqueueReport,
-  readOne,
+  outcomeOf,
   readReport,
 } from '../db/calls/enqueue.js';
 import type { Declarations } from '../db/declarations.js';
@@ -35,7 +35,9 @@ export class CallerTransaction {
    * Enqueues one job. The transaction stays usable where it is refused.
    */
   async one(job: string): Promise<Enqueued> {
-    return readOne(await this.#run(this.#context.calls.oneText, job));
+    const outcome = outcomeOf(await this.report(job), 0);
+    if ('error' in outcome) throw outcome.error;
+    return outcome.value;
   }
 
   /** Good jobs are enqueued, bad ones reported; the transaction stays usable either way. */

@@ -1,6 +1,6 @@
 import type { Settled } from '../core/batcher.js';
 import { type BulkEncoder, joinJobs } from '../core/job-text.js';
-import { type Enqueued, type EnqueueReport, enqueued } from '../db/calls/enqueue.js';
+import { type Enqueued, type EnqueueReport, outcomeOf } from '../db/calls/enqueue.js';
 import { isFaultOfData } from './send.js';
 
 /** Runs one enqueue statement that reports. */
@@ -28,11 +28,8 @@ export async function reportJobs(
   { send, join = joinJobs, mayResend = true, text = join(jobs) }: ReportWays,
 ): Promise<readonly Settled<Enqueued>[]> {
   try {
-    const { ids, refused, duplicates } = await send(text);
-    return jobs.map((_, i) => {
-      const error = refused.get(i);
-      return error ? { error } : { value: enqueued(ids[i] as string, duplicates.get(i)) };
-    });
+    const report = await send(text);
+    return jobs.map((_, i) => outcomeOf(report, i));
   } catch (error) {
     if (!mayResend || !isFaultOfData(error)) throw error;
     if (jobs.length === 1) return [{ error }];

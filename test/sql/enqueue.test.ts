@@ -172,6 +172,43 @@ describe('enqueue', () => {
     expect(error).toMatchObject({ code: 'HW018', hint: expect.stringContaining('"payloads"') });
   });
 
+  test('says in one text what became of plain jobs, and of others', async ({ db }) => {
+    await db.createQueue('brief');
+    const many = (jobs: unknown, onError = 'report') =>
+      db.one('select howdah.enqueue_many($1::text::jsonb, $2)', [JSON.stringify(jobs), onError]);
+    const job = { queue: 'brief', payload: 1 };
+    for (const [jobs, count] of [
+      [job, 1],
+      [[job], 1],
+      [[job, job, job], 3],
+      [{ queue: 'brief', payloads: [1, 2] }, 2],
+      [[{ ...job, priority: 3 }, job], 2],
+    ] as const) {
+      const ids = String(await many(jobs)).split(',');
+      expect(ids).toHaveLength(count);
+      expect(ids).toEqual([...ids].sort((a, b) => Number(a) - Number(b)));
+      for (const id of ids) expect(await db.job(id)).toMatchObject({ queue: 'brief' });
+    }
+    expect(await many([])).toBeNull();
+
+    const keyed = { ...job, dedupe: { key: 'k', window_ms: 60_000 } };
+    const first = String(await many([keyed]));
+    const answer = JSON.parse(
+      String(await many([job, { ...job, priority: 500 }, { ...keyed, payload: 2 }])),
+    );
+    const [id, refused, duplicate] = answer.ids.split(',');
+    expect(await db.job(id)).toMatchObject({ payload: 1 });
+    expect([refused, duplicate]).toEqual(['', first]);
+    expect(answer.duplicates).toEqual([[3, false]]);
+    expect(answer.refused).toEqual([
+      [2, 'HOWDAH_PRIORITY_INVALID', expect.any(String), expect.any(String), null],
+    ]);
+    expect(await sqlError(many([job, { ...job, priority: 500 }], 'raise'))).toMatchObject({
+      message: expect.stringContaining('(job 2 of 2)'),
+    });
+    await db.expectTruth();
+  });
+
   test('does nothing for an empty array', async ({ db }) => {
     expect(await db.enqueueRows([])).toEqual([]);
   });

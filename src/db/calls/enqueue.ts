@@ -1,3 +1,4 @@
+import type { Settled } from '../../core/batcher.js';
 import { ERROR_CODES, HowdahError, type HowdahErrorCode } from '../../core/errors.js';
 import { admissionDetails } from '../admission-details.js';
 import type { Database } from '../database.js';
@@ -29,92 +30,83 @@ export interface EnqueueReport {
   readonly duplicates: ReadonlyMap<number, boolean>;
 }
 
-/** The only row of an enqueue statement: short, whatever the number of jobs. */
+/** The only row of an enqueue statement. */
 interface EnqueueRow {
-  readonly ids?: unknown;
-  readonly refused?: unknown;
-  readonly duplicates?: unknown;
+  readonly answer?: unknown;
 }
 
-/** Ways to enqueue; all take a JSON array of jobs as text. */
+/** {@link EnqueueRow.answer} where a job was refused or is a duplicate. */
+interface EnqueueAnswer {
+  readonly ids: string;
+  readonly refused: readonly RefusedEntry[] | null;
+  readonly duplicates: readonly [ordinal: number, same: boolean][] | null;
+}
+
+/** Ways to enqueue; all take a JSON array of jobs as text, or many payloads of one queue. */
 export interface EnqueueCalls {
   /** Good jobs are enqueued, bad ones come back with their error. */
   report(executor: Executor, jobs: string): Promise<EnqueueReport>;
   /** All or none: the error of the first bad job is thrown. @returns the ids, in the order given */
   all(executor: Executor, jobs: string): Promise<EnqueueReport>;
-  /** SQL that enqueues one job, with one text parameter, so that it runs in any transaction. */
-  readonly oneText: string;
-  /** SQL of `report`, likewise. */
+  /** SQL of `report`, with one text parameter, so that it runs in any transaction. It also says which process ran it. */
   readonly reportText: string;
   /** SQL of `all`, likewise. */
   readonly allText: string;
 }
 
+/** Tells whether a pooler stands between. */
+const PID = 'pg_catalog.pg_backend_pid() as pid';
 const NONE: ReadonlyMap<number, never> = new Map<number, never>();
-
-/** What {@link EnqueueReport.duplicates} is read from. */
-const DUPLICATES = `(jsonb_agg(jsonb_build_array(ordinal, same)) filter (where same is not null))::text
-      as duplicates`;
 
 /** Prepares the statements of {@link EnqueueCalls}. Column names survive any case conversion. */
 export function enqueueCalls(database: Database): EnqueueCalls {
-  const oneText = database.sql(
-    `select id::text as id, error_code as code, error_message as message,
-      error_hint as hint, created, same, details::text as details, pg_catalog.pg_backend_pid() as pid
-    from {{schema}}.enqueue($1::text::jsonb, 'report')`,
-  );
-  const reportText = database.sql(
-    `select string_agg(coalesce(id::text, ''), ',' order by ordinal) as ids,
-      (jsonb_agg(jsonb_build_array(ordinal, error_code, error_message, error_hint, details))
-        filter (where error_code is not null))::text as refused, ${DUPLICATES}
-    from {{schema}}.enqueue($1::text::jsonb, 'report')`,
-  );
-  const allText = database.sql(
-    `select string_agg(id::text, ',' order by ordinal) as ids, ${DUPLICATES}
-    from {{schema}}.enqueue($1::text::jsonb)`,
-  );
-  const report = database.statement('enqueue_report', reportText);
-  const all = database.statement('enqueue_all', allText);
+  const reportSql = "{{schema}}.enqueue_many($1::text::jsonb, 'report') as answer";
+  const allSql = '{{schema}}.enqueue_many($1::text::jsonb) as answer';
+  const report = database.statement('enqueue_report', database.sql(`select ${reportSql}`));
+  const all = database.statement('enqueue_all', database.sql(`select ${allSql}`));
   const run = async (executor: Executor, statement: typeof all, jobs: string) =>
     readReport(await executor.query<EnqueueRow>(statement, [jobs]));
   return {
     report: (executor, jobs) => run(executor, report, jobs),
     all: (executor, jobs) => run(executor, all, jobs),
-    oneText,
-    reportText,
-    allText,
+    reportText: database.sql(`select ${reportSql}, ${PID}`),
+    allText: database.sql(`select ${allSql}, ${PID}`),
   };
 }
 
 /** Reads the rows of either statement. */
 export function readReport(rows: readonly EnqueueRow[]): EnqueueReport {
-  const { ids, refused, duplicates } = rows[0] ?? {};
+  const answer = readAnswer(rows[0]?.answer);
+  if (typeof answer === 'string') {
+    return { ids: answer.split(','), refused: NONE, duplicates: NONE };
+  }
+  const { ids, refused, duplicates } = answer ?? {};
   return {
-    ids: typeof ids === 'string' ? ids.split(',') : [],
-    refused: refused == null ? NONE : readRefused(refused),
-    duplicates: duplicates == null ? NONE : readDuplicates(duplicates),
+    ids: ids?.split(',') ?? [],
+    refused: refused ? readRefused(refused) : NONE,
+    duplicates: new Map(duplicates?.map(([ordinal, same]) => [ordinal - 1, same])),
   };
 }
 
-/** Reads the row of `oneText`. @throws HowdahError why the job was refused */
-export function readOne(rows: readonly OneRow[]): Enqueued {
-  const { id, code, message, hint, same, details } = rows[0] ?? {};
-  if (typeof id === 'string') return enqueued(id, typeof same === 'boolean' ? same : undefined);
-  throw refusalOf(String(code), String(message ?? 'the job was refused'), hint, details);
+/** @returns the ids, or an object; undefined where no job was given */
+function readAnswer(answer: unknown): string | EnqueueAnswer | undefined {
+  if (typeof answer === 'string') {
+    return answer.startsWith('{') ? (JSON.parse(answer) as EnqueueAnswer) : answer;
+  }
+  // a plugin of the caller's driver may have decoded it already
+  return answer == null ? undefined : (answer as EnqueueAnswer);
 }
 
-/** @param same for a duplicate: whether it has the payload of the first */
-export function enqueued(id: string, same: boolean | undefined): Enqueued {
-  return same === undefined ? { id, created: true } : { id, created: false, same };
-}
-
-interface OneRow {
-  readonly id?: unknown;
-  readonly code?: unknown;
-  readonly message?: unknown;
-  readonly hint?: unknown;
-  readonly same?: unknown;
-  readonly details?: unknown;
+/** What became of the job at this position. */
+export function outcomeOf(
+  { ids, refused, duplicates }: EnqueueReport,
+  at: number,
+): Settled<Enqueued> {
+  const error = refused.get(at);
+  if (error) return { error };
+  const id = ids[at] as string;
+  const same = duplicates.get(at);
+  return { value: same === undefined ? { id, created: true } : { id, created: false, same } };
 }
 
 type RefusedEntry = readonly [
@@ -125,20 +117,13 @@ type RefusedEntry = readonly [
   details: unknown,
 ];
 
-/** @param refused JSON text, unless a plugin of the caller's driver has decoded it already */
-function readRefused(refused: unknown): ReadonlyMap<number, HowdahError> {
-  const entries = (typeof refused === 'string' ? JSON.parse(refused) : refused) as RefusedEntry[];
+function readRefused(entries: readonly RefusedEntry[]): ReadonlyMap<number, HowdahError> {
   return new Map(
     entries.map(([ordinal, code, message, hint, details]) => [
       ordinal - 1,
       refusalOf(code, message, hint, details),
     ]),
   );
-}
-
-function readDuplicates(duplicates: unknown): ReadonlyMap<number, boolean> {
-  const entries = typeof duplicates === 'string' ? JSON.parse(duplicates) : duplicates;
-  return new Map((entries as [number, boolean][]).map(([ordinal, same]) => [ordinal - 1, same]));
 }
 
 function refusalOf(code: string, message: string, hint: unknown, given: unknown): HowdahError {
