@@ -62,6 +62,7 @@ export async function runOnce(workload, name, servers, { quick, full, profile, r
 
 async function preparePlace(store, servers) {
   if (store === 'postgres') {
+    await servers.postgres.reuseWal();
     const { url, drop } = await servers.postgres.createDatabase(`bench_${++databases}`);
     return { url, postgres: servers.postgres, pid: servers.postgres.pid, clear: drop };
   }
