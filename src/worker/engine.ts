@@ -132,6 +132,8 @@ export class Engine {
       tally: this.tally,
       hub,
       outage,
+      clock,
+      isAwaited: () => this.runners.some(({ isLimited }) => isLimited),
       flush: (attempt) => this.reporter.flush([attempt]),
       onRoom: () => this.claimer.poke(),
       onSettled: (attempts) => {

@@ -1,3 +1,5 @@
+import { Alarm } from '../core/alarm.js';
+import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
@@ -12,6 +14,13 @@ import type { Tally } from './tally.js';
 
 /** Most attempts in one statement. */
 const BATCH_MAX = 1_000;
+/**
+ * A statement costs the server about a quarter of a millisecond before its first job, and its commit an fsync that others wait
+ * for: at 3,000 jobs a second each brought 8. A few milliseconds later they are 20, which takes 12 % less of the server.
+ */
+const PACE_MS = 5;
+/** So many are worth a statement at once. */
+const PACED_MAX = 100;
 /** With this many unsettled attempts no more jobs are claimed. */
 export const UNSETTLED_MAX = 5_000;
 
@@ -32,6 +41,9 @@ export interface SettlerParts {
   readonly hub: EventHub;
   /** Each transaction of a handler settles by itself: what fails takes turns. */
   readonly outage: Outage;
+  readonly clock: Clock;
+  /** Whether what is settled makes room for jobs that could run now. */
+  readonly isAwaited: () => boolean;
   /** Resolves when what the attempt has said is written, or given up. */
   readonly flush: (attempt: Attempt) => Promise<void>;
   /** Called when unsettled attempts fall below the bound again. */
@@ -42,7 +54,7 @@ export interface SettlerParts {
 
 /**
  * Gathers outcomes and settles them, many in one statement: what comes while a statement is under
- * way goes with the next. After an error it tries again for ever, because each outcome is fenced and
+ * way goes with the next, and where few come that is sent a few milliseconds after the one before. After an error it tries again for ever, because each outcome is fenced and
  * so may be sent twice; an outcome the database refuses is replaced, so that no job hangs.
  */
 export class Settler {
@@ -57,9 +69,15 @@ export class Settler {
   #unsettled = 0;
   #isScheduled = false;
   #onIdle: (() => void)[] = [];
+  readonly #company: Alarm;
+  /** When the last statement was sent. */
+  #sentAt = Number.NEGATIVE_INFINITY;
+  /** Of those that wait one has others wait for it: the next of its group. */
+  #isUrgent = false;
 
   constructor(parts: SettlerParts) {
     this.#parts = parts;
+    this.#company = new Alarm(parts.clock);
   }
 
   /** Attempts whose outcome the database has not confirmed. */
@@ -104,7 +122,11 @@ export class Settler {
     }
     if (attempt.settlement?.verb === 'complete') this.#completes.push(attempt);
     else this.#others.push(attempt);
-    if (this.#isScheduled) return;
+    if (attempt.group !== null) this.#isUrgent = true;
+    if (this.#isScheduled) {
+      if (this.#isWorthIt) this.#company.ring();
+      return;
+    }
     this.#isScheduled = true;
     // after the callbacks of this moment, so that what ends together is settled together
     setImmediate(() => void this.#flush());
@@ -113,6 +135,7 @@ export class Settler {
   /** Resolves when everything is settled, or given up. */
   async whenIdle(): Promise<void> {
     while (this.#unsettled > 0 && !this.#isClosed) {
+      this.#company.ring();
       await new Promise<void>((resolve) => this.#onIdle.push(resolve));
     }
   }
@@ -135,11 +158,31 @@ export class Settler {
   }
 
   async #flush(): Promise<void> {
-    while (this.#completes.length + this.#others.length > 0 && !this.#isClosed) {
+    while (this.#waiting > 0 && !this.#isClosed) {
+      await this.#gather();
+      this.#isUrgent = false;
+      this.#sentAt = this.#parts.clock.monotonic();
       if (this.#completes.length > 0) await this.#send(takeBatch(this.#completes));
       if (this.#others.length > 0) await this.#send(takeBatch(this.#others));
     }
     this.#isScheduled = false;
+  }
+
+  get #waiting(): number {
+    return this.#completes.length + this.#others.length;
+  }
+
+  /** Whether to settle at once what waits. */
+  get #isWorthIt(): boolean {
+    return this.#isUrgent || this.#waiting >= PACED_MAX || this.#onIdle.length > 0;
+  }
+
+  /** Waits for company, until some time after the statement before. */
+  async #gather(): Promise<void> {
+    const { clock, isAwaited } = this.#parts;
+    const waitMs = this.#sentAt + PACE_MS - clock.monotonic();
+    if (waitMs <= 0 || this.#isWorthIt || isAwaited()) return;
+    await this.#company.wait(waitMs);
   }
 
   /** Settles attempts of one lease, all complete or none. */

@@ -28,8 +28,16 @@ interface Sent {
   readonly text: string | null;
 }
 
+interface Surroundings {
+  readonly clock?: Clock;
+  readonly isAwaited?: () => boolean;
+}
+
 /** @param answer may throw, or return stale ids or rows */
-function settlerWith(answer: (sent: Sent, times: number) => unknown = () => undefined) {
+function settlerWith(
+  answer: (sent: Sent, times: number) => unknown = () => undefined,
+  surroundings: Surroundings = {},
+) {
   const sent: Sent[] = [];
   const take = (statement: Sent): unknown => {
     sent.push(statement);
@@ -64,6 +72,9 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
     tally,
     hub,
     outage: new Outage(clock),
+    clock,
+    isAwaited: () => false,
+    ...surroundings,
     flush: async () => {},
     onRoom: () => {},
     onSettled: () => {},
@@ -73,9 +84,10 @@ function settlerWith(answer: (sent: Sent, times: number) => unknown = () => unde
 
 let made = 0;
 
-function attempt(settlement: Settlement, leaseId = '7'): Attempt {
+function attempt(settlement: Settlement, leaseId = '7', group?: string): Attempt {
   made += 1;
-  const row: ClaimedRow = [String(made), {}, 0, 10, 201, null];
+  const rest = group ? ([1, 1, 0, false, null, null, null, group] as const) : null;
+  const row: ClaimedRow = [String(made), {}, 0, 10, 201, rest];
   const ended = new Attempt(row, 'q', leaseId);
   ended.settlement = settlement;
   return ended;
@@ -205,5 +217,60 @@ describe('Settler', () => {
     const idle = settler.whenIdle();
     settler.close();
     await idle;
+  });
+
+  test('soon after a statement the next waits for company, unless others wait for it', async () => {
+    let now = 100;
+    const sleeps: { ms: number; wake: () => void }[] = [];
+    const paced: Clock = {
+      ...clock,
+      monotonic: () => now,
+      sleep: (ms, signal) =>
+        new Promise((wake) => {
+          sleeps.push({ ms, wake });
+          signal?.addEventListener('abort', () => wake());
+        }),
+    };
+    let isAwaited = false;
+    const { settler, sent } = settlerWith(undefined, { clock: paced, isAwaited: () => isAwaited });
+    const moment = () => new Promise((resolve) => setImmediate(resolve));
+    const sizes = () => sent.map(({ ids }) => ids.length);
+    settler.add(attempt(COMPLETE));
+    await moment();
+    expect(sizes()).toEqual([1]);
+    now = 102;
+    settler.add(attempt(COMPLETE));
+    await moment();
+    settler.add(attempt(COMPLETE));
+    await moment();
+    expect(sizes()).toEqual([1]);
+    expect(sleeps.map(({ ms }) => ms)).toEqual([3]);
+    sleeps[0]?.wake();
+    await moment();
+    expect(sizes()).toEqual([1, 2]);
+
+    settler.add(attempt(COMPLETE));
+    await moment();
+    settler.add(attempt(COMPLETE, '7', 'group'));
+    await moment();
+    expect(sizes()).toEqual([1, 2, 2]);
+
+    settler.add(attempt(COMPLETE));
+    await moment();
+    for (let n = 1; n < 100; n++) settler.add(attempt(COMPLETE));
+    await moment();
+    expect(sizes()).toEqual([1, 2, 2, 100]);
+
+    isAwaited = true;
+    settler.add(attempt(COMPLETE));
+    await moment();
+    expect(sizes()).toEqual([1, 2, 2, 100, 1]);
+
+    isAwaited = false;
+    settler.add(attempt(COMPLETE));
+    await moment();
+    expect(settler.unsettled).toBe(1);
+    await settler.whenIdle();
+    expect(sizes()).toEqual([1, 2, 2, 100, 1, 1]);
   });
 });
