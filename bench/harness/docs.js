@@ -3,14 +3,14 @@ import path from 'node:path';
 import { WORKLOADS } from '../workloads/registry.js';
 import { SUITES } from './arguments.js';
 import { plotWorkload } from './plot.js';
-import { RESULTS, tabulate } from './report.js';
+import { judge, RESULTS, tabulate } from './report.js';
 
 const DOCS = path.join(import.meta.dirname, '../../docs');
 const TITLES = { peers: 'Beside its peers', semantics: 'What delivery promises cost and keep' };
 const INTRODUCTION = `# Benchmarks
 
 Figures that \`npm run bench\` printed, and \`npm run bench -- --write-docs\` put here. How it measures is written in
-[bench/README.md](../bench/README.md). A cell is the median with the least and the greatest run; compare within a table:
+[bench/README.md](../bench/README.md), and with which versions and settings [below](#what-ran). A cell is the median with the least and the greatest run; compare within a table:
 ratios hold where absolute figures depend on the machine and the hour. Each job was counted by its handler: a run
 that lost or repeated one has failed.
 `;
@@ -28,7 +28,7 @@ export function writeDocs(files = [newest()]) {
   rmSync(plots, { recursive: true, force: true });
   mkdirSync(plots, { recursive: true });
   const written = [path.join(DOCS, 'benchmarks.md')];
-  const sections = [INTRODUCTION, ...describeAll(parts)];
+  const sections = [INTRODUCTION, ...listGoals(parts)];
   for (const suite of SUITES) {
     const measured = WORKLOADS.filter(
       ({ name, suite: own = SUITES[0] }) => own === suite && parts.has(name),
@@ -41,6 +41,7 @@ export function writeDocs(files = [newest()]) {
       sections.push(formatSection(workload, parts.get(workload.name), plot !== null));
     }
   }
+  sections.push(describeAll(parts));
   writeFileSync(written[0], `${sections.join('\n').trimEnd()}\n`);
   return written;
 }
@@ -75,19 +76,52 @@ function readResults(file) {
   return parts;
 }
 
-/** Each environment once. */
-function describeAll(parts) {
-  const environments = new Set([...parts.values()].map(({ environment }) => environment));
-  const inOrder = [...environments].sort((a, b) => a.at.localeCompare(b.at));
-  return inOrder.map(({ at, mode, cpu, memoryGiB, node, postgres, redis, contenders }) => {
-    const lines = [`Measured ${at} (${mode}) on ${cpu}, ${memoryGiB} GiB, Node ${node}:`, ''];
-    if (postgres) {
-      lines.push(`- PostgreSQL ${postgres.version} \`${JSON.stringify(postgres.settings)}\``);
-    }
-    if (redis) lines.push(`- Redis ${redis}, append-only file`);
-    for (const [name, words] of Object.entries(contenders)) lines.push(`- ${name}: ${words}`);
-    return `${lines.join('\n')}\n`;
+/** What was aimed at and what was reached, missed or not, before all tables. */
+function listGoals(parts) {
+  const rows = WORKLOADS.filter(({ name }) => parts.has(name)).flatMap((workload) => {
+    const { summaries } = tabulate(workload, parts.get(workload.name).runs);
+    return (workload.goals ?? []).flatMap((goal) => {
+      const judged = judge(goal, summaries);
+      if (!judged?.bound) return [];
+      const { text, figure, bound, isReached } = judged;
+      const cells = [`[${workload.name}](#${workload.name})`, text, figure, bound];
+      return [`| ${cells.join(' | ')} | ${isReached ? 'reached' : '**missed**'} |`];
+    });
   });
+  if (rows.length === 0) return [];
+  const words = `Goals were set before anything was measured. Why one is missed, and what was tried, is told in
+[bench/TUNING.md](../bench/TUNING.md).`;
+  const head = ['| workload | figure | measured | goal | |', '|---|---|--:|--:|---|'];
+  return ['## The goals\n', `${words}\n`, `${[...head, ...rows].join('\n')}\n`];
+}
+
+/** What ran where: of each subject a line, and its times where there are several. */
+function describeAll(parts) {
+  const subjects = new Map();
+  for (const environment of new Set([...parts.values()].map((part) => part.environment))) {
+    for (const [subject, line] of Object.entries(describe(environment))) {
+      const times = subjects.get(subject) ?? new Map();
+      subjects.set(subject, times.set(line, [...(times.get(line) ?? []), environment.at]));
+    }
+  }
+  const lines = [...subjects.values()].flatMap((times) =>
+    [...times].map(([line, at]) =>
+      times.size === 1 ? `- ${line}` : `- ${line} (${at.sort().join(', ')})`,
+    ),
+  );
+  return `## What ran\n\n${lines.join('\n')}\n`;
+}
+
+function describe({ mode, cpu, memoryGiB, node, postgres, redis, contenders }) {
+  const settings = JSON.stringify(postgres?.settings);
+  return {
+    machine: `${cpu}, ${memoryGiB} GiB, Node ${node} (${mode})`,
+    ...(postgres && { postgres: `PostgreSQL ${postgres.version} \`${settings}\`` }),
+    ...(redis && { redis: `Redis ${redis}, append-only file` }),
+    ...Object.fromEntries(
+      Object.entries(contenders).map(([name, words]) => [name, `${name}: ${words}`]),
+    ),
+  };
 }
 
 function formatSection(workload, { environment, runs, failures }, hasPlot) {

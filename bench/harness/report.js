@@ -51,16 +51,23 @@ export function formatWorkload(workload, runsByName) {
 
 /**
  * A goal is judged on medians: `measure` gives the figure, `least` or `most` the bound. Without a bound
- * it is a figure to know.
+ * it is a figure to know, and `isReached` undefined. Null where it was not measured.
  */
-function formatGoal({ text, measure, least, most, digits = 2 }, summaries) {
+export function judge({ text, measure, least, most, digits = 2 }, summaries) {
   const value = measure((name, key) => summaries[name]?.[key]?.median ?? Number.NaN);
   if (!Number.isFinite(value)) return null;
-  if (least === undefined && most === undefined)
-    return `figure   ${text}: ${format(value, digits)}`;
+  const figure = format(value, digits);
+  if (least === undefined && most === undefined) return { text, figure };
   const isReached = least === undefined ? value <= most : value >= least;
-  const bound = least === undefined ? `<= ${most}` : `>= ${least}`;
-  return `${isReached ? 'reached' : 'MISSED '}  ${text}: ${format(value, digits)} (goal ${bound})`;
+  return { text, figure, bound: least === undefined ? `<= ${most}` : `>= ${least}`, isReached };
+}
+
+function formatGoal(goal, summaries) {
+  const judged = judge(goal, summaries);
+  if (!judged) return null;
+  const { text, figure, bound, isReached } = judged;
+  if (!bound) return `figure   ${text}: ${figure}`;
+  return `${isReached ? 'reached' : 'MISSED '}  ${text}: ${figure} (goal ${bound})`;
 }
 
 /** Round by round, what this commit does of what the other did. */

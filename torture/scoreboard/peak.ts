@@ -3,7 +3,8 @@ import type { Site } from './site.js';
 
 const BACKLOG = 20_000;
 const CHUNK = 5_000;
-const SECONDS = 8;
+/** Long enough for several restarts of a crew: over 8 s the peak of one crew was between 26 and 128. */
+const SECONDS = 20;
 /** Before that, pools and plans are cold. */
 const WARM_UP = 500;
 
