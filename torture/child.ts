@@ -2,25 +2,38 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const ACTORS = new URL('./actors/', import.meta.url);
-export const PRELOADED = new URL('preloaded.mjs', ACTORS).href;
+const PRELOADED = new URL('preloaded.mjs', ACTORS).href;
 const ERRORS_MAX = 4_000;
 
-/** A process of the torture: a producer or a worker. */
+/** How a {@link Child} is run. */
+export interface ChildOptions {
+  /** How wrong its clock is. */
+  readonly skewMs?: number;
+  readonly nodeArgs?: readonly string[];
+  /** Where its standard output goes: the number of an open file. Default: nowhere. */
+  readonly output?: number;
+}
+
+/** A process of the torture, such as a producer or a worker. */
 export class Child {
   /** The end of what it wrote to its standard error. */
   errors = '';
   readonly exited: Promise<void>;
   readonly #child: ChildProcess;
 
-  /** @param skewMs how wrong its clock is */
-  constructor(actor: string, settings: object, skewMs = 0) {
-    const script = fileURLToPath(new URL(actor, ACTORS));
+  /** @param script its URL, or the name of a file in `actors/` */
+  constructor(
+    script: string,
+    settings: object,
+    { skewMs = 0, nodeArgs = [], output }: ChildOptions = {},
+  ) {
+    const path = fileURLToPath(new URL(script, ACTORS));
     this.#child = spawn(
       process.execPath,
-      ['--import', PRELOADED, script, JSON.stringify(settings)],
+      [...nodeArgs, '--import', PRELOADED, path, JSON.stringify(settings)],
       {
         // its standard input ends with us, and it with that
-        stdio: ['pipe', 'ignore', 'pipe'],
+        stdio: ['pipe', output ?? 'ignore', 'pipe'],
         env: { ...process.env, TORTURE_SKEW_MS: String(skewMs) },
       },
     );
@@ -31,6 +44,10 @@ export class Child {
       this.#child.once('error', () => resolve());
       this.#child.once('close', () => resolve());
     });
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? -1;
   }
 
   get isRunning(): boolean {

@@ -57,7 +57,7 @@ export class Fleet {
         seed: this.#random.int(1, 2 ** 30),
         logFile,
       },
-      place.skewMs,
+      { skewMs: place.skewMs },
     );
     const member = { name, place, build, child, log: new WorkerLog(logFile, name) };
     this.all.push(member);

@@ -1,13 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { waitFor } from '../../test/support/wait-for.js';
-import { PRELOADED } from '../child.js';
+import { Child, type ChildOptions } from '../child.js';
 import { readLines } from './read-lines.js';
 
-const SCRIPT = fileURLToPath(
-  new URL('../../test/support/scripts/fault-worker.mjs', import.meta.url),
-);
+const SCRIPT = new URL('../../test/support/scripts/fault-worker.mjs', import.meta.url).href;
 
 /** Options of `test/support/scripts/fault-worker.mjs`. */
 export interface HandOptions {
@@ -37,53 +33,22 @@ export interface HandEvent {
 }
 
 /** A worker in a process of its own, whose events go to a file: kill -9 loses none. */
-export class Hand {
-  readonly #child: ChildProcess;
+export class Hand extends Child {
   readonly #file: string;
-  readonly exited: Promise<void>;
   #hasStarted = false;
-  /** What it wrote to its standard error. */
-  errors = '';
 
-  /** @param skewMs how wrong its clock is */
-  constructor(options: HandOptions, file: string, skewMs = 0, nodeArgs: readonly string[] = []) {
+  /** @param file where its events go */
+  constructor(settings: HandOptions, file: string, options: ChildOptions = {}) {
+    const output = openSync(file, 'w');
+    super(SCRIPT, settings, { ...options, output });
+    closeSync(output);
     this.#file = file;
-    const log = openSync(file, 'w');
-    this.#child = spawn(
-      process.execPath,
-      [...nodeArgs, '--import', PRELOADED, SCRIPT, JSON.stringify(options)],
-      {
-        // its standard input ends with us, and it with that
-        stdio: ['pipe', log, 'pipe'],
-        env: { ...process.env, TORTURE_SKEW_MS: String(skewMs) },
-      },
-    );
-    closeSync(log);
-    this.#child.stderr?.on('data', (chunk) => {
-      this.errors = (this.errors + chunk).slice(-4_000);
-    });
-    this.exited = new Promise((resolve) => {
-      this.#child.once('error', () => resolve());
-      this.#child.once('close', () => resolve());
-    });
-  }
-
-  get pid(): number {
-    return this.#child.pid ?? -1;
-  }
-
-  get isRunning(): boolean {
-    return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
   /** Whether it has begun to look for jobs. */
   get hasStarted(): boolean {
     this.#hasStarted ||= this.of('worker.started').length > 0;
     return this.#hasStarted;
-  }
-
-  get exitCode(): number | null {
-    return this.#child.exitCode;
   }
 
   get events(): HandEvent[] {
@@ -109,14 +74,5 @@ export class Hand {
     const found = this.of(type)[count - 1];
     if (!found) throw new Error(`Worker ${this.pid} ended before event ${type}: ${this.errors}`);
     return found;
-  }
-
-  kill(signal: NodeJS.Signals): void {
-    this.#child.kill(signal);
-  }
-
-  async end(signal: NodeJS.Signals): Promise<void> {
-    this.kill(signal);
-    await this.exited;
   }
 }

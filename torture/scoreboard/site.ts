@@ -3,6 +3,7 @@ import { type Client, createClient, migrate } from 'howdah';
 import pg from 'pg';
 import { FaultProxy } from '../../test/support/fault-proxy.js';
 import { waitFor } from '../../test/support/wait-for.js';
+import type { ChildOptions } from '../child.js';
 import type { Cluster } from '../cluster.js';
 import { Hand, type HandEvent, type HandOptions } from './hand.js';
 import type { Lab } from './lab.js';
@@ -90,13 +91,12 @@ export class Site {
   }
 
   /** Starts a worker; does not wait for it. */
-  hand(options: Partial<HandOptions> & { queue: string }, skewMs = 0, nodeArgs?: string[]): Hand {
+  hand(settings: Partial<HandOptions> & { queue: string }, options?: ChildOptions): Hand {
     const name = `w${this.hands.length + 1}`;
     const hand = new Hand(
-      { url: this.url, effectsUrl: this.url, name, ...options },
+      { url: this.url, effectsUrl: this.url, name, ...settings },
       path.join(this.#dir, `${name}.jsonl`),
-      skewMs,
-      nodeArgs,
+      options,
     );
     this.hands.push(hand);
     return hand;

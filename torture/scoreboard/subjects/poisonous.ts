@@ -43,7 +43,7 @@ export const poisonous: Subject = {
     const others = ids.filter((_, i) => !isPoison(i));
     let isOver = false;
     const options = { queue, lease: 1_000, binding: { concurrency: 10 } };
-    const hire = (): Hand => site.hand(options, 0, ['--max-old-space-size=100']);
+    const hire = (): Hand => site.hand(options, { nodeArgs: ['--max-old-space-size=100'] });
     const watch = supervise(hire, () => isOver);
     await deadOrStalled(site, poison);
     await site.settled();

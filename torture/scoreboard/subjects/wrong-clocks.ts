@@ -17,7 +17,7 @@ export const wrongClocks: Subject = {
     const site = await lab.site();
     const queue = await site.queue('clocks');
     const options = { queue, lease: 2_000, binding: { concurrency: 10 } };
-    const crew = SKEWS_MS.map((skewMs) => site.hand(options, skewMs));
+    const crew = SKEWS_MS.map((skewMs) => site.hand(options, { skewMs }));
     await Promise.all(crew.map((hand) => hand.heard('worker.started')));
     const ids: string[] = [];
     for (let left = lab.count(10_000, 200); left > 0; left -= 100) {
