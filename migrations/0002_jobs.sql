@@ -76,6 +76,31 @@ language sql immutable parallel safe as $$
   select case when p_lane <> 32767 then 100 - (p_lane + 2000) % 1000 / 2 end
 $$;
 
+-- No job of this lane with a seq up to it is ready, nor will be: what begins without a cursor begins here, and
+-- does not walk over the entries of finished jobs, which a held snapshot keeps from being vacuumed. Whatever
+-- makes a job ready draws a new number. Raised by sweep(), a thousand at least at a time.
+create table {{schema}}.lane_floors (
+  queue_id integer not null,
+  lane     smallint not null,
+  seq      bigint not null,
+  constraint lane_floors_pkey primary key (queue_id, lane)
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+create function {{schema}}.lane_floor(p_queue_id integer, p_lane smallint) returns bigint
+language sql stable security definer {{settings}} as $$
+  select coalesce((select seq from lane_floors where queue_id = p_queue_id and lane = p_lane), 0)
+$$;
+
+-- How far the numbers of job_seq are decided: a job that has one is committed, or will never be.
+create table {{schema}}.seq_horizon (
+  is_only boolean constraint seq_horizon_pkey primary key default true,
+  decided bigint not null default 0,
+  pending bigint,                             -- decided as soon as these transactions have ended
+  holders text[] not null default '{}',
+  constraint seq_horizon_is_only_check check (is_only)
+) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+insert into {{schema}}.seq_horizon default values;
+
 -- Finished jobs, append-only, a partition a day; retention drops partitions, never rows.
 create table {{schema}}.history (
   id           bigint not null,
@@ -165,6 +190,9 @@ end $$;
 drop table {{schema}}.counters;
 drop table {{schema}}.counter_deltas;
 drop table {{schema}}.groups;
+drop table {{schema}}.seq_horizon;
+drop function {{schema}}.lane_floor(integer, smallint);
+drop table {{schema}}.lane_floors;
 drop table {{schema}}.history;
 drop function {{schema}}.lane_priority(smallint);
 drop function {{schema}}.plain_lane(smallint);

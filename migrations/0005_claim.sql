@@ -33,8 +33,8 @@ end $$;
 -- the id), attempt (else 1), uncounted, expired, max_attempts (null: as the queue says), headers, errors,
 -- group key, true for a follower].
 -- p_lanes and p_after are the caller's cursors: the highest seq it has claimed in each lane. Without
--- them the claim is right but walks everything finished since the last vacuum. A cursor ahead of the
--- sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
+-- them the claim is right but walks everything finished since the last vacuum, or above the lane's floor. A
+-- cursor ahead of the sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
 -- kills its worker runs out of them.
 -- Suspects (see 0017_suspects.sql) come first, in a lane below 0, a few at most and nothing beside them: who
 -- claims them should run nothing else meanwhile.
@@ -105,6 +105,9 @@ begin
   foreach v_lane in array v_queue.lanes loop
     exit when v_left <= 0;
     v_after := coalesce(p_after[array_position(p_lanes, v_lane)], 0);
+    if v_after = 0 then
+      v_after := lane_floor(v_queue.id, v_lane);
+    end if;
     if v_after > v_last then
       v_after := 0;
     end if;

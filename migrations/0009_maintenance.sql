@@ -224,8 +224,74 @@ begin
   return query select v_leases, v_requeued, v_dead;
 end $$;
 
+-- Up to which number of job_seq all is decided. p_last: the last that was drawn, read before this is called. Who
+-- draws a number holds a lock on the sequence until its transaction ends, and lets go when its rows can be
+-- seen: so all is decided once those that held it then hold it no more.
+create function {{schema}}.decide_numbers(p_last bigint) returns bigint
+language plpgsql security definer {{settings}} as $$
+declare
+  v_horizon seq_horizon;
+  v_holders text[];
+begin
+  select * into v_horizon from seq_horizon for update;
+  if v_horizon.decided > p_last then
+    -- a failover or a restore has set the sequence back
+    delete from lane_floors where seq > p_last;
+    update seq_horizon set decided = 0, pending = null, holders = '{}';
+    return 0;
+  end if;
+  if p_last - v_horizon.decided < 1000 then
+    return v_horizon.decided;
+  end if;
+  v_holders := array(
+    select l.virtualtransaction from pg_locks l
+    where l.locktype = 'relation' and l.relation = 'job_seq'::regclass
+      and l.mode = 'RowExclusiveLock'
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+  );
+  if v_horizon.pending is null or v_horizon.pending > p_last then
+    v_horizon.pending := p_last;
+  -- a prepared transaction goes by another name than before
+  elsif v_horizon.holders && v_holders or exists (select from unnest(v_holders) h where h like '-1/%') then
+    return v_horizon.decided;
+  else
+    v_horizon.decided := v_horizon.pending;
+    v_horizon.pending := p_last;
+  end if;
+  if v_holders = '{}' then
+    v_horizon.decided := p_last;
+    v_horizon.pending := null;
+  end if;
+  update seq_horizon set decided = v_horizon.decided, pending = v_horizon.pending, holders = v_holders;
+  return v_horizon.decided;
+end $$;
+
+-- Raises the floor of a lane to what is decided, or to the first job that is ready. Running jobs do not
+-- matter: when they return, they draw a new number.
+create function {{schema}}.raise_floor(p_queue_id integer, p_lane smallint, p_decided bigint)
+returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_floor bigint := lane_floor(p_queue_id, p_lane);
+  v_to bigint := p_decided;
+begin
+  if p_decided - v_floor < 1000 then
+    return;
+  end if;
+  select j.seq - 1 into v_to from jobs j
+  where j.queue_id = p_queue_id and j.lane = p_lane and j.seq is not null and j.seq > v_floor
+    and j.seq <= p_decided and j.lease_id is null
+  order by j.seq limit 1;
+  v_to := coalesce(v_to, p_decided);
+  if v_to - v_floor >= 1000 then
+    insert into lane_floors as f (queue_id, lane, seq) values (p_queue_id, p_lane, v_to)
+    on conflict (queue_id, lane) do update set seq = greatest(f.seq, excluded.seq);
+  end if;
+end $$;
+
 -- Sequences are not commit order: a transaction that drew a low seq may commit when every cursor has
--- passed it. Ready rows behind the cursors get a new seq. Dedupe keys whose window has ended go, too.
+-- passed it. Ready rows behind the cursors get a new seq. Floors of lanes are raised, and dedupe keys whose
+-- window has ended go, too.
 create function {{schema}}.sweep(p_limit integer default 1000) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
@@ -234,16 +300,18 @@ declare
   v_seqs bigint[];
   v_total integer := 0;
   v_last bigint := (select last_value from job_seq);
+  v_decided bigint := decide_numbers(v_last);
 begin
   for v_passed in
-    select queue_id, lane, max(seen_seq) as seq from lease_marks
+    select queue_id, lane, max(seen_seq) as seq, max(high_seq) as high from lease_marks
     -- after a failover that set the sequence back, marks ahead of it say nothing
     where seen_seq <= v_last group by queue_id, lane order by queue_id, lane
   loop
     v_ids := array(
       select j.id from jobs j
       where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
-        and j.seq <= v_passed.seq and j.lease_id is null
+        and j.seq > lane_floor(v_passed.queue_id, v_passed.lane) and j.seq <= v_passed.seq
+        and j.lease_id is null
       order by j.seq limit least(greatest(p_limit - v_total, 0), 2000) for update skip locked
     );
     if cardinality(v_ids) > 0 then
@@ -252,6 +320,8 @@ begin
       perform ring_queue(v_passed.queue_id, cardinality(v_ids), 0);
       v_total := v_total + cardinality(v_ids);
     end if;
+    -- not for ever in a lane where nothing is claimed any more
+    perform raise_floor(v_passed.queue_id, v_passed.lane, least(v_decided, v_passed.high));
   end loop;
   perform prune_dedupes(10 * least(greatest(p_limit, 0), 2000));
   perform prune_group_rates(10 * least(greatest(p_limit, 0), 2000));
@@ -442,6 +512,8 @@ drop function {{schema}}.roll_up(integer, bigint);
 drop function {{schema}}.smoothed_rate(double precision, double precision, timestamptz, timestamptz);
 drop function {{schema}}.expire(integer);
 drop function {{schema}}.sweep(integer);
+drop function {{schema}}.raise_floor(integer, smallint, bigint);
+drop function {{schema}}.decide_numbers(bigint);
 drop function {{schema}}.reap(integer);
 drop function {{schema}}.return_strays(bigint, bigint[]);
 drop function {{schema}}.close_lease(bigint);

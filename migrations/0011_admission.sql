@@ -92,7 +92,7 @@ begin
   for v_lane in
     select l from queues q, unnest(q.lanes) l where q.id = p_queue_id order by l desc
   loop
-    v_after := 0;
+    v_after := lane_floor(p_queue_id, v_lane);
     while (dropped < p_count or bytes < p_bytes) and dropped < 10000 loop
       select * into v_job from jobs j
       where j.queue_id = p_queue_id and j.lane = v_lane and j.seq is not null and j.seq > v_after

@@ -399,7 +399,8 @@ begin
         select j.id from (
           select id, run_at, enqueued_at from jobs
           where queue_id = p_queue.id and lane = v_lane and seq is not null
-            and seq <= p_queue.aged_seq and lease_id is null and dead_at is null
+            and seq > lane_floor(p_queue.id, v_lane) and seq <= p_queue.aged_seq
+            and lease_id is null and dead_at is null
           order by seq limit greatest(p_limit - aged, 0) for update skip locked
         ) j
         where greatest(j.enqueued_at, j.run_at)

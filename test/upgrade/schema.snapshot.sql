@@ -208,6 +208,9 @@ column jobs_all.errors jsonb
 column jobs_all.result jsonb
 column jobs_all.group_key text
 column jobs_all.batch_id bigint
+column lane_floors.queue_id integer not null
+column lane_floors.lane smallint not null
+column lane_floors.seq bigint not null
 column leader.is_only boolean not null default true
 column leader.term bigint not null default 0
 column leader.lease_id bigint not null default 0
@@ -430,6 +433,10 @@ column schedules_view.last_job_error text
 column schedules_view.last_job_error_json jsonb
 column schedules_view.created_at timestamp with time zone
 column schedules_view.updated_at timestamp with time zone
+column seq_horizon.is_only boolean not null default true
+column seq_horizon.decided bigint not null default 0
+column seq_horizon.pending bigint
+column seq_horizon.holders text[] not null default '{}'::text[]
 column sleepers.queue_id integer not null
 column sleepers.lease_id bigint not null
 column subscriptions.topic text not null
@@ -460,6 +467,7 @@ constraint group_rates_pkey on howdah.group_rates PRIMARY KEY (queue_id, key)
 constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
+constraint lane_floors_pkey on howdah.lane_floors PRIMARY KEY (queue_id, lane)
 constraint leader_is_only_check on howdah.leader CHECK (is_only)
 constraint leader_pkey on howdah.leader PRIMARY KEY (is_only)
 constraint lease_marks_pkey on howdah.lease_marks PRIMARY KEY (lease_id, queue_id, lane)
@@ -505,6 +513,8 @@ constraint schedule_runs_pkey on howdah.schedule_runs PRIMARY KEY (schedule_id, 
 constraint schedules_missed_check on howdah.schedules CHECK ((missed = ANY (ARRAY['skip'::text, 'once'::text, 'all'::text])))
 constraint schedules_missed_max_check on howdah.schedules CHECK (((missed_max >= 1) AND (missed_max <= 1000)))
 constraint schedules_pkey on howdah.schedules PRIMARY KEY (id)
+constraint seq_horizon_is_only_check on howdah.seq_horizon CHECK (is_only)
+constraint seq_horizon_pkey on howdah.seq_horizon PRIMARY KEY (is_only)
 constraint sleepers_pkey on howdah.sleepers PRIMARY KEY (queue_id, lease_id)
 constraint subscriptions_pkey on howdah.subscriptions PRIMARY KEY (topic, queue_id)
 constraint subscriptions_topic_check on howdah.subscriptions CHECK ((topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$'::text))
@@ -531,6 +541,7 @@ CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NUL
 CREATE INDEX jobs_expires_idx ON howdah.jobs USING btree (expires_at) WHERE (expires_at IS NOT NULL)
 CREATE INDEX jobs_group_idx ON howdah.jobs USING btree (queue_id, group_key, group_seq) WHERE (group_seq IS NOT NULL)
 CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
+CREATE UNIQUE INDEX lane_floors_pkey ON howdah.lane_floors USING btree (queue_id, lane)
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
 CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
@@ -548,6 +559,7 @@ CREATE INDEX schedules_due_idx ON howdah.schedules USING btree (due_at) WHERE (d
 CREATE UNIQUE INDEX schedules_name_key ON howdah.schedules USING btree (name)
 CREATE INDEX schedules_owner_idx ON howdah.schedules USING btree (owner) WHERE (owner IS NOT NULL)
 CREATE UNIQUE INDEX schedules_pkey ON howdah.schedules USING btree (id)
+CREATE UNIQUE INDEX seq_horizon_pkey ON howdah.seq_horizon USING btree (is_only)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
 CREATE UNIQUE INDEX subscriptions_pkey ON howdah.subscriptions USING btree (topic, queue_id)
 CREATE UNIQUE INDEX watchers_pkey ON howdah.watchers USING btree (lease_id)
@@ -561,6 +573,7 @@ options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_del
 options group_rates (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options groups (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
+options lane_floors (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
 options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -570,6 +583,7 @@ options report_lines (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cos
 options reports (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options schedule_runs (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options schedules (fillfactor=80, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
+options seq_horizon (fillfactor=20, autovacuum_vacuum_threshold=100)
 options sleepers (autovacuum_vacuum_threshold=100)
 options watchers (autovacuum_vacuum_threshold=100)
 options watches (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
@@ -608,6 +622,7 @@ function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF big
 function howdah.create_partitions() returns integer security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
 function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint text, jobs bigint, name text, message text, queues text[], first_dead_at timestamp with time zone, last_dead_at timestamp with time zone, id bigint) security definer
+function howdah.decide_numbers(bigint) returns bigint security definer
 function howdah.delete_queue(text,boolean) returns void security definer
 function howdah.delete_schedule(text) returns void security definer
 function howdah.describe_problem(text,jsonb,jsonb) returns record security definer
@@ -650,6 +665,7 @@ function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.lane_floor(integer,smallint) returns bigint security definer
 function howdah.lane_priority(smallint) returns integer
 function howdah.lead(bigint,integer) returns TABLE(term bigint, had_gap boolean) security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
@@ -693,6 +709,7 @@ function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) r
 function howdah.put_schedule(text,jsonb,text) returns text security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
+function howdah.raise_floor(integer,smallint,bigint) returns void security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone, group_key text) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
