@@ -307,6 +307,8 @@ begin
     -- after a failover that set the sequence back, marks ahead of it say nothing
     where seen_seq <= v_last group by queue_id, lane order by queue_id, lane
   loop
+    -- first, so that what is over is walked over once; not for ever in a lane where nothing is claimed
+    perform raise_floor(v_passed.queue_id, v_passed.lane, least(v_decided, v_passed.high));
     v_ids := array(
       select j.id from jobs j
       where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
@@ -320,8 +322,6 @@ begin
       perform ring_queue(v_passed.queue_id, cardinality(v_ids), 0);
       v_total := v_total + cardinality(v_ids);
     end if;
-    -- not for ever in a lane where nothing is claimed any more
-    perform raise_floor(v_passed.queue_id, v_passed.lane, least(v_decided, v_passed.high));
   end loop;
   perform prune_dedupes(10 * least(greatest(p_limit, 0), 2000));
   perform prune_group_rates(10 * least(greatest(p_limit, 0), 2000));
