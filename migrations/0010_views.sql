@@ -50,6 +50,8 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
     from unnest(q.lanes) l (lane) cross join lateral (
       select j.* from {{schema}}.jobs j
       where j.queue_id = q.id and j.lane = l.lane and j.seq is not null and j.lease_id is null
+        and j.seq > coalesce((select n.seq from {{schema}}.lane_floors n
+          where n.queue_id = q.id and n.lane = l.lane), 0)
       order by j.seq limit 1) f
     order by 1 desc limit 1) as backlog_age_ms,
   q.paused_at is not null and coalesce(q.paused_until > {{schema}}.clock(), true) as paused,
