@@ -55,7 +55,8 @@ begin
       and j.seq is not null and j.lease_id is null and j.seq > case
         when c.after > v_last then 0 else c.after end)
     into v_is_any
-    from (select coalesce(p_after[array_position(p_lanes, v_lane)], 0) as after) c;
+    from (select coalesce(p_after[array_position(p_lanes, v_lane)],
+      lane_floor(v_queue.id, v_lane)) as after) c;
     exit when v_is_any;
   end loop;
   if not v_is_any then
