@@ -233,6 +233,9 @@ declare
   v_horizon seq_horizon;
   v_holders text[];
 begin
+  if current_setting('transaction_isolation') <> 'read committed' then
+    return 0;  -- an older snapshot does not show who has ended meanwhile
+  end if;
   select * into v_horizon from seq_horizon for update;
   if v_horizon.decided > p_last then
     -- a failover or a restore has set the sequence back

@@ -114,6 +114,25 @@ describe('the floor of a lane', () => {
     expect((await db.claim('returning', next, 9)).map(({ id }) => id)).toEqual([held?.id]);
   });
 
+  test('is not raised by an older snapshot, which may not show all that is decided', async ({
+    pool,
+    db,
+  }) => {
+    await db.createQueue('older');
+    await fill(db, 'older', 1);
+    const lease = await db.openLease();
+    await work(db, 'older', lease, 1);
+    const older = await pool.connect();
+    await older.query('begin isolation level repeatable read');
+    await older.query('select count(*) from howdah.jobs');
+    await fill(db, 'older', 2_000);
+    await older.query('select howdah.sweep()');
+    await older.query('commit');
+    older.release();
+    expect(await floorOf(db, 'older')).toBe(0);
+    expect(await db.claim('older', lease, 2_000)).toHaveLength(2_000);
+  });
+
   test('is forgotten when the sequence was set back', async ({ db }) => {
     await db.createQueue('back');
     await fill(db, 'back', 1_500);
