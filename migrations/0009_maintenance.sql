@@ -270,16 +270,16 @@ begin
 end $$;
 
 -- Raises the floor of a lane to what is decided, or to the first job that is ready. Running jobs do not
--- matter: when they return, they draw a new number.
+-- matter: when they return, they draw a new number. Returns the floor.
 create function {{schema}}.raise_floor(p_queue_id integer, p_lane smallint, p_decided bigint)
-returns void
+returns bigint
 language plpgsql security definer {{settings}} as $$
 declare
   v_floor bigint := lane_floor(p_queue_id, p_lane);
   v_to bigint := p_decided;
 begin
   if p_decided - v_floor < 1000 then
-    return;
+    return v_floor;
   end if;
   select j.seq - 1 into v_to from jobs j
   where j.queue_id = p_queue_id and j.lane = p_lane and j.seq is not null and j.seq > v_floor
@@ -288,8 +288,10 @@ begin
   v_to := coalesce(v_to, p_decided);
   if v_to - v_floor >= 1000 then
     insert into lane_floors as f (queue_id, lane, seq) values (p_queue_id, p_lane, v_to)
-    on conflict (queue_id, lane) do update set seq = greatest(f.seq, excluded.seq);
+    on conflict (queue_id, lane) do update set seq = greatest(f.seq, excluded.seq)
+    returning seq into v_floor;
   end if;
+  return v_floor;
 end $$;
 
 -- Sequences are not commit order: a transaction that drew a low seq may commit when every cursor has
@@ -299,6 +301,7 @@ create function {{schema}}.sweep(p_limit integer default 1000) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
   v_passed record;
+  v_floor bigint;
   v_ids bigint[];
   v_seqs bigint[];
   v_total integer := 0;
@@ -311,12 +314,11 @@ begin
     where seen_seq <= v_last group by queue_id, lane order by queue_id, lane
   loop
     -- first, so that what is over is walked over once; not for ever in a lane where nothing is claimed
-    perform raise_floor(v_passed.queue_id, v_passed.lane, least(v_decided, v_passed.high));
+    v_floor := raise_floor(v_passed.queue_id, v_passed.lane, least(v_decided, v_passed.high));
     v_ids := array(
       select j.id from jobs j
       where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
-        and j.seq > lane_floor(v_passed.queue_id, v_passed.lane) and j.seq <= v_passed.seq
-        and j.lease_id is null
+        and j.seq > v_floor and j.seq <= v_passed.seq and j.lease_id is null
       order by j.seq limit least(greatest(p_limit - v_total, 0), 2000) for update skip locked
     );
     if cardinality(v_ids) > 0 then

@@ -15,8 +15,8 @@ import type { Tally } from './tally.js';
 /** Most attempts in one statement. */
 const BATCH_MAX = 1_000;
 /**
- * A statement costs the server about a quarter of a millisecond before its first job, and its commit an fsync that others wait
- * for: at 3,000 jobs a second each brought 8. A few milliseconds later they are 20, which takes 12 % less of the server.
+ * A statement costs the server about a quarter of a millisecond before its first job, and its commit an
+ * fsync that others wait for: at 3,000 jobs a second each brought 8.
  */
 const PACE_MS = 5;
 /** So many are worth a statement at once. */
@@ -54,8 +54,9 @@ export interface SettlerParts {
 
 /**
  * Gathers outcomes and settles them, many in one statement: what comes while a statement is under
- * way goes with the next, and where few come that is sent a few milliseconds after the one before. After an error it tries again for ever, because each outcome is fenced and
- * so may be sent twice; an outcome the database refuses is replaced, so that no job hangs.
+ * way goes with the next, and where few come that is sent a few milliseconds after the one before. After
+ * an error it tries again for ever, because each outcome is fenced and so may be sent twice; an outcome
+ * the database refuses is replaced, so that no job hangs.
  */
 export class Settler {
   readonly #parts: SettlerParts;

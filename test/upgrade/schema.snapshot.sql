@@ -709,7 +709,7 @@ function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) r
 function howdah.put_schedule(text,jsonb,text) returns text security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
-function howdah.raise_floor(integer,smallint,bigint) returns void security definer
+function howdah.raise_floor(integer,smallint,bigint) returns bigint security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone, group_key text) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer
