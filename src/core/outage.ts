@@ -4,16 +4,20 @@ import { type BackoffBounds, backoffMs } from './backoff.js';
 import type { Clock } from './clock.js';
 
 /** Between two attempts of a process, whoever in it makes them. */
-const SPACING: BackoffBounds = { min: 50, max: 2_500 };
+const SPACING: BackoffBounds = { min: 50, max: 3_000 };
 
 /**
  * A database that is away, or cannot write, is not besieged: everything in a process that has to try again
- * takes turns, further and further apart, and when one gets through, the others follow at once.
+ * takes turns, further and further apart, and when one gets through, the others follow at once. Where one
+ * kind of statement gets through and another does not, as on a full disk, the pauses do not begin anew each time.
  */
 export class Outage {
   readonly #clock: Clock;
   readonly #waiting = new Set<Alarm>();
   #attempts = 0;
+  /** Those of the outage before, for a while after its end. */
+  #lastAttempts = 0;
+  #overAt = Number.NEGATIVE_INFINITY;
   #nextAt = Number.NEGATIVE_INFINITY;
 
   constructor(clock: Clock) {
@@ -23,6 +27,8 @@ export class Outage {
   /** Call it after a failure. Resolves when it is the caller's turn, somebody got through, or `signal` aborts. */
   async turn(signal?: AbortSignal): Promise<void> {
     const now = this.#clock.monotonic();
+    if (this.#attempts === 0 && now - this.#overAt < SPACING.max)
+      this.#attempts = this.#lastAttempts;
     this.#attempts += 1;
     const pauseMs = backoffMs(this.#attempts, SPACING, this.#clock.random());
     this.#nextAt = Math.max(this.#nextAt, now) + pauseMs;
@@ -38,7 +44,9 @@ export class Outage {
   /** Somebody who had failed got through. */
   over(): void {
     if (this.#attempts === 0) return;
+    this.#lastAttempts = this.#attempts;
     this.#attempts = 0;
+    this.#overAt = this.#clock.monotonic();
     this.#nextAt = Number.NEGATIVE_INFINITY;
     for (const alarm of this.#waiting) alarm.ring();
   }

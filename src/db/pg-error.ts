@@ -75,6 +75,12 @@ export function isConnectionUnusable(error: unknown): boolean {
   return cause.severity === 'FATAL' || cause.code === '25006' || cause.code.startsWith('57P');
 }
 
+/** Whether the server answers, but has no room to carry out anything: on its disk, in memory, in its tables of locks. */
+export function isShortOfResources(error: unknown): boolean {
+  const { code } = toHowdahError(error);
+  return code === 'HOWDAH_DATABASE_UNAVAILABLE' && !isConnectionUnusable(error);
+}
+
 function isServerError(error: unknown): error is ServerError {
   if (!(error instanceof Error)) return false;
   const { code, severity } = error as Partial<ServerError>;

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import type { Outage } from '../core/outage.js';
 import {
   type ClaimCalls,
   type ClaimedRow,
@@ -13,7 +14,7 @@ import {
 import type { LeaseCalls } from '../db/calls/leases.js';
 import { STOP_HEADER, type StopAnswer } from '../db/calls/stop.js';
 import type { Executor } from '../db/executor.js';
-import { toHowdahError } from '../db/pg-error.js';
+import { isShortOfResources, toHowdahError } from '../db/pg-error.js';
 import type { Attempt } from './attempt.js';
 import { CLAIM_MAX, ClaimSize } from './claim-size.js';
 import { Doorbell } from './doorbell.js';
@@ -43,6 +44,8 @@ export interface ClaimerParts {
   readonly pollMs: number;
   readonly clock: Clock;
   readonly hub: EventHub;
+  /** Shared by what tries again in one process. */
+  readonly outage: Outage;
   /** Too many outcomes wait to be settled: claim nothing. */
   readonly isHeldUp: () => boolean;
   /** Every job that this worker holds, until its outcome is confirmed. */
@@ -89,6 +92,8 @@ export class Claimer {
   readonly #strays: Strays;
   #wake: (() => void) | undefined;
   #bellsAfter = 0;
+  /** After a failure for want of resources, until a claim succeeds: resolves when it may be tried again. */
+  #turn: Promise<void> | undefined;
 
   constructor(parts: ClaimerParts) {
     this.#parts = parts;
@@ -105,13 +110,17 @@ export class Claimer {
       passedOnAt: 0,
     }));
     for (const lane of this.#lanes) this.#laneOf.set(lane.runner, lane);
-    this.#strays = new Strays(parts);
+    this.#strays = new Strays({ ...parts, onFailed: (error) => this.#takesTurn(error) });
   }
 
   /** Claims until it is stopped; resolves when the last claim has come back, and nobody rings any more. */
   async run(): Promise<void> {
     while (!this.#isStopped) {
-      if (this.#strays.isDue) await this.#strays.look();
+      if (this.#turn) await this.#turn;
+      if (this.#strays.isDue) {
+        await this.#strays.look();
+        continue;
+      }
       const lane = this.#next();
       if (lane) await this.#claim(lane);
       else if (!(await this.#changeBells())) await this.#wait();
@@ -316,6 +325,8 @@ export class Claimer {
 
   #found(lane: Lane): void {
     lane.failures = 0;
+    if (this.#turn) this.#parts.outage.over();
+    this.#turn = undefined;
     if (!lane.isMissing) return;
     lane.isMissing = false;
     this.#parts.hub.emit('queue.found', { queue: lane.runner.name });
@@ -341,7 +352,15 @@ export class Claimer {
     if (isTooLarge(error) && lane.size.refused(limit)) return;
     this.#strays.suspect(leaseId);
     hub.emit('claim.failed', { queue, error });
+    if (this.#takesTurn(error)) return;
     lane.doorbell.postpone(now, backoffMs(lane.failures, RECONNECT, clock.random()));
+  }
+
+  /** A server without room is asked in turns, like one that is away: whatever the queue. */
+  #takesTurn(error: unknown): boolean {
+    if (!isShortOfResources(error)) return false;
+    this.#turn = this.#parts.outage.turn(this.#stopping.signal);
+    return true;
   }
 
   /** Tells the database for which queues to ring. @returns whether it did */
@@ -364,6 +383,7 @@ export class Claimer {
       }
     } catch (thrown) {
       this.#bellsAfter = clock.monotonic() + BELLS_RETRY_MS;
+      this.#takesTurn(thrown);
       const { code } = toHowdahError(thrown);
       if (code === 'HOWDAH_LEASE_LOST' && keeper.id === leaseId) keeper.lose(GONE);
     }

@@ -141,7 +141,7 @@ export class Engine {
         if (this.#advance(attempts)) this.claimer.lookAround();
       },
     });
-    this.keeper = this.#makeKeeper(leases);
+    this.keeper = this.#makeKeeper(leases, outage);
     this.claimer = new Claimer({
       claims: this.#claims,
       leases,
@@ -151,6 +151,7 @@ export class Engine {
       pollMs: settings.pollMs,
       clock,
       hub,
+      outage,
       isHeldUp: () => this.settler.isFull,
       knownIds: () => [...this.runners.flatMap(({ jobIds }) => jobIds), ...this.settler.jobIds],
       onClaimed: (sentAt) => this.control.claimed(sentAt),
@@ -284,7 +285,7 @@ export class Engine {
     );
   }
 
-  #makeKeeper(calls: LeaseCalls): LeaseKeeper {
+  #makeKeeper(calls: LeaseCalls, outage: Outage): LeaseKeeper {
     const { settings, clock, hub } = this.parts;
     return new LeaseKeeper({
       calls,
@@ -296,6 +297,7 @@ export class Engine {
       info: { pid: process.pid, queues: settings.bindings.map(({ name }) => name) },
       clock,
       hub,
+      outage,
       onLost: (leaseId, reason) => this.#onLeaseLost(calls, leaseId, reason),
       onOpened: (leaseId) => {
         this.claimer.bellsGone();

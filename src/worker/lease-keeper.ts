@@ -1,13 +1,17 @@
 import { Worker as Thread } from 'node:worker_threads';
-import { backoffMs, RECONNECT } from '../core/backoff.js';
+import { backoffMs } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import type { Outage } from '../core/outage.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
 import type { Executor } from '../db/executor.js';
 import type { DatabaseOptions } from '../db/options.js';
 import type { LeaseMessage, LeaseThreadData } from './lease-messages.js';
 import { LeaseSignals } from './lease-signals.js';
+
+/** Between two renewals here that failed; sooner where the heartbeat is short. */
+const RENEW_RETRY_MS = 2_000;
 
 /** What a lease keeper is made of. */
 export interface LeaseKeeperParts {
@@ -21,6 +25,8 @@ export interface LeaseKeeperParts {
   readonly info: object;
   readonly clock: Clock;
   readonly hub: EventHub;
+  /** Shared by what tries again in one process. */
+  readonly outage: Outage;
   /** Attempts under this lease are void. Called before a new one is opened. */
   readonly onLost: (leaseId: string, reason: HowdahError) => void;
   readonly onOpened: (leaseId: string) => void;
@@ -45,6 +51,7 @@ export class LeaseKeeper {
   #thread: Thread | undefined;
   #threadFailures = 0;
   #isRenewing = false;
+  #renewsAfter = Number.NEGATIVE_INFINITY;
 
   constructor(parts: LeaseKeeperParts) {
     this.#parts = parts;
@@ -107,17 +114,19 @@ export class LeaseKeeper {
   }
 
   async #insist(): Promise<string> {
-    const { clock } = this.#parts;
-    for (let failures = 1; ; failures++) {
+    const { outage } = this.#parts;
+    for (let hasFailed = false; ; hasFailed = true) {
       if (this.#closing.signal.aborted) {
         throw new HowdahError('HOWDAH_CLIENT_CLOSED', 'The worker has stopped.');
       }
       try {
-        return await this.#open();
+        const id = await this.#open();
+        if (hasFailed) outage.over();
+        return id;
       } catch {
         // the line reports a lost connection; anything else is tried again all the same
       }
-      await clock.sleep(backoffMs(failures, RECONNECT, clock.random()), this.#closing.signal);
+      await outage.turn(this.#closing.signal);
     }
   }
 
@@ -187,17 +196,18 @@ export class LeaseKeeper {
   /** The thread is late: no connection left for it, perhaps. */
   async #renewHere(): Promise<void> {
     const leaseId = this.#id;
-    if (this.#isRenewing || leaseId === undefined) return;
+    const { clock, calls, line, heartbeatMs } = this.#parts;
+    const sentAt = clock.monotonic();
+    if (this.#isRenewing || leaseId === undefined || sentAt < this.#renewsAfter) return;
     this.#isRenewing = true;
     const generation = this.#generation;
     try {
-      const sentAt = this.#parts.clock.monotonic();
-      const answer = await this.#parts.calls.heartbeat(this.#parts.line, leaseId);
+      const answer = await calls.heartbeat(line, leaseId);
       if (answer.isAlive) this.signals.renewed(generation, sentAt);
       else this.#hear({ type: 'gone', generation });
       if (answer.hasAttention) this.#hear({ type: 'attention', generation });
     } catch {
-      // the next beat tries again
+      this.#renewsAfter = clock.monotonic() + Math.min(heartbeatMs, RENEW_RETRY_MS);
     } finally {
       this.#isRenewing = false;
     }

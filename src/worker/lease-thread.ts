@@ -11,7 +11,7 @@ import type { LeaseMessage, LeaseThreadData, RenewMessage } from './lease-messag
 import { BEAT_MS, LeaseSignals } from './lease-signals.js';
 
 /** The other thread renews by its own connection when this one is late: no hurry while the database is away. */
-const RETRY = { min: 50, max: 10_000 };
+const RETRY = { min: 200, max: 10_000 };
 
 const data = workerData as LeaseThreadData;
 const { heartbeatMs, leaseMs } = data;

@@ -11,6 +11,7 @@ export interface StraysParts {
   readonly clock: Clock;
   /** Every job that this worker knows to hold, until its outcome is confirmed. */
   readonly knownIds: () => string[];
+  readonly onFailed: (error: unknown) => void;
 }
 
 /**
@@ -52,7 +53,7 @@ export class Strays {
 
   /** Looks if it is time to. A look that fails is repeated. */
   async look(): Promise<void> {
-    const { leases, line, keeper, clock, knownIds } = this.#parts;
+    const { leases, line, keeper, clock, knownIds, onFailed } = this.#parts;
     const leaseId = this.#leaseId;
     const now = clock.monotonic();
     if (leaseId === undefined || !this.isDue) return;
@@ -63,8 +64,9 @@ export class Strays {
       const isAlive = await leases.returnStrays(line, leaseId, knownIds());
       if (isAlive) this.#dues = later;
       else this.#forget();
-    } catch {
+    } catch (error) {
       this.#dues = [clock.monotonic() + RETRY_MS, ...later];
+      onFailed(error);
     }
   }
 

@@ -1,5 +1,5 @@
 import net from 'node:net';
-import { NotificationFilter } from './notification-filter.js';
+import { ReplyFilter } from './reply-filter.js';
 
 /** One connection through the proxy. */
 interface Link {
@@ -47,6 +47,8 @@ export class FaultProxy {
   requests = 0;
   /** Connections that were tried so far, whatever became of them. */
   attempts = 0;
+  /** Statements that the server refused so far, on connections that stayed. */
+  errors = 0;
 
   private constructor(target: URL) {
     this.#target = target;
@@ -154,7 +156,12 @@ export class FaultProxy {
   }
 
   #forward(link: Link): void {
-    const filter = new NotificationFilter(() => this.#faults.isDroppingNotifications);
+    const filter = new ReplyFilter({
+      isDropping: () => this.#faults.isDroppingNotifications,
+      onError: () => {
+        this.errors += 1;
+      },
+    });
     let isReplyLost = false;
     link.client.on('data', (chunk) => {
       this.requests += 1;

@@ -22,7 +22,14 @@ function straysWith(answer: () => boolean = () => true) {
       return answer();
     },
   } as unknown as LeaseCalls;
-  const strays = new Strays({ leases, line, keeper, clock, knownIds: () => [] });
+  const strays = new Strays({
+    leases,
+    line,
+    keeper,
+    clock,
+    knownIds: () => [],
+    onFailed: () => undefined,
+  });
   const until = async (end: number): Promise<void> => {
     for (; state.now <= end; state.now += 500) await strays.look();
   };

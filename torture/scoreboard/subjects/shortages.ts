@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { Disk } from '../../disk.js';
-import type { Hand, HandEvent } from '../hand.js';
 import type { Lab } from '../lab.js';
 import type { Site } from '../site.js';
 import { Stream } from '../stream.js';
@@ -33,8 +32,8 @@ export const shortages: Subject = {
     const queue = await site.queue('shortages');
     const proxy = await site.proxy();
     const options = { queue, url: proxy.url, lease: 10_000, binding: { concurrency: 10 } };
-    const crew = await site.crew(CREW, options);
-    const retries = (): number => retriesOf(crew) + proxy.attempts;
+    await site.crew(CREW, options);
+    const retries = (): number => proxy.errors + proxy.attempts;
     const idle = await idleConnections(lab, site);
     const stream = Stream.of(site.client(), queue, RATE, EFFECT);
     await sleep(1_000);
@@ -67,14 +66,6 @@ async function idleConnections(lab: Lab, site: Site): Promise<number> {
   }
   lab.defer(() => Promise.all(clients.map((client) => client.end().catch(() => undefined))));
   return clients.length;
-}
-
-/** Statements that a worker has to repeat although there is a connection: attempts to connect are counted by the proxy. */
-function retriesOf(crew: readonly Hand[]): number {
-  const failed = /^(claim|settle|report)\.failed$/;
-  const isAnswered = ({ type, error }: HandEvent): boolean =>
-    failed.test(type) && !/^No connection/.test(error?.message ?? '');
-  return crew.reduce((sum, hand) => sum + hand.events.filter(isAnswered).length, 0);
 }
 
 interface Full {
