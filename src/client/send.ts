@@ -8,7 +8,7 @@ const RETRY_PAUSES_MS = [0, 50, 250, 500];
 /**
  * Runs an enqueue statement that commits by itself. It runs again, for about two seconds at most,
  * only when it certainly had no effect: no connection was made, or the server undid it because of a
- * deadlock, a lock time-out, or because it was cancelled there.
+ * deadlock, a lock time-out, or because the statement or its connection was ended there before it was complete.
  * @throws HowdahError HOWDAH_COMMIT_UNKNOWN when the connection was lost after the statement had
  *   left: it may have taken effect
  */
@@ -39,8 +39,9 @@ export function isFaultOfData(error: unknown): boolean {
 
 /** The statement had left, and no answer says that it was undone. */
 function isUnknown(error: unknown): error is HowdahError {
-  if (!(error instanceof HowdahError) || error.details.isSent !== true) return false;
-  const { sqlstate } = error.details;
+  if (!(error instanceof HowdahError)) return false;
+  const { sqlstate, isSent, isUndone } = error.details;
+  if (isSent !== true || isUndone === true) return false;
   // A server that is shut down while it commits may say so after the commit; any other error of the
   // server's means that the statement was undone.
   return typeof sqlstate !== 'string' || /^(08|57P)/.test(sqlstate);
@@ -56,7 +57,7 @@ function isWorthRetrying(error: unknown): boolean {
       // cancelled by an operator or a time-out of the server's: one of ours has no SQLSTATE
       return error.details.sqlstate !== undefined;
     case 'HOWDAH_DATABASE_UNAVAILABLE':
-      return error.details.isSent !== true;
+      return error.details.isSent !== true || error.details.isUndone === true;
     default:
       return false;
   }

@@ -14,6 +14,7 @@ export class Connection extends pg.Client {
   readonly #host: number;
   readonly #socket: net.Socket;
   readonly #status = new Map<string, string>();
+  #completions = 0;
 
   constructor(config: pg.ClientConfig, hosts: Hosts) {
     const host = hosts.preferred;
@@ -29,7 +30,12 @@ export class Connection extends pg.Client {
     this.#hosts = hosts;
     this.#host = host;
     this.#socket = socket;
-    this.#readStatus();
+    this.#readMessages();
+  }
+
+  /** How many statements the server has called complete. Those sent with values are committed after that. */
+  get completions(): number {
+    return this.#completions;
   }
 
   /** Hangs up at once. */
@@ -75,8 +81,11 @@ export class Connection extends pg.Client {
   }
 
   /** The driver passes these messages on, but only from the object underneath. */
-  #readStatus(): void {
+  #readMessages(): void {
     const { connection } = this as unknown as { connection: EventEmitter };
+    connection.on('commandComplete', () => {
+      this.#completions += 1;
+    });
     connection.on(
       'parameterStatus',
       (message: { parameterName: string; parameterValue: string }) => {

@@ -6,7 +6,7 @@ import { type Executor, prepare, type Session, type Statement } from './executor
 import { Hosts } from './hosts.js';
 import type { LentTransaction } from './lent-transaction.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
-import { isConnectionUnusable, toHowdahError } from './pg-error.js';
+import { isConnectionUnusable, isTermination, toHowdahError } from './pg-error.js';
 import { createPool, type OwnPool } from './pool.js';
 import type { Checkout, PoolClientLike, PoolLike } from './pool-like.js';
 import { StatementNames } from './query.js';
@@ -55,7 +55,7 @@ export class Database implements Executor {
 
   /**
    * Runs one statement on a connection of the pool. An error whose details say `isSent` came after
-   * the statement had left: it may have taken effect.
+   * the statement had left: it may have taken effect, unless they say `isUndone`, too.
    */
   query<R extends object>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
     return this.#use((checkout) => this.#query<R>(checkout, statement, values));
@@ -120,12 +120,17 @@ export class Database implements Executor {
     values: readonly unknown[],
   ): Promise<R[]> {
     const config = this.#names.config(statement, values, this.settings.statementTimeoutMs);
+    const { client } = checkout;
+    const { completions } = client;
     try {
-      return (await checkout.client.query(config)).rows as R[];
+      return (await client.query(config)).rows as R[];
     } catch (error) {
       if (this.#names.learn(config, error)) return this.#query(checkout, statement, values);
       checkout.isUnusable = isConnectionUnusable(error);
-      throw sent(toHowdahError(error, this.schema));
+      // The extended protocol, which is used where there are values, commits after it has said "complete".
+      const isIncomplete = completions !== undefined && completions === client.completions;
+      const isUndone = isIncomplete && values.length > 0 && isTermination(error);
+      throw sent(toHowdahError(error, this.schema), isUndone);
     }
   }
 
@@ -162,12 +167,12 @@ export class Database implements Executor {
 /** An 'error' event without a listener would end the process; the statement reports the failure. */
 const ignore = (): void => undefined;
 
-/** Marks a lost connection as lost after the statement had been sent. */
-function sent(error: HowdahError): HowdahError {
+/** Marks a lost connection as lost after the statement had been sent, and whether it certainly had no effect. */
+function sent(error: HowdahError, isUndone: boolean): HowdahError {
   if (error.code !== 'HOWDAH_DATABASE_UNAVAILABLE' && error.code !== 'HOWDAH_TIMEOUT') return error;
   return new HowdahError(error.code, error.message, {
     cause: error.cause,
-    details: { ...error.details, isSent: true },
+    details: { ...error.details, isSent: true, ...(isUndone && { isUndone }) },
   });
 }
 

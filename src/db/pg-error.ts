@@ -5,6 +5,8 @@ import { admissionDetails } from './admission-details.js';
 interface ServerError extends Error {
   readonly code: string;
   readonly severity?: string;
+  /** Function of the server that raised it. */
+  readonly routine?: string;
   readonly hint?: string;
   readonly detail?: string;
 }
@@ -73,6 +75,15 @@ export function isConnectionUnusable(error: unknown): boolean {
   if (cause === undefined) return false;
   if (!isServerError(cause)) return true;
   return cause.severity === 'FATAL' || cause.code === '25006' || cause.code.startsWith('57P');
+}
+
+/**
+ * Whether the server ended the connection at a point where it looks for interrupts, and said so itself: a
+ * pooler that does so names no routine.
+ */
+export function isTermination(error: unknown): boolean {
+  if (!isServerError(error)) return false;
+  return error.severity === 'FATAL' && error.routine === 'ProcessInterrupts';
 }
 
 /** Whether the server answers, but has no room to carry out anything: on its disk, in memory, in its tables of locks. */

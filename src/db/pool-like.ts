@@ -4,6 +4,8 @@ import type { QueryConfig, QueryResult } from './query.js';
 export interface PoolClientLike {
   query(config: QueryConfig): Promise<QueryResult>;
   release(isUnusable?: boolean): void;
+  /** Only of connections of our own: how many statements the server has called complete. */
+  readonly completions?: number;
   on?(event: 'error', listener: (error: Error) => void): unknown;
   removeListener?(event: 'error', listener: (error: Error) => void): unknown;
 }

@@ -1,44 +1,88 @@
 import { createClient } from 'howdah';
+import type pg from 'pg';
 import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
 import { waitFor } from '../support/wait-for.js';
 import { createQueue } from '../support/workers.js';
 
-test('an enqueue whose statement an operator cancels is tried again, and is there once', async ({
+test.for([
+  ['statement', 'pg_cancel_backend'],
+  ['connection', 'pg_terminate_backend'],
+] as const)(
+  'an enqueue whose %s an operator ends is tried again, and is there once',
+  async ([, strike], { url, pool }) => {
+    const queue = await createQueue(pool);
+    const client = createClient({ url });
+    const holder = await pool.connect();
+    onTestFinished(async () => {
+      await holder.query('rollback');
+      holder.release();
+      await client.close();
+    });
+    await client.enqueue(queue, 'before');
+    await holder.query('begin; lock table howdah.jobs in access exclusive mode');
+    const enqueued = client.enqueue(queue, 'ended twice');
+    let begunAt = '';
+    for (let strikes = 0; strikes < 2; strikes += 1) {
+      begunAt = await waitFor(
+        async () => {
+          const { rows } = await pool.query(
+            `select a.xact_start::text as begun_at, ${strike}(a.pid)
+           from pg_locks l join pg_stat_activity a using (pid)
+           where l.relation = 'howdah.jobs'::regclass and not l.granted and a.xact_start::text <> $1`,
+            [begunAt],
+          );
+          return rows[0]?.begun_at as string | undefined;
+        },
+        { what: 'a try that waits' },
+      );
+    }
+    await holder.query('rollback');
+    const { id } = await enqueued;
+    expect(await storedIn(pool, queue)).toEqual([
+      { id: expect.any(String), payload: 'before' },
+      { id, payload: 'ended twice' },
+    ]);
+  },
+);
+
+test('an enqueue whose connection is ended while it commits is not tried again', async ({
   url,
   pool,
 }) => {
   const queue = await createQueue(pool);
   const client = createClient({ url });
+  await pool.query(`create function wait_for_turn() returns trigger language plpgsql as $$ begin
+      perform pg_advisory_xact_lock(4711); return null; end $$;
+    create constraint trigger turn after insert on howdah.jobs deferrable initially deferred
+      for each row execute function wait_for_turn()`);
   const holder = await pool.connect();
   onTestFinished(async () => {
-    await holder.query('rollback');
+    await holder.query('select pg_advisory_unlock_all()');
     holder.release();
+    await pool.query('drop function wait_for_turn() cascade');
     await client.close();
   });
-  await client.enqueue(queue, 'before');
-  await holder.query('begin; lock table howdah.jobs in access exclusive mode');
-  const enqueued = client.enqueue(queue, 'cancelled twice');
-  let begunAt = '';
-  for (let cancels = 0; cancels < 2; cancels += 1) {
-    begunAt = await waitFor(
-      async () => {
-        const { rows } = await pool.query(
-          `select a.xact_start::text as begun_at, pg_cancel_backend(a.pid)
-           from pg_locks l join pg_stat_activity a using (pid)
-           where l.relation = 'howdah.jobs'::regclass and not l.granted and a.xact_start::text <> $1`,
-          [begunAt],
-        );
-        return rows[0]?.begun_at as string | undefined;
-      },
-      { what: 'a try that waits' },
-    );
-  }
-  await holder.query('rollback');
-  const { id } = await enqueued;
-  const { rows } = await pool.query('select id, payload from howdah.jobs order by id');
-  expect(rows).toEqual([
-    { id: expect.any(String), payload: 'before' },
-    { id, payload: 'cancelled twice' },
-  ]);
+  await holder.query('select pg_advisory_lock(4711)');
+  const refused = client.enqueue(queue, 'committing').catch((error) => error);
+  await waitFor(
+    async () => {
+      const { rows } = await pool.query(
+        `select pg_terminate_backend(pid) from pg_locks
+        where locktype = 'advisory' and objid = 4711 and not granted`,
+      );
+      return rows.length > 0;
+    },
+    { what: 'a commit that waits' },
+  );
+  expect(await refused).toMatchObject({ code: 'HOWDAH_COMMIT_UNKNOWN' });
+  expect(await storedIn(pool, queue)).toEqual([]);
 });
+
+async function storedIn(pool: pg.Pool, queue: string): Promise<object[]> {
+  const { rows } = await pool.query(
+    'select id, payload from howdah.jobs_all where queue = $1 order by id',
+    [queue],
+  );
+  return rows;
+}

@@ -39,6 +39,10 @@ describe('send', () => {
     ['a deadlock undid it', failure('HOWDAH_TRANSACTION_CONFLICT', { sqlstate: '40P01' })],
     ['it was cancelled there', failure('HOWDAH_TIMEOUT', { isSent: true, sqlstate: '57014' })],
     ['a lock was not to be had', failure('HOWDAH_TIMEOUT', { isSent: true, sqlstate: '55P03' })],
+    [
+      'its connection was ended before it was complete',
+      failure('HOWDAH_DATABASE_UNAVAILABLE', { isSent: true, isUndone: true, sqlstate: '57P01' }),
+    ],
   ])('tries again when %s', async (_, error) => {
     const { run, calls } = failing(error, error);
     expect(await send(run, fakeClock())).toBe('done');
