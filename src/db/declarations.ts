@@ -1,7 +1,9 @@
+import { systemClock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import { type AnyQueue, toPolicy } from '../core/queue.js';
 import { queueCalls } from './calls/queues.js';
 import type { Database } from './database.js';
+import { retryBriefly } from './retry.js';
 
 /**
  * Declares queues in the database, each once per process: creates them or applies the policy keys
@@ -64,7 +66,7 @@ export class Declarations {
   async #declare(definition: AnyQueue): Promise<void> {
     if (definition.deadLetterQueue) await this.#ensureOpened(definition.deadLetterQueue);
     try {
-      await this.#calls.create(this.#database, definition.name, toPolicy(definition));
+      await insist(() => this.#calls.create(this.#database, definition.name, toPolicy(definition)));
     } catch (error) {
       // A role that may only enqueue: somebody with more rights has declared the queue, or the
       // enqueue itself will say that it does not exist.
@@ -81,8 +83,13 @@ export class Declarations {
   }
 
   async #checkAndDeclareFirst(): Promise<void> {
-    await this.#database.assertVersion();
+    await insist(() => this.#database.assertVersion());
     for (const definition of this.#first) await this.#ensureOpened(definition);
     this.#isOpened = true;
   }
+}
+
+/** Calls that wait for a declaration fail with it; to declare twice is to declare once. */
+function insist(run: () => Promise<unknown>): Promise<unknown> {
+  return retryBriefly(run, systemClock, () => true);
 }

@@ -1,4 +1,4 @@
-import { createClient } from 'howdah';
+import { createClient, queue } from 'howdah';
 import type pg from 'pg';
 import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
@@ -11,7 +11,7 @@ test.for([
 ] as const)(
   'an enqueue whose %s an operator ends is tried again, and is there once',
   async ([, strike], { url, pool }) => {
-    const queue = await createQueue(pool);
+    const name = await createQueue(pool);
     const client = createClient({ url });
     const holder = await pool.connect();
     onTestFinished(async () => {
@@ -19,9 +19,9 @@ test.for([
       holder.release();
       await client.close();
     });
-    await client.enqueue(queue, 'before');
+    await client.enqueue(name, 'before');
     await holder.query('begin; lock table howdah.jobs in access exclusive mode');
-    const enqueued = client.enqueue(queue, 'ended twice');
+    const enqueued = client.enqueue(name, 'ended twice');
     let begunAt = '';
     for (let strikes = 0; strikes < 2; strikes += 1) {
       begunAt = await waitFor(
@@ -39,7 +39,7 @@ test.for([
     }
     await holder.query('rollback');
     const { id } = await enqueued;
-    expect(await storedIn(pool, queue)).toEqual([
+    expect(await storedIn(pool, name)).toEqual([
       { id: expect.any(String), payload: 'before' },
       { id, payload: 'ended twice' },
     ]);
@@ -50,7 +50,7 @@ test('an enqueue whose connection is ended while it commits is not tried again',
   url,
   pool,
 }) => {
-  const queue = await createQueue(pool);
+  const name = await createQueue(pool);
   const client = createClient({ url });
   await pool.query(`create function wait_for_turn() returns trigger language plpgsql as $$ begin
       perform pg_advisory_xact_lock(4711); return null; end $$;
@@ -64,7 +64,7 @@ test('an enqueue whose connection is ended while it commits is not tried again',
     await client.close();
   });
   await holder.query('select pg_advisory_lock(4711)');
-  const refused = client.enqueue(queue, 'committing').catch((error) => error);
+  const refused = client.enqueue(name, 'committing').catch((error) => error);
   await waitFor(
     async () => {
       const { rows } = await pool.query(
@@ -76,7 +76,33 @@ test('an enqueue whose connection is ended while it commits is not tried again',
     { what: 'a commit that waits' },
   );
   expect(await refused).toMatchObject({ code: 'HOWDAH_COMMIT_UNKNOWN' });
-  expect(await storedIn(pool, queue)).toEqual([]);
+  expect(await storedIn(pool, name)).toEqual([]);
+});
+
+test('a declaration whose connection is ended is tried again, too', async ({ url, pool }) => {
+  const name = 'declared-in-a-storm';
+  const client = createClient({ url });
+  const holder = await pool.connect();
+  onTestFinished(async () => {
+    await holder.query('rollback');
+    holder.release();
+    await client.close();
+  });
+  await holder.query('begin; lock table howdah.queues in access exclusive mode');
+  const enqueued = client.enqueue(queue(name), 'first');
+  await waitFor(
+    async () => {
+      const { rows } = await pool.query(
+        `select pg_terminate_backend(pid) from pg_locks
+        where relation = 'howdah.queues'::regclass and not granted`,
+      );
+      return rows.length > 0;
+    },
+    { what: 'a statement that waits' },
+  );
+  await holder.query('rollback');
+  const { id } = await enqueued;
+  expect(await storedIn(pool, name)).toEqual([{ id, payload: 'first' }]);
 });
 
 async function storedIn(pool: pg.Pool, queue: string): Promise<object[]> {

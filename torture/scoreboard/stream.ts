@@ -9,8 +9,8 @@ export class Stream {
   readonly acknowledged = new Map<string, number>();
   /** Calls that failed; whether their job is there is not known. */
   failures = 0;
-  /** Of them, those whose connection was cut before the answer came. */
-  unknown = 0;
+  /** How many of them by code. */
+  readonly codes = new Map<string, number>();
   calls = 0;
   readonly #open = new Set<Promise<void>>();
   readonly #send: (n: number) => Promise<{ readonly id: string }>;
@@ -60,7 +60,8 @@ export class Stream {
       ({ id }) => void this.acknowledged.set(id, at),
       (error) => {
         this.failures += 1;
-        if ((error as HowdahError).code === 'HOWDAH_COMMIT_UNKNOWN') this.unknown += 1;
+        const code = (error as Partial<HowdahError>).code ?? String(error);
+        this.codes.set(code, (this.codes.get(code) ?? 0) + 1);
       },
     );
     this.#open.add(call);

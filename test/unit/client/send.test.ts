@@ -35,6 +35,7 @@ function failing(...errors: Error[]) {
 describe('send', () => {
   test.each([
     ['no connection was made', failure('HOWDAH_DATABASE_UNAVAILABLE')],
+    ['no connection was left', failure('HOWDAH_DATABASE_UNAVAILABLE', { sqlstate: '53300' })],
     ['the server is a standby', failure('HOWDAH_DATABASE_READ_ONLY', { sqlstate: '25006' })],
     ['a deadlock undid it', failure('HOWDAH_TRANSACTION_CONFLICT', { sqlstate: '40P01' })],
     ['it was cancelled there', failure('HOWDAH_TIMEOUT', { isSent: true, sqlstate: '57014' })],

@@ -51,13 +51,15 @@ export const storm: Subject = {
       [queue],
     );
     const surplus = all - ids.length;
+    const unknown = stream.codes.get('HOWDAH_COMMIT_UNKNOWN') ?? 0;
+    const codes = [...stream.codes].map(([code, n]) => `, ${n} ${code}`).join('');
     const share = 1 - stream.failures / stream.calls;
     return [
       {
-        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded (${stream.unknown} of the ${stream.failures} others lost their connection before the answer: HOWDAH_COMMIT_UNKNOWN, and ${surplus} of these had committed); ${hits.map(([name, n]) => `${n} ${name}`).join(', ')}`,
+        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded${codes}; ${surplus} jobs of calls that failed; ${hits.map(([name, n]) => `${n} ${name}`).join(', ')}`,
         faults: hits.reduce((sum, [, n]) => sum + n, 0),
         // a call that was repeated although it had committed would leave a job that nobody knows of
-        isMet: lost + left + doubled + missing === 0 && surplus <= stream.unknown && share >= SUCCESS,
+        isMet: lost + left + doubled + missing === 0 && surplus <= unknown && share >= SUCCESS,
       },
     ];
   },
