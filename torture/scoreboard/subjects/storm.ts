@@ -37,15 +37,17 @@ export const storm: Subject = {
       until('cancels', 100, () => signal(site, 'pg_cancel_backend')),
       until('terminates', 1_000, () => signal(site, 'pg_terminate_backend')),
       until('lock time-outs', 5_000, () => lockTimeout(site, lab)),
-      until('deadlocks', 2_000, () => deadlock(site)),
     ]);
+    const backwards = until('', 2_000, () => lockBackwards(site));
     await sleep(seconds * 1_000);
     isOver = true;
-    const hits = await storms;
+    const struck = await storms;
+    await backwards;
     const ids = await stream.stop();
     const left = await site.settled();
     const { lost, doubled, missing } = await site.tally(ids);
     await site.dismiss();
+    const hits = [...struck, ['deadlocks', await deadlocks(site)] as const];
     const all = await site.value<number>(
       'select count(*)::int from howdah.jobs_all where queue = $1',
       [queue],
@@ -98,11 +100,8 @@ async function lockTimeout(site: Site, { random }: Lab): Promise<number> {
   }
 }
 
-/** Locks rows in the wrong order; PostgreSQL counts what it resolved. */
-async function deadlock(site: Site): Promise<number> {
-  const count = (): Promise<number> =>
-    site.value('select deadlocks::int from pg_stat_database where datname = current_database()');
-  const before = await count();
+/** Locks rows in the wrong order: where a settle meets it, PostgreSQL ends either side. */
+async function lockBackwards(site: Site): Promise<number> {
   await site.pool
     .query(
       `do $$ declare r record; begin
@@ -111,5 +110,12 @@ async function deadlock(site: Site): Promise<number> {
         end loop; end $$`,
     )
     .catch(() => undefined);
-  return (await count()) - before;
+  return 0;
+}
+
+/** Sessions report theirs when they end, if not before. */
+function deadlocks(site: Site): Promise<number> {
+  return site.value(
+    'select deadlocks::int from pg_stat_database where datname = current_database()',
+  );
 }
