@@ -110,6 +110,13 @@ select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
 from {{schema}}.leases l cross join {{schema}}.leader d
 where l.held is null and not l.info ? 'pull';
 
+-- Ready jobs that nobody would find, at or below the floor of their lane: there are none, or a floor is wrong.
+create view {{schema}}.hidden_jobs as
+select q.name as queue, j.id, j.lane, j.seq, f.seq as floor, j.enqueued_at
+from {{schema}}.lane_floors f
+join {{schema}}.queues q on q.id = f.queue_id
+join {{schema}}.jobs j on j.queue_id = f.queue_id and j.lane = f.lane and j.seq <= f.seq and j.lease_id is null;
+
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
   q.timeout_ms, q.ttl_ms, q.delay_ms, q.payload_bytes_max, q.retention_ms, q.max_crashes,
@@ -134,6 +141,7 @@ revoke execute on all functions in schema {{schema}} from public;
 
 drop function {{schema}}.schema_version();
 drop view {{schema}}.queue_policies;
+drop view {{schema}}.hidden_jobs;
 drop view {{schema}}.workers;
 drop view {{schema}}.dead_letters;
 drop view {{schema}}.queue_stats;

@@ -314,6 +314,7 @@ describe('status and doctor', () => {
         listen: 'ok',
         rights: 'ok',
         workers: 'ok',
+        floors: 'ok',
         autovacuum: 'ok',
       });
       expect(doctor.code).toBe(0);
@@ -345,6 +346,16 @@ describe('status and doctor', () => {
     expect(stale.json.find(({ check }) => check === 'workers')).toMatchObject({ result: 'fail' });
     expect(stale.code).toBe(1);
     await pool.query('delete from howdah.leases where id = 1');
+    await pool.query(`select howdah.create_queue('below');
+      select howdah.enqueue('{"queue": "below", "payload": 1}');
+      insert into howdah.lane_floors select queue_id, lane, seq from howdah.jobs
+        where queue_id = (select id from howdah.queues where name = 'below')`);
+    const hidden = await runCli(['doctor', '--json'], { url });
+    expect(hidden.json.find(({ check }) => check === 'floors')).toMatchObject({
+      result: 'fail',
+      detail: expect.stringContaining('of queue below is ready'),
+    });
+    await pool.query('delete from howdah.lane_floors');
     const forTests = await createDatabase('migrated');
     await permitTimeTravel({ url: forTests });
     const warned = await runCli(['doctor', '--json'], { url: forTests });

@@ -176,4 +176,22 @@ describe('the floor of a lane', () => {
     expect(after).toBeLessThan(100);
     expect(before).toBeGreaterThan(5 * after);
   });
+
+  test('that is too high is seen', async ({ db }) => {
+    await db.createQueue('hidden');
+    await fill(db, 'hidden', 2);
+    const hidden = () => db.rows('select queue, seq <= floor as is_below from howdah.hidden_jobs');
+    expect(await hidden()).toEqual([]);
+    await db.rows(
+      `insert into howdah.lane_floors select queue_id, lane, max(seq) from howdah.jobs j
+      join howdah.queues q on q.id = j.queue_id where q.name = 'hidden' group by queue_id, lane`,
+    );
+    const job = { queue: 'hidden', is_below: true };
+    expect(await hidden()).toEqual([job, job]);
+    const lease = await db.openLease();
+    expect(await db.claim('hidden', lease, 2)).toEqual([]);
+    await db.rows('delete from howdah.lane_floors');
+    expect(await hidden()).toEqual([]);
+    expect(await db.claim('hidden', lease, 2)).toHaveLength(2);
+  });
 });

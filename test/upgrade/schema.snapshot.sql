@@ -95,6 +95,12 @@ column groups.waiting integer not null
 column groups.mark bigint not null
 column groups.head_id bigint
 column groups.head_at timestamp with time zone
+column hidden_jobs.queue text
+column hidden_jobs.id bigint
+column hidden_jobs.lane smallint
+column hidden_jobs.seq bigint
+column hidden_jobs.floor bigint
+column hidden_jobs.enqueued_at timestamp with time zone
 column history.id bigint not null
 column history.finished_at timestamp with time zone not null
 column history.enqueued_at timestamp with time zone not null

@@ -1,6 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { HowdahError } from '../../core/errors.js';
-import { jobsTableFacts, leaseFacts, notify, oldestSnapshot } from '../../db/calls/diagnose.js';
+import {
+  hiddenJob,
+  jobsTableFacts,
+  leaseFacts,
+  notify,
+  oldestSnapshot,
+} from '../../db/calls/diagnose.js';
 import { isMovable } from '../../db/test-clock.js';
 import { showCount, showMs } from '../terminal-text.js';
 import { type Check, type Finding, fail, ok, type Patient, warn } from './check.js';
@@ -27,6 +33,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'listen', run: listen },
   { name: 'workers', needsSchema: true, run: workers },
   { name: 'snapshots', run: snapshots },
+  { name: 'floors', needsSchema: true, run: floors },
   { name: 'hot-updates', needsSchema: true, run: hotUpdates },
   { name: 'autovacuum', run: autovacuum },
 ];
@@ -147,6 +154,15 @@ async function snapshots({ database }: Patient): Promise<Finding> {
   return warn(
     `${holder} holds back vacuum since ${age}`,
     'End it: dead rows pile up meanwhile, which costs disk (Howdah stays quick).',
+  );
+}
+
+async function floors({ database }: Patient): Promise<Finding> {
+  const job = await hiddenJob(database, (text) => database.sql(text));
+  if (!job) return ok('claims begin before every ready job');
+  return fail(
+    `job ${job.id} of queue ${job.queue} is ready, but lies below the floor of its lane: no claim finds it`,
+    `DELETE FROM ${database.schema}.lane_floors (they are made again), and report it: it must not happen.`,
   );
 }
 

@@ -112,3 +112,18 @@ export async function leaseFacts(
   const [row] = await executor.query<LeaseFacts>({ text });
   return row as LeaseFacts;
 }
+
+/** A ready job that lies where no claim begins. */
+export interface HiddenJob {
+  readonly queue: string;
+  readonly id: string;
+}
+
+/** @param sql replaces the name of the schema */
+export async function hiddenJob(
+  executor: Executor,
+  sql: (text: string) => string,
+): Promise<HiddenJob | undefined> {
+  const text = sql('select queue, id::text from {{schema}}.hidden_jobs limit 1');
+  return (await executor.query<HiddenJob>({ text }))[0];
+}
