@@ -120,11 +120,15 @@ async function kill(site: Site, hand: Hand): Promise<Kill> {
   return { at, held: await site.heldBy(hand) };
 }
 
-/** Milliseconds from each kill to the claim that came after it, of each job that was held. */
+/**
+ * Milliseconds from each kill to the claim that came after it, of each job that was held. A worker that is killed
+ * before it could say what it claimed has claimed it at its death at the latest: the database knows that it held it.
+ */
 function reclaims(site: Site, kills: readonly Kill[]): number[] {
   const claims = new Map<string, number[]>();
-  for (const { job, at } of site.hands.flatMap((hand) => claimsOf(hand)))
-    claims.set(job, [...(claims.get(job) ?? []), at]);
+  const note = (job: string, at: number) => claims.set(job, [...(claims.get(job) ?? []), at]);
+  for (const { job, at } of site.hands.flatMap((hand) => claimsOf(hand))) note(job, at);
+  for (const { at, held } of kills) for (const id of held) note(id, at);
   return kills.flatMap(({ at, held }) =>
     held.flatMap((id) => {
       const next = (claims.get(id) ?? []).filter((claim) => claim > at);
