@@ -1,5 +1,6 @@
 // Renews the worker's lease from a thread and a connection of its own, so that a handler which blocks
 // the event loop keeps its jobs until its time-out, and no longer.
+import './lease-thread-globals.js'; // before all others
 import { parentPort, workerData } from 'node:worker_threads';
 import { backoffMs } from '../core/backoff.js';
 import { systemClock } from '../core/clock.js';
