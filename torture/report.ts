@@ -3,7 +3,7 @@ import type { Strike } from './strikes.js';
 
 const PROBLEMS_SHOWN = 5;
 
-/** Prints facts, faults and verdicts. Returns whether all is well and each nemesis hit. */
+/** Prints facts, faults and verdicts. Returns whether all is well and each nemesis hit, and one acted. */
 export function printReport(report: BattleReport, say: (line: string) => void): boolean {
   for (const [fact, value] of Object.entries(report.facts))
     say(`  ${String(value).padStart(8)}  ${fact}`);
@@ -23,6 +23,7 @@ export function printReport(report: BattleReport, say: (line: string) => void): 
 /** A nemesis that never hit has shown nothing. */
 function printStrikes({ strikes }: BattleReport, say: (line: string) => void): boolean {
   const tally = tallyOf(strikes);
+  if (tally.size === 0) say('  nothing was tried: no nemesis can act here');
   for (const [name, { hits, all }] of tally) say(`  ${hits} of ${all} hit  ${name}`);
   return tally.size > 0 && [...tally.values()].every(({ hits }) => hits > 0);
 }

@@ -17,7 +17,7 @@ export interface Strike {
   readonly evidence: string | undefined;
 }
 
-/** Strikes one after another, in an order of chance, for so long. */
+/** Strikes one after another, in an order of chance, for so long; not at all where no nemesis can act here. */
 export async function strikeFor(
   field: Field,
   { nemeses, seconds, log }: StrikeOptions,
@@ -31,7 +31,7 @@ export async function strikeFor(
     if (why) log(`  ${nemesis.name} is left out: ${why}`);
     return !why;
   });
-  while (!isOver()) {
+  while (able.length > 0 && !isOver()) {
     for (const nemesis of field.random.shuffle(able)) {
       if (isOver()) break;
       const evidence = await nemesis.strike(field).catch((error) => failed(field, error, log));
