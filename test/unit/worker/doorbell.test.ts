@@ -15,23 +15,27 @@ function stream(bell: Doorbell, from: number, everyMs: number, forMs: number): n
 }
 
 describe('Doorbell', () => {
-  test('an idle queue falls asleep, looks once more, then polls', () => {
+  test('an idle queue falls asleep, looks at once and 250 ms later, then polls', () => {
     const bell = hearing();
     bell.looked(0, 0, false, 0.5);
     expect(bell.wantsSleep(0)).toBe(true);
     bell.fellAsleep(1);
     expect(bell.dueAt).toBe(1);
     bell.looked(2, 0, false, 0.5);
-    expect(bell.dueAt).toBe(1802);
+    expect(bell.dueAt).toBe(251);
+    bell.looked(100, 1, false, 0.5); // rung
+    expect(bell.dueAt).toBe(251);
+    bell.looked(251, 0, false, 0.5);
+    expect(bell.dueAt).toBe(2051);
   });
 
   test('polls are spread by a fifth, and never later than was asked for', () => {
     const bell = hearing();
     bell.fellAsleep(0);
-    bell.looked(0, 0, false, 0);
-    expect(bell.dueAt).toBeCloseTo(1600);
-    bell.looked(0, 0, false, 1);
-    expect(bell.dueAt).toBeCloseTo(2000);
+    bell.looked(1000, 0, false, 0);
+    expect(bell.dueAt).toBeCloseTo(2600);
+    bell.looked(1000, 0, false, 1);
+    expect(bell.dueAt).toBeCloseTo(3000);
   });
 
   test('a full claim is followed by another at once', () => {
