@@ -6,7 +6,7 @@ import type { Outage } from '../core/outage.js';
 import { Service } from '../core/service.js';
 import { type Election, maintenanceCalls } from '../db/calls/maintenance.js';
 import type { Database } from '../db/database.js';
-import { isConnectionUnusable, toHowdahError } from '../db/pg-error.js';
+import { isConnectionUnusable, isShortOfResources, toHowdahError } from '../db/pg-error.js';
 import { dutiesOf } from './duties.js';
 import { type Duty, waitAfter } from './duty.js';
 import { Leader } from './leader.js';
@@ -201,5 +201,5 @@ export class Maintainer extends Service {
 
 /** Whether it would be no use to ask for something else: no connection, no server that writes, no room on its disk. */
 function isAway(error: unknown): boolean {
-  return isConnectionUnusable(error) || toHowdahError(error).code === 'HOWDAH_DATABASE_UNAVAILABLE';
+  return isConnectionUnusable(error) || isShortOfResources(error);
 }

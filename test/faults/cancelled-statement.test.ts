@@ -12,13 +12,7 @@ test.for([
   'an enqueue whose %s an operator ends is tried again, and is there once',
   async ([, strike], { url, pool }) => {
     const name = await createQueue(pool);
-    const client = createClient({ url });
-    const holder = await pool.connect();
-    onTestFinished(async () => {
-      await holder.query('rollback');
-      holder.release();
-      await client.close();
-    });
+    const { client, holder } = await clientAndHolder(url, pool);
     await client.enqueue(name, 'before');
     await holder.query('begin; lock table howdah.jobs in access exclusive mode');
     const enqueued = client.enqueue(name, 'ended twice');
@@ -81,13 +75,7 @@ test('an enqueue whose connection is ended while it commits is not tried again',
 
 test('a declaration whose connection is ended is tried again, too', async ({ url, pool }) => {
   const name = 'declared-in-a-storm';
-  const client = createClient({ url });
-  const holder = await pool.connect();
-  onTestFinished(async () => {
-    await holder.query('rollback');
-    holder.release();
-    await client.close();
-  });
+  const { client, holder } = await clientAndHolder(url, pool);
   await holder.query('begin; lock table howdah.queues in access exclusive mode');
   const enqueued = client.enqueue(queue(name), 'first');
   await waitFor(
@@ -104,6 +92,18 @@ test('a declaration whose connection is ended is tried again, too', async ({ url
   const { id } = await enqueued;
   expect(await storedIn(pool, name)).toEqual([{ id, payload: 'first' }]);
 });
+
+/** Who enqueues, and who keeps it waiting in a transaction that is rolled back in the end. */
+async function clientAndHolder(url: string, pool: pg.Pool) {
+  const client = createClient({ url });
+  const holder = await pool.connect();
+  onTestFinished(async () => {
+    await holder.query('rollback');
+    holder.release();
+    await client.close();
+  });
+  return { client, holder };
+}
 
 async function storedIn(pool: pg.Pool, queue: string): Promise<object[]> {
   const { rows } = await pool.query(

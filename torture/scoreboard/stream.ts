@@ -7,9 +7,7 @@ const TICK_MS = 10;
 export class Stream {
   /** Ids that were acknowledged, with the Unix time of the call. */
   readonly acknowledged = new Map<string, number>();
-  /** Calls that failed; whether their job is there is not known. */
-  failures = 0;
-  /** How many of them by code. */
+  /** Calls that failed, by code; whether their job is there is not known. */
   readonly codes = new Map<string, number>();
   calls = 0;
   readonly #open = new Set<Promise<void>>();
@@ -29,6 +27,10 @@ export class Stream {
 
   get ids(): string[] {
     return [...this.acknowledged.keys()];
+  }
+
+  get failures(): number {
+    return [...this.codes.values()].reduce((sum, n) => sum + n, 0);
   }
 
   /** Calls that have not come back yet. */
@@ -59,7 +61,6 @@ export class Stream {
     const call = this.#send(this.calls).then(
       ({ id }) => void this.acknowledged.set(id, at),
       (error) => {
-        this.failures += 1;
         const code = (error as Partial<HowdahError>).code ?? String(error);
         this.codes.set(code, (this.codes.get(code) ?? 0) + 1);
       },
