@@ -28,7 +28,7 @@ export default {
 
   async run(context) {
     const { quick, full, freshDatabase } = context;
-    const part = quick ? 20_000 : 200_000;
+    const part = quick ? 20_000 : full ? 500_000 : 200_000;
     const backlog = quick ? 200_000 : full ? 10_000_000 : 1_000_000;
     const url = await freshDatabase();
     const { jobsPerSecond: alone } = await measureDrain(context, { count: part, url });

@@ -1,4 +1,4 @@
-import { backoffMs, pollAfterMs, RECONNECT } from '../core/backoff.js';
+import { backoffMs, lateLookAfterMs, pollAfterMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
@@ -44,7 +44,7 @@ export interface PullQueueParts {
  * asks for as many jobs as the first waiters of one visibility want together:
  *
  *   looking   until a look comes back short; waiters that do not wait end with that
- *   waiting   registered at the station; a ring, a poll or somebody impatient → looking
+ *   waiting   registered at the station; a ring, a poll, a late look or somebody impatient → looking
  *
  * So thousands of waiters cost one poll. A waiter that goes away while a look is under way leaves its jobs
  * to the next, or they are given back. Times are monotonic milliseconds.
@@ -58,6 +58,7 @@ export class PullQueue {
   #isWanted = false;
   /** Registered, and looked at since without finding enough: a ring tells of anything new. */
   #isKnownEmpty = false;
+  #registeredAt = Number.NEGATIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #fullAt = Number.NEGATIVE_INFINITY;
   #fullTookMs = 0;
@@ -196,11 +197,12 @@ export class PullQueue {
     waiter.end(rows);
   }
 
-  /** Those who are left wait for a ring; what came before it is registered is found by one more look. */
+  /** Those who are left wait for a ring; what came before it is registered is found by later looks. */
   async #register(): Promise<void> {
     const { queue, station } = this.#parts;
     if (station().isRegistered(queue)) return;
     await station().register(queue);
+    this.#registeredAt = this.#parts.clock.monotonic();
     this.#isWanted = true;
   }
 
@@ -227,8 +229,10 @@ export class PullQueue {
   #pollLater(): void {
     const { queue, station, clock } = this.#parts;
     const pollMs = station().isHearing(queue) ? POLL_MS : DEAF_POLL_MS;
+    const againMs = pollAfterMs(pollMs, clock.random());
+    const lateMs = lateLookAfterMs(clock.monotonic() - this.#registeredAt);
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), pollAfterMs(pollMs, clock.random()));
+    this.#timer = setTimeout(() => this.#look(), Math.min(againMs, lateMs));
   }
 
   #linger(): void {

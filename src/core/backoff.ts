@@ -25,3 +25,15 @@ export function backoffMs(failures: number, bounds: BackoffBounds, random: numbe
 export function pollAfterMs(pollMs: number, random: number): number {
   return pollMs * (0.8 + 0.2 * random);
 }
+
+/** How old a sleep is at its first late look, in milliseconds. */
+const LATE_LOOK_MS = 250;
+
+/**
+ * How long after falling asleep `sleptMs` ago to look once more without a ring: when the sleep is 250 ms old, 500 ms, 1 s, ...
+ * Who enqueued before it saw no sleeper and does not ring; so a job whose transaction stayed open into the sleep is found
+ * after as long again at most.
+ */
+export function lateLookAfterMs(sleptMs: number): number {
+  return Math.max(LATE_LOOK_MS - sleptMs, sleptMs);
+}

@@ -1,4 +1,4 @@
-import { pollAfterMs } from '../core/backoff.js';
+import { lateLookAfterMs, pollAfterMs } from '../core/backoff.js';
 import { DEAF_POLL_MAX_MS } from '../db/listener.js';
 
 /** Without work for at least this long, an awake queue goes to sleep. */
@@ -13,8 +13,6 @@ const HELD_AWAKE_MS = 50;
 /** Bounds of the distance of looks while it lingers. */
 const STEP_MIN_MS = 1;
 const STEP_MAX_MS = 3;
-/** After falling asleep: who enqueued just before saw no sleeper, and may take so long to commit. */
-const LATE_LOOK_MS = 250;
 /** Weight of the newest distance between two finds. */
 const WEIGHT = 0.2;
 
@@ -23,9 +21,9 @@ const WEIGHT = 0.2;
  * lock at commit that all producers share, so a busy queue asks for none and looks by itself:
  *
  *   awake   looks at once after a full claim, else every 1-3 ms while it lingers: for four times the
- *           usual distance of finds, 10 to 50 ms; then → asleep (it tells the database, and looks at
- *           once and 250 ms later, for what was being enqueued meanwhile)
- *   asleep  looks when it is rung, and every poll interval all the same;
+ *           usual distance of finds, 10 to 50 ms; then → asleep (it tells the database)
+ *   asleep  looks when it is rung, and every poll interval all the same; at first also at once and after
+ *           250 ms, 500 ms, 1 s, ..., for what was enqueued before and is committed only now;
  *           finds without a pause for 100 ms → awake
  *   held    the queue has no room: looks when it was told to, and when it is rung, but rings are heeded
  *           at a distance; asleep if that is far away
@@ -41,8 +39,7 @@ export class Doorbell {
   readonly #pollMs: number;
   #busySince = Number.NEGATIVE_INFINITY;
   #foundAt = Number.NEGATIVE_INFINITY;
-  /** Of the second look after falling asleep; in the past once it is over. */
-  #lateLookAt = Number.NEGATIVE_INFINITY;
+  #asleepSince = Number.NEGATIVE_INFINITY;
   /** Usual distance between two finds. */
   #gapMs = 100;
   /** A ring before this time cannot help. */
@@ -62,7 +59,9 @@ export class Doorbell {
     else if (this.isAsleep || (this.isDeaf && !this.#isLingering(now))) {
       const pollMs = this.isDeaf ? Math.min(this.#pollMs, DEAF_POLL_MAX_MS) : this.#pollMs;
       this.dueAt = now + pollAfterMs(pollMs, random);
-      if (this.#lateLookAt > now) this.dueAt = Math.min(this.dueAt, this.#lateLookAt);
+      if (this.isAsleep) {
+        this.dueAt = Math.min(this.dueAt, now + lateLookAfterMs(now - this.#asleepSince));
+      }
     } else this.dueAt = now + Math.min(STEP_MAX_MS, Math.max(STEP_MIN_MS, this.#gapMs / 4));
   }
 
@@ -103,11 +102,11 @@ export class Doorbell {
     return !this.#isHeld && this.#isLingering(now) && now - this.#busySince > BUSY_MS;
   }
 
-  /** The database rings from now on; what came before is found by two more looks. */
+  /** The database rings from now on; what came before is found by late looks. */
   fellAsleep(now: number): void {
     this.isAsleep = true;
     this.dueAt = now;
-    this.#lateLookAt = now + LATE_LOOK_MS;
+    this.#asleepSince = now;
   }
 
   /** The database does not ring any more. */

@@ -180,6 +180,27 @@ describe('a long poll', () => {
     await client.close();
   });
 
+  test('finds what was enqueued before it waited and is committed later, before its poll', async ({
+    client,
+    pool,
+  }) => {
+    const queue = await createQueue(pool);
+    const app = await pool.connect();
+    await app.query('begin');
+    await app.query('select howdah.enqueue($1::text::jsonb)', [
+      JSON.stringify({ queue, payload: 1 }),
+    ]);
+    const waiting = client.receive(queue, { wait: '20s' });
+    await waitFor(() => isAsleep(pool));
+    const asleepAt = performance.now();
+    await waitFor(() => performance.now() - asleepAt > 600); // its looks at 250 and 500 ms are over
+    await app.query('commit');
+    app.release();
+    const [job] = await waiting;
+    expect(performance.now() - asleepAt).toBeLessThan(3_500); // a poll comes after 4 s at least
+    await job?.complete();
+  });
+
   test('whose client closes, or that is aborted meanwhile, loses no job', async ({ pool, url }) => {
     const queue = await createQueue(pool);
     for (const way of ['close', 'abort'] as const) {

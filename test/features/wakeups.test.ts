@@ -40,6 +40,24 @@ test('a job enqueued in a transaction is found when that commits', async ({ url,
   await waitForState(pool, id, 'completed', 5_000);
 });
 
+test('who enqueued before the worker fell asleep, and commits after it has looked, is found', async ({
+  url,
+  pool,
+}) => {
+  const name = await createQueue(pool);
+  const client = await pool.connect();
+  await client.query('begin');
+  const [id] = await enqueue(client, name); // nobody sleeps: nobody is rung
+  const made = await startWorker({ url, poll: '1h', queues: [work(name, () => undefined)] });
+  await heard(made, 'listener.hearing');
+  await waitFor(async () => (await pool.query(sleepers)).rowCount === 1);
+  const asleepAt = performance.now();
+  await waitFor(() => performance.now() - asleepAt > 600); // its looks at once, at 250 and 500 ms are over
+  await client.query('commit');
+  client.release();
+  await waitForState(pool, id, 'completed', 5_000);
+});
+
 test('a busy worker asks for no rings, an idle one for rings again', async ({ url, pool }) => {
   const name = await createQueue(pool);
   const made = await startWorker({

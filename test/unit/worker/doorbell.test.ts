@@ -15,7 +15,7 @@ function stream(bell: Doorbell, from: number, everyMs: number, forMs: number): n
 }
 
 describe('Doorbell', () => {
-  test('an idle queue falls asleep, looks at once and 250 ms later, then polls', () => {
+  test('an idle queue falls asleep, looks at once, at 250 ms, 500 ms, 1 s, then polls', () => {
     const bell = hearing();
     bell.looked(0, 0, false, 0.5);
     expect(bell.wantsSleep(0)).toBe(true);
@@ -26,16 +26,22 @@ describe('Doorbell', () => {
     bell.looked(100, 1, false, 0.5); // rung
     expect(bell.dueAt).toBe(251);
     bell.looked(251, 0, false, 0.5);
-    expect(bell.dueAt).toBe(2051);
+    expect(bell.dueAt).toBe(501);
+    bell.looked(501, 0, false, 0.5);
+    expect(bell.dueAt).toBe(1001);
+    bell.looked(1401, 0, false, 0.5); // rung
+    expect(bell.dueAt).toBe(2801);
+    bell.looked(2801, 0, false, 0.5);
+    expect(bell.dueAt).toBe(4601);
   });
 
   test('polls are spread by a fifth, and never later than was asked for', () => {
     const bell = hearing();
     bell.fellAsleep(0);
-    bell.looked(1000, 0, false, 0);
-    expect(bell.dueAt).toBeCloseTo(2600);
-    bell.looked(1000, 0, false, 1);
-    expect(bell.dueAt).toBeCloseTo(3000);
+    bell.looked(10_000, 0, false, 0);
+    expect(bell.dueAt).toBeCloseTo(11_600);
+    bell.looked(10_000, 0, false, 1);
+    expect(bell.dueAt).toBeCloseTo(12_000);
   });
 
   test('a full claim is followed by another at once', () => {

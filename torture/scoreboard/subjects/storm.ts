@@ -25,29 +25,34 @@ export const storm: Subject = {
     const stream = Stream.of(site.client(), queue, RATE, EFFECT);
     const seconds = lab.count(600, 10);
     let isOver = false;
-    const until = async (name: string, everyMs: number, strike: () => Promise<number>) => {
+    /** Strikes at random, every `everyMs` on average; returns how many were hit. */
+    const strikes = async (everyMs: number, strike: () => Promise<number>) => {
       let hits = 0;
       while (!isOver) {
         hits += await strike().catch(() => 0);
         await sleep(lab.random.int(0, everyMs * 2));
       }
-      return [name, hits] as const;
+      return hits;
     };
     const storms = Promise.all([
-      until('cancels', 100, () => signal(site, 'pg_cancel_backend')),
-      until('terminates', 1_000, () => signal(site, 'pg_terminate_backend')),
-      until('lock time-outs', 5_000, () => lockTimeout(site, lab)),
+      strikes(100, () => signal(site, 'pg_cancel_backend')),
+      strikes(1_000, () => signal(site, 'pg_terminate_backend')),
+      strikes(5_000, () => lockTimeout(site, lab)),
+      strikes(2_000, () => lockBackwards(site)),
     ]);
-    const backwards = until('', 2_000, () => lockBackwards(site));
     await sleep(seconds * 1_000);
     isOver = true;
-    const struck = await storms;
-    await backwards;
+    const [cancels, terminates, timeouts] = await storms;
     const ids = await stream.stop();
     const left = await site.settled();
     const { lost, doubled, missing } = await site.tally(ids);
     await site.dismiss();
-    const hits = [...struck, ['deadlocks', await deadlocks(site)] as const];
+    const hits = {
+      cancels,
+      terminates,
+      'lock time-outs': timeouts,
+      deadlocks: await deadlocks(site),
+    };
     const all = await site.value<number>(
       'select count(*)::int from howdah.jobs_all where queue = $1',
       [queue],
@@ -58,8 +63,12 @@ export const storm: Subject = {
     const share = 1 - stream.failures / stream.calls;
     return [
       {
-        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded${codes}; ${surplus} jobs of calls that failed; ${hits.map(([name, n]) => `${n} ${name}`).join(', ')}`,
-        faults: hits.reduce((sum, [, n]) => sum + n, 0),
+        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded${codes}; ${surplus} jobs of calls that failed; ${Object.entries(
+          hits,
+        )
+          .map(([name, n]) => `${n} ${name}`)
+          .join(', ')}`,
+        faults: Object.values(hits).reduce((sum, n) => sum + n, 0),
         // a call that was repeated although it had committed would leave a job that nobody knows of
         isMet: lost + left + doubled + missing === 0 && surplus <= unknown && share >= SUCCESS,
       },
@@ -100,7 +109,7 @@ async function lockTimeout(site: Site, { random }: Lab): Promise<number> {
   }
 }
 
-/** Locks rows in the wrong order: where a settle meets it, PostgreSQL ends either side. */
+/** Locks rows in the wrong order: where a settle meets it, PostgreSQL ends either side. Whether it did: see deadlocks(). */
 async function lockBackwards(site: Site): Promise<number> {
   await site.pool
     .query(
