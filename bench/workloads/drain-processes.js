@@ -18,7 +18,7 @@ export default {
 
   /** Each round begins with another of them, so that none is always the first in an empty database. */
   async run(context) {
-    const count = context.quick ? 20_000 : 100_000;
+    const count = context.quick ? 20_000 : 400_000;
     const names = Object.keys(PROCESSES);
     const metrics = {};
     for (let i = 0; i < names.length; i++) {
