@@ -64,7 +64,8 @@ export class PullQueue {
   #fullTookMs = 0;
   #passedOnAt = Number.NEGATIVE_INFINITY;
   #failures = 0;
-  #lookedAt = Number.NEGATIVE_INFINITY;
+  /** When to look once more, though nobody rang. */
+  #dueAt = Number.NEGATIVE_INFINITY;
   /** Most jobs in a look: less while their payloads do not fit into one answer. */
   #max = RECEIVE_MAX;
   readonly #closing = new AbortController();
@@ -81,7 +82,7 @@ export class PullQueue {
   add(waiter: Waiter): void {
     this.#waiters.add(waiter);
     const { queue, station, clock } = this.#parts;
-    const isSure = this.#isKnownEmpty && clock.monotonic() - this.#lookedAt < POLL_MS;
+    const isSure = this.#isKnownEmpty && clock.monotonic() < this.#dueAt;
     if (waiter.isImpatient || !isSure || !station().isHearing(queue)) this.#look();
     else if (!this.#timer || this.#waiters.size === 1) this.#pollLater();
   }
@@ -149,7 +150,7 @@ export class PullQueue {
     const start = this.#cursors.start(now);
     const rows = await calls.receive(queue, max, visibilityMs, start, consumer);
     const tookMs = clock.monotonic() - now;
-    this.#lookedAt = now;
+    this.#dueAt = now + this.#nextLookAfterMs(now);
     this.#max = Math.min(this.#max * 2, RECEIVE_MAX);
     if (isFull) {
       this.#fullAt = now;
@@ -226,13 +227,19 @@ export class PullQueue {
     await clock.sleep(backoffMs(this.#failures, RECONNECT, clock.random()), this.#closing.signal);
   }
 
-  #pollLater(): void {
+  #nextLookAfterMs(now: number): number {
     const { queue, station, clock } = this.#parts;
     const pollMs = station().isHearing(queue) ? POLL_MS : DEAF_POLL_MS;
-    const againMs = pollAfterMs(pollMs, clock.random());
-    const lateMs = lateLookAfterMs(clock.monotonic() - this.#registeredAt);
+    const sleptMs = now - this.#registeredAt;
+    return Math.min(pollAfterMs(pollMs, clock.random()), lateLookAfterMs(sleptMs));
+  }
+
+  #pollLater(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#look(), Math.min(againMs, lateMs));
+    this.#timer = setTimeout(
+      () => this.#look(),
+      Math.max(0, this.#dueAt - this.#parts.clock.monotonic()),
+    );
   }
 
   #linger(): void {
