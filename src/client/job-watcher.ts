@@ -1,6 +1,6 @@
 import { Alarm } from '../core/alarm.js';
 import { Allowance } from '../core/allowance.js';
-import { backoffMs, pollAfterMs, RECONNECT } from '../core/backoff.js';
+import { backoffMs, lateLookAfterMs, pollAfterMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
@@ -18,8 +18,8 @@ const LOOKS_BURST = 6;
 const LOOK_MAX = 10_000;
 /** Most waits of one client. */
 const WAITS_MAX = 100_000;
-/** A settle that was under way when a job was registered may not have seen it: one look more. */
-const SECOND_LOOK_MS = 100;
+/** A settle that was under way when a job was registered may not have seen it: looks more, the first so much later. */
+const LATE_LOOK_MS = 100;
 /** What is over is forgotten with the next look, or after this time. */
 const LINGER_MS = 500;
 
@@ -32,9 +32,16 @@ export interface JobWait {
   readonly onError: (error: HowdahError) => void;
 }
 
+/** Jobs that were registered together, and when to look at them once more. */
+interface LateLook {
+  readonly ids: readonly string[];
+  readonly registeredAt: number;
+  readonly at: number;
+}
+
 /**
  * One waiter for everybody in this client who waits for the end of a job or for its progress. All are looked
- * at together: when a ring comes, a moment after they were registered, and now and then. One look at a
+ * at together: when a ring comes, some moments after they were registered, and now and then. One look at a
  * time; a look registers what is new and forgets what is over, too, so that thousands of waits cost a
  * few statements a second at most.
  */
@@ -52,8 +59,7 @@ export class JobWatcher {
   readonly #fresh = new Set<string>();
   /** Registered, and nobody waits any more. */
   readonly #gone = new Set<string>();
-  /** To be looked at once more, and when. */
-  #second: { readonly ids: readonly string[]; readonly at: number }[] = [];
+  #late: LateLook[] = [];
   readonly #again = new Set<string>();
   readonly #allowance = new Allowance(LOOKS_PER_SECOND, LOOKS_BURST);
   readonly #next: Alarm;
@@ -160,7 +166,7 @@ export class JobWatcher {
     const isWanted = this.#isAllWanted || this.#fresh.size > 0 || this.#again.size > 0;
     if (this.#waits.size === 0) return this.#lingerAt;
     if (isWanted) return now;
-    return Math.min(this.#pollAt, this.#second[0]?.at ?? Number.POSITIVE_INFINITY);
+    return Math.min(this.#pollAt, ...this.#late.map(({ at }) => at));
   }
 
   async #look(now: number): Promise<void> {
@@ -190,10 +196,29 @@ export class JobWatcher {
       this.#pollAt = now + pollAfterMs(pollMs, this.#clock.random());
       this.#isAllWanted = false;
     }
-    while (this.#second[0] && this.#second[0].at <= now) {
-      for (const id of this.#second.shift()?.ids ?? []) if (this.#waits.has(id)) ids.add(id);
-    }
+    for (const id of this.#takeLate(now)) ids.add(id);
     return [...ids].filter((id) => !added.has(id) && this.#waits.has(id));
+  }
+
+  /** Those whose late look is due; while they wait and no poll has come, there is another. */
+  #takeLate(now: number): readonly string[] {
+    const due = this.#late.filter(({ at }) => at <= now);
+    if (due.length === 0) return [];
+    this.#late = this.#late.filter(({ at }) => at > now);
+    for (const { ids, registeredAt } of due) {
+      this.#lookLater(
+        ids.filter((id) => this.#waits.has(id)),
+        registeredAt,
+        now,
+      );
+    }
+    return due.flatMap(({ ids }) => ids).filter((id) => this.#waits.has(id));
+  }
+
+  #lookLater(ids: readonly string[], registeredAt: number, now: number): void {
+    const afterMs = lateLookAfterMs(now - registeredAt, LATE_LOOK_MS);
+    if (ids.length === 0 || afterMs >= POLL_MS) return;
+    this.#late.push({ ids, registeredAt, at: now + afterMs });
   }
 
   async #ask(leaseId: string, add: string[], drop: string[], look: string[]): Promise<void> {
@@ -209,9 +234,8 @@ export class JobWatcher {
       });
       for (const row of rows) this.#tell(row);
     }
-    if (length > 0) {
-      this.#second.push({ ids: add, at: this.#clock.monotonic() + SECOND_LOOK_MS });
-    }
+    const now = this.#clock.monotonic();
+    this.#lookLater(add, now, now);
   }
 
   #wantsProgress(id: string): boolean {

@@ -30,10 +30,10 @@ export function pollAfterMs(pollMs: number, random: number): number {
 const LATE_LOOK_MS = 250;
 
 /**
- * How long after falling asleep `sleptMs` ago to look once more without a ring: when the sleep is 250 ms old, 500 ms, 1 s, ...
- * Who enqueued before it saw no sleeper and does not ring; so a job whose transaction stayed open into the sleep is found
- * after as long again at most.
+ * How long after falling asleep `sleptMs` ago to look once more without a ring: when the sleep is 250 ms old (or `firstMs`), then
+ * 500 ms, 1 s, ... Who had begun before it saw no sleeper and does not ring; so what a transaction did that stayed open
+ * into the sleep is found after as long again at most.
  */
-export function lateLookAfterMs(sleptMs: number): number {
-  return Math.max(LATE_LOOK_MS - sleptMs, sleptMs);
+export function lateLookAfterMs(sleptMs: number, firstMs = LATE_LOOK_MS): number {
+  return Math.max(firstMs - sleptMs, sleptMs);
 }

@@ -248,6 +248,29 @@ describe('result', () => {
     expect(await waiting).toBe(7);
   });
 
+  test('an end that had begun before the wait, and is committed after looks at it, is found before the poll', async ({
+    client,
+    pool,
+  }) => {
+    const name = await createQueue(pool);
+    const { id } = await client.enqueue(name, 1);
+    const lease = (await pool.query(`select howdah.open_lease('hand', 60000) as id`)).rows[0].id;
+    await pool.query('select * from howdah.claim($1, $2)', [name, lease]);
+    const settling = await pool.connect();
+    await settling.query('begin');
+    await settling.query(`select howdah.complete($1, $2, 1, '7')`, [lease, id]); // nobody waits: nobody is rung
+    const waiting = client.result(id, { timeout: '20s' });
+    await waitFor(async () => (await pool.query('select from howdah.watches')).rows.length === 1, {
+      what: 'the watch',
+    });
+    const since = performance.now();
+    await waitFor(() => performance.now() - since > 500); // its looks after 100, 200 and 400 ms are over
+    await settling.query('commit');
+    settling.release();
+    expect(await waiting).toBe(7);
+    expect(performance.now() - since).toBeLessThan(0.7 * LOOK_MS);
+  });
+
   test('a broken connection is made again, and waits go on', async ({ faulty, client, pool }) => {
     const name = await createQueue(pool);
     const { id } = await client.enqueue(name, 1);
