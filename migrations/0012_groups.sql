@@ -159,6 +159,7 @@ create function {{schema}}.lock_jobs(p_ids bigint[]) returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_leases bigint[];
+  v_unblocked bigint[];
   v_blocked bigint[];
   v_group record;
   v_count bigint;
@@ -169,7 +170,8 @@ begin
         select l.id from leases l
         where l.id in (select j.lease_id from jobs j where j.id = any (p_ids))
         order by l.id for no key update);
-      perform 1 from jobs where id = any (p_ids) and group_seq is null order by id for update;
+      v_unblocked := array(
+        select id from jobs where id = any (p_ids) and group_seq is null order by id for update);
       v_blocked := array(select id from jobs where id = any (p_ids) and group_seq is not null);
       if v_blocked <> '{}' then
         for v_group in
@@ -185,7 +187,8 @@ begin
       end if;
       if (v_blocked = '{}' or v_count = cardinality(v_blocked)) and not exists (
         select from jobs
-        where id = any (p_ids) and lease_id is not null and lease_id <> all (v_leases)
+        where id = any (p_ids) and (id <> all (v_unblocked || v_blocked)  -- admitted between the two
+          or lease_id is not null and lease_id <> all (v_leases))
       ) then
         return;
       end if;
