@@ -203,16 +203,12 @@ export class JobWatcher {
   /** Those whose late look is due; while they wait and no poll has come, there is another. */
   #takeLate(now: number): readonly string[] {
     const due = this.#late.filter(({ at }) => at <= now);
-    if (due.length === 0) return [];
     this.#late = this.#late.filter(({ at }) => at > now);
-    for (const { ids, registeredAt } of due) {
-      this.#lookLater(
-        ids.filter((id) => this.#waits.has(id)),
-        registeredAt,
-        now,
-      );
-    }
-    return due.flatMap(({ ids }) => ids).filter((id) => this.#waits.has(id));
+    return due.flatMap(({ ids, registeredAt }) => {
+      const waiting = ids.filter((id) => this.#waits.has(id));
+      this.#lookLater(waiting, registeredAt, now);
+      return waiting;
+    });
   }
 
   #lookLater(ids: readonly string[], registeredAt: number, now: number): void {

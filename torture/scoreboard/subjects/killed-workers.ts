@@ -10,8 +10,6 @@ import type { Subject } from '../subject.js';
 const LEASE_MS = 2_000;
 const CREW = 4;
 const EVERY_MS = 1_000;
-/** A second brings between 4 and 110 jobs while a start takes all there is: over 20 s the mean was 24 to 68. */
-const PEAK_SECONDS = 60;
 const EFFECT = { do: 'effect', again: 'effect', ms: 20, isQuiet: true };
 
 interface Kill {
@@ -100,7 +98,7 @@ async function orderlyPeak(site: Site, queue: string, { lab, crew, hire }: Crew)
     }
   };
   const restarting = restart();
-  const peak = await peakRate(site, queue, EFFECT, PEAK_SECONDS);
+  const peak = await peakRate(site, queue, EFFECT);
   isOver = true;
   await restarting;
   return peak;

@@ -53,6 +53,7 @@ export const storm: Subject = {
       'lock time-outs': timeouts,
       deadlocks: await deadlocks(site),
     };
+    const struck = Object.entries(hits).map(([name, n]) => `${n} ${name}`);
     const all = await site.value<number>(
       'select count(*)::int from howdah.jobs_all where queue = $1',
       [queue],
@@ -63,11 +64,7 @@ export const storm: Subject = {
     const share = 1 - stream.failures / stream.calls;
     return [
       {
-        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded${codes}; ${surplus} jobs of calls that failed; ${Object.entries(
-          hits,
-        )
-          .map(([name, n]) => `${n} ${name}`)
-          .join(', ')}`,
+        measured: `${lost + left} lost, ${doubled} double, ${missing} missing effects of ${ids.length} jobs; ${(share * 100).toFixed(3)} % of ${stream.calls} calls succeeded${codes}; ${surplus} jobs of calls that failed; ${struck.join(', ')}`,
         faults: Object.values(hits).reduce((sum, n) => sum + n, 0),
         // a call that was repeated although it had committed would leave a job that nobody knows of
         isMet: lost + left + doubled + missing === 0 && surplus <= unknown && share >= SUCCESS,
