@@ -31,7 +31,7 @@ describe('a claim with followers waits for nobody', () => {
     const ids = await db.enqueue('member', 4, { group: 'g' });
     const lease = await db.openLease();
     await a.begin();
-    await a.rows('select 1 from howdah.jobs where id = $1 for update', [ids[2]]);
+    await a.lockJob(ids[2] ?? '');
     expect(await claimTurn(db, 'member', lease)).toEqual(ids.slice(0, 2));
     await a.commit();
     await db.expectTruth();

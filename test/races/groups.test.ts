@@ -218,6 +218,36 @@ describe('cancel', () => {
     await db.expectTruth();
   });
 
+  test('of one admitted between two looks: it is locked before any group', async ({
+    db,
+    a,
+    b,
+    c,
+  }) => {
+    const { queue, ids, lease, job } = await running(db, 3);
+    const [, second = '', third = ''] = ids;
+    const [other = ''] = await db.enqueue(queue, 1);
+    await a.begin();
+    await a.lockJob(other);
+    // b looks for unblocked jobs and waits for one of them; only then is the second job admitted
+    const [cancelled] = await b.blocks((session) => session.cancel(other, second, third));
+    await db.complete(lease, [job]);
+    await c.begin();
+    await c.lockJob(second);
+    await a.commit();
+    await b.waitsFor(c);
+    // a deadlock, if b held the group of the third meanwhile
+    expect(await c.cancel(second)).toEqual([{ id: second, outcome: 'cancelled' }]);
+    await c.commit();
+    expect(await cancelled).toEqual(
+      [second, third, other].map((id) => ({
+        id,
+        outcome: id === second ? 'finished' : 'cancelled',
+      })),
+    );
+    await db.expectTruth();
+  });
+
   test('of many waiting ones and many settles of their groups at once: no deadlock', async ({
     db,
     pool,

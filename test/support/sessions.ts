@@ -36,6 +36,10 @@ export class RaceSession extends Engine {
     return this.#client.query('rollback');
   }
 
+  lockJob(id: string): Promise<unknown> {
+    return this.#client.query('select from howdah.jobs where id = $1 for update', [id]);
+  }
+
   /** Starts something that has to wait for a lock of another session, and waits until it does. */
   async blocks<T>(run: (session: RaceSession) => Promise<T>): Promise<Promise<T>[]> {
     let isOver = false;
@@ -57,22 +61,45 @@ export class RaceSession extends Engine {
     return [result];
   }
 
+  /** Until this session waits for a lock that the other one holds. */
+  async waitsFor(other: RaceSession): Promise<void> {
+    await waitFor(
+      async () => {
+        const { rows } = await this.#observer.query(
+          'select from unnest(pg_blocking_pids($1)) u (pid) where pid = $2',
+          [this.pid, other.pid],
+        );
+        return rows.length > 0;
+      },
+      { what: 'a session that waits for another one' },
+    );
+  }
+
   close(): Promise<void> {
     return this.#client.end();
   }
 }
 
-/** `test` with two sessions of their own, a and b, and the pool as a third party, db. */
-export const test = base.extend<{ db: Engine; a: RaceSession; b: RaceSession }>({
+type Party = { url: string; pool: pg.Pool };
+
+async function party(
+  { url, pool }: Party,
+  use: (session: RaceSession) => Promise<void>,
+): Promise<void> {
+  const session = await RaceSession.open(url, pool);
+  await use(session);
+  await session.close();
+}
+
+/** `test` with sessions of their own, a, b and c, and the pool as a further party, db. */
+export const test = base.extend<{
+  db: Engine;
+  a: RaceSession;
+  b: RaceSession;
+  c: RaceSession;
+}>({
   db: async ({ pool }, use) => use(new Engine(pool)),
-  a: async ({ url, pool }, use) => {
-    const session = await RaceSession.open(url, pool);
-    await use(session);
-    await session.close();
-  },
-  b: async ({ url, pool }, use) => {
-    const session = await RaceSession.open(url, pool);
-    await use(session);
-    await session.close();
-  },
+  a: ({ url, pool }, use) => party({ url, pool }, use),
+  b: ({ url, pool }, use) => party({ url, pool }, use),
+  c: ({ url, pool }, use) => party({ url, pool }, use),
 });
