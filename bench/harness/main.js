@@ -121,6 +121,7 @@ async function startServers(stores) {
   if (stores.has('postgres')) {
     const profiling = { isProfiled: options.profile };
     servers.postgres = await PostgresServer.start(options.url, profiling);
+    await servers.postgres.touchBuffers();
   }
   if (!isRedisInstalled()) console.log('no redis-server on this system: BullMQ is skipped');
   for (const policy of ['everysec', 'always']) {
