@@ -5,15 +5,20 @@ import { queueCalls } from './calls/queues.js';
 import type { Database } from './database.js';
 import { retryBriefly } from './retry.js';
 
+/** Most declarations to remember by what they say; with more, all are forgotten, and declared again. */
+const REMEMBERED_MAX = 10_000;
+
 /**
  * Declares queues in the database, each once per process: creates them or applies the policy keys
- * that their declaration names. Before the first, the version of the schema is checked.
+ * that their declaration names. Before the first, the version of the schema is checked. A declaration
+ * that is made anew at each call says the same each time, and is the same.
  */
 export class Declarations {
   readonly #database: Database;
   readonly #calls;
   readonly #declared = new WeakSet<AnyQueue>();
-  readonly #underWay = new Map<AnyQueue, Promise<void>>();
+  readonly #said = new Set<string>();
+  readonly #underWay = new Map<string, Promise<void>>();
   readonly #first: readonly AnyQueue[];
   #isOpened = false;
   #opening: Promise<void> | undefined;
@@ -27,7 +32,7 @@ export class Declarations {
 
   /** Whether the queue needs nothing more; without one, whether the first call is over. */
   has(definition?: AnyQueue): boolean {
-    return definition ? this.#declared.has(definition) : this.#isOpened;
+    return definition ? this.#isDeclared(definition) : this.#isOpened;
   }
 
   /**
@@ -54,16 +59,24 @@ export class Declarations {
     await run(this.#calls.createText, JSON.stringify(ask));
   }
 
+  #isDeclared(definition: AnyQueue): boolean {
+    if (this.#declared.has(definition)) return true;
+    if (!this.#said.has(textOf(definition))) return false;
+    this.#declared.add(definition);
+    return true;
+  }
+
   #ensureOpened(definition: AnyQueue): Promise<void> {
-    if (this.#declared.has(definition)) return Promise.resolve();
-    const underWay = this.#underWay.get(definition);
+    if (this.#isDeclared(definition)) return Promise.resolve();
+    const text = textOf(definition);
+    const underWay = this.#underWay.get(text);
     if (underWay) return underWay;
-    const declaring = this.#declare(definition).finally(() => this.#underWay.delete(definition));
-    this.#underWay.set(definition, declaring);
+    const declaring = this.#declare(definition, text).finally(() => this.#underWay.delete(text));
+    this.#underWay.set(text, declaring);
     return declaring;
   }
 
-  async #declare(definition: AnyQueue): Promise<void> {
+  async #declare(definition: AnyQueue, text: string): Promise<void> {
     if (definition.deadLetterQueue) await this.#ensureOpened(definition.deadLetterQueue);
     try {
       await insist(() => this.#calls.create(this.#database, definition.name, toPolicy(definition)));
@@ -72,6 +85,8 @@ export class Declarations {
       // enqueue itself will say that it does not exist.
       if (!(error instanceof HowdahError) || error.code !== 'HOWDAH_PERMISSION_DENIED') throw error;
     }
+    if (this.#said.size >= REMEMBERED_MAX) this.#said.clear();
+    this.#said.add(text);
     this.#declared.add(definition);
   }
 
@@ -92,4 +107,14 @@ export class Declarations {
 /** Calls that wait for a declaration fail with it; to declare twice is to declare once. */
 function insist(run: () => Promise<unknown>): Promise<unknown> {
   return retryBriefly(run, systemClock, () => true);
+}
+
+/** What a declaration says. */
+function textOf(definition: AnyQueue): string {
+  const { name, deadLetterQueue } = definition;
+  return JSON.stringify([
+    name,
+    toPolicy(definition),
+    deadLetterQueue ? textOf(deadLetterQueue) : null,
+  ]);
 }

@@ -52,6 +52,24 @@ test('declaring touches only what it names: an operator keeps the rest', async (
   ]);
 });
 
+test('a declaration that is made anew at each call is declared once, as one that is kept', async ({
+  client,
+  pool,
+}) => {
+  const anew = () =>
+    queue('made-anew', { attempts: 4, deadLetterQueue: queue('anew-dead', { retention: '30d' }) });
+  await client.enqueue(anew(), 1);
+  await client.alterQueue('made-anew', { attempts: 9 });
+  await client.alterQueue('anew-dead', { retention: '1d' });
+  await client.enqueue(anew(), 2);
+  await client.enqueueMany(anew(), [3]);
+  const { rows } = await pool.query(
+    `select max_attempts, (select retention_ms from howdah.queue_policies where queue = 'anew-dead')
+     from howdah.queue_policies where queue = 'made-anew'`,
+  );
+  expect(rows).toEqual([{ max_attempts: 9, retention_ms: String(86_400_000) }]);
+});
+
 test('two declarations of one name are each declared once, the later use wins', async ({
   client,
   pool,
