@@ -5,7 +5,7 @@ import { queueCalls } from './calls/queues.js';
 import type { Database } from './database.js';
 import { retryBriefly } from './retry.js';
 
-/** Most declarations to remember by what they say; with more, all are forgotten, and declared again. */
+/** Most declarations to remember by what they say; with more, those made anew are declared once more. */
 const REMEMBERED_MAX = 10_000;
 
 /**
@@ -17,6 +17,7 @@ export class Declarations {
   readonly #database: Database;
   readonly #calls;
   readonly #declared = new WeakSet<AnyQueue>();
+  /** What was declared, for declarations that are made anew at each call. */
   readonly #said = new Set<string>();
   readonly #underWay = new Map<string, Promise<void>>();
   readonly #first: readonly AnyQueue[];
@@ -112,9 +113,5 @@ function insist(run: () => Promise<unknown>): Promise<unknown> {
 /** What a declaration says. */
 function textOf(definition: AnyQueue): string {
   const { name, deadLetterQueue } = definition;
-  return JSON.stringify([
-    name,
-    toPolicy(definition),
-    deadLetterQueue ? textOf(deadLetterQueue) : null,
-  ]);
+  return JSON.stringify([name, toPolicy(definition), deadLetterQueue && textOf(deadLetterQueue)]);
 }

@@ -80,15 +80,13 @@ export class RaceSession extends Engine {
   }
 }
 
-type Party = { url: string; pool: pg.Pool };
-
-async function party(
-  { url, pool }: Party,
+async function session(
+  { url, pool }: { url: string; pool: pg.Pool },
   use: (session: RaceSession) => Promise<void>,
 ): Promise<void> {
-  const session = await RaceSession.open(url, pool);
-  await use(session);
-  await session.close();
+  const opened = await RaceSession.open(url, pool);
+  await use(opened);
+  await opened.close();
 }
 
 /** `test` with sessions of their own, a, b and c, and the pool as a further party, db. */
@@ -99,7 +97,7 @@ export const test = base.extend<{
   c: RaceSession;
 }>({
   db: async ({ pool }, use) => use(new Engine(pool)),
-  a: ({ url, pool }, use) => party({ url, pool }, use),
-  b: ({ url, pool }, use) => party({ url, pool }, use),
-  c: ({ url, pool }, use) => party({ url, pool }, use),
+  a: session,
+  b: session,
+  c: session,
 });
