@@ -300,10 +300,12 @@ export class Runner implements RunHost {
     this.runs.forsake(reason);
   }
 
-  #makeCall({ transactions, codecs, pool, hub }: RunnerParts): Call {
+  #makeCall({ transactions, reporter, codecs, pool, hub }: RunnerParts): Call {
     const { binding } = this;
     if (binding.batch) return new BatchCall(binding, this.#endAttempt, codecs);
-    if (binding.isTransactional) return new TransactionalCall(binding, transactions, codecs);
+    if (binding.isTransactional) {
+      return new TransactionalCall(binding, transactions, reporter, codecs);
+    }
     if (!pool) return new SingleCall(binding, codecs);
     const onCrash = (job: JobRef, { message }: HowdahError): void =>
       hub.emit('handler.crashed', { job, reason: message });

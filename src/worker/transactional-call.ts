@@ -8,6 +8,7 @@ import { type Call, type EndAttempt, factsOf } from './call.js';
 import { COMPLETE, type Decision, decideReturned, decideThrown } from './decide.js';
 import { type JobContext, TransactionalRunContext } from './job-context.js';
 import { type JobMaker, jobMakerOf } from './job-maker.js';
+import type { Reporter } from './reporter.js';
 import type { Run } from './run.js';
 import { storedResult } from './settle-encoding.js';
 
@@ -27,12 +28,19 @@ export class TransactionalCall implements Call {
   readonly #handler: TransactionalHandler;
   readonly #makeJob: JobMaker;
   readonly #transactions: Transactions;
+  readonly #reporter: Reporter;
   readonly #codecs: Codecs | undefined;
 
-  constructor(binding: Binding, transactions: Transactions, codecs: Codecs | undefined) {
+  constructor(
+    binding: Binding,
+    transactions: Transactions,
+    reporter: Reporter,
+    codecs: Codecs | undefined,
+  ) {
     this.#handler = binding.handler as TransactionalHandler;
     this.#makeJob = jobMakerOf(binding, codecs);
     this.#transactions = transactions;
+    this.#reporter = reporter;
     this.#codecs = codecs;
   }
 
@@ -72,6 +80,8 @@ export class TransactionalCall implements Call {
     if (decision.settlement.verb !== 'complete') throw new RolledBack(value);
     const { result } = decision.settlement;
     const stored = result === undefined ? undefined : storedResult(attempt, result, this.#codecs);
+    // once this has committed nothing more can be said
+    if (attempt.isReporting) await this.#reporter.flush([attempt]);
     // from here on its row is locked, or gone, whatever else ends the attempt meanwhile
     attempt.isCompletedIn = true;
     try {

@@ -185,6 +185,36 @@ describe('progress', () => {
     expect(jobs.map((job) => job?.progress)).toEqual([2, 2, 'nearly']);
   });
 
+  test('of a transactional handler: the last one is there before the end', async ({
+    client,
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool);
+    const { worker } = makeWorker({
+      url,
+      queues: [
+        work(
+          name,
+          async ({ id }, { progress, log }) => {
+            progress('begun');
+            await waitFor(async () => (await client.job(id))?.progress === 'begun');
+            // the next write is not due before the transaction has long been committed
+            progress('done');
+            log.info('the last line');
+          },
+          { transactional: true },
+        ),
+      ],
+    });
+    const { id } = await client.enqueue(name, 1);
+    expect(await worker.runOnce()).toMatchObject({ completed: 1 });
+    expect(await client.job(id)).toMatchObject({
+      progress: 'done',
+      logs: [{ message: 'the last line' }],
+    });
+  });
+
   test('what is no JSON or too large is refused to the handler', async ({ client, url, pool }) => {
     const name = await createQueue(pool);
     const cycle: Record<string, unknown> = {};
