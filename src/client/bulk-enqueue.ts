@@ -108,14 +108,19 @@ export class BulkEnqueue {
     return this.#next.add(index, job) ? this.#flush() : busy;
   }
 
-  /** Hands the chunk over; resolves when the one before it is done. */
+  /**
+   * Hands the chunk over; resolves when the one before it is done and this one has been written: to encode more
+   * payloads first would leave the server without work.
+   */
   #flush(): Promise<void> {
     const before = this.#underWay;
     const chunk = this.#next.take();
     if (!chunk) return before;
     this.#underWay = before.then(() => this.#send(chunk));
-    this.#underWay.catch(() => undefined); // whoever flushes next, or drains, sees it
-    return before;
+    const written = before.then(() => new Promise<void>((resolve) => setImmediate(resolve)));
+    // whoever flushes next, or drains, sees it
+    for (const each of [this.#underWay, written]) each.catch(() => undefined);
+    return written;
   }
 
   async #drain(): Promise<void> {
