@@ -1,6 +1,5 @@
 import type { Settled } from '../core/batcher.js';
 import { HowdahError, problemOf } from '../core/errors.js';
-import type { BulkEncoder } from '../core/job-text.js';
 import type { Enqueued, EnqueueReport } from '../db/calls/enqueue.js';
 import { isQueueFull, type WhileFull } from './backpressure.js';
 import { type Chunk, ChunkBuilder, halve } from './chunk.js';
@@ -10,7 +9,7 @@ import type {
   EnqueueManyOptions,
   Rejection,
 } from './enqueue-many.js';
-import { reportJobs } from './report-jobs.js';
+import { type JoinJobs, reportJobs, type SendJobs } from './report-jobs.js';
 import { isFaultOfData } from './send.js';
 
 const REJECTIONS_MAX = 1000;
@@ -20,12 +19,13 @@ export interface BulkContext {
   readonly onError: 'throw' | 'report';
   readonly batchSize: number;
   readonly onBatch: EnqueueManyOptions['onBatch'];
-  /** Throws or rejects when a payload is bad. */
-  readonly encoder: BulkEncoder;
+  /** What a statement needs of one job. Throws or rejects when the payload is bad. */
+  readonly encode: (payload: unknown) => string | Promise<string>;
+  readonly join: JoinJobs;
   /** Enqueues all jobs or none. */
-  readonly all: (jobs: string) => Promise<EnqueueReport>;
+  readonly all: SendJobs;
   /** Enqueues the good ones and reports the others. */
-  readonly report: (jobs: string) => Promise<EnqueueReport>;
+  readonly report: SendJobs;
   /** A failed statement spoils the ones before: the caller's transaction is aborted. */
   readonly isInTransaction: boolean;
   /** Where the call waits at a full queue. */
@@ -52,7 +52,7 @@ export class BulkEnqueue {
   /** @param length how many payloads there are, where ids are to be returned */
   constructor(context: BulkContext, length?: number) {
     this.#context = context;
-    this.#next = new ChunkBuilder(context.batchSize, context.encoder.join);
+    this.#next = new ChunkBuilder(context.batchSize, context.join);
     if (length !== undefined) this.#ids = new Array<string | null>(length).fill(null);
   }
 
@@ -92,7 +92,7 @@ export class BulkEnqueue {
   #push(payload: unknown): Promise<void> | undefined {
     const index = this.#read++;
     try {
-      const job = this.#context.encoder.encode(payload);
+      const job = this.#context.encode(payload);
       if (typeof job === 'string') return this.#append(index, job);
       return job.then(
         (late) => this.#append(index, late),
@@ -140,7 +140,7 @@ export class BulkEnqueue {
 
   /** Everything before the first bad job, nothing after it. */
   async #sendAll(chunk: Chunk): Promise<void> {
-    const { all, whileFull, isInTransaction, encoder } = this.#context;
+    const { all, join, whileFull, isInTransaction } = this.#context;
     const { length } = chunk.jobs;
     let report: EnqueueReport;
     try {
@@ -152,7 +152,7 @@ export class BulkEnqueue {
       const isApart = isFaultOfData(error) || (whileFull !== undefined && isQueueFull(error));
       const isOver = length === 1 || isInTransaction || !isApart;
       if (isOver) throw this.#account(error, chunk.indexes[0] as number, length);
-      for (const half of halve(chunk, encoder.join)) await this.#sendAll(half);
+      for (const half of halve(chunk, join)) await this.#sendAll(half);
       return;
     }
     this.#duplicates += report.duplicates.size;
@@ -160,8 +160,8 @@ export class BulkEnqueue {
   }
 
   async #sendReport(chunk: Chunk): Promise<void> {
-    const { report, isInTransaction, encoder } = this.#context;
-    const ways = { send: report, join: encoder.join, mayResend: !isInTransaction };
+    const { report, join, isInTransaction } = this.#context;
+    const ways = { send: report, join, mayResend: !isInTransaction };
     let settled: Settled<Enqueued>[];
     try {
       settled = [...(await reportJobs(chunk.jobs, { ...ways, text: chunk.text }))];
@@ -187,14 +187,14 @@ export class BulkEnqueue {
 
   /** Those that found the queue full, for as long as the call is to wait without any getting in. */
   async #resendRefused(chunk: Chunk, settled: Settled<Enqueued>[]): Promise<void> {
-    const { report, whileFull, encoder } = this.#context;
+    const { report, join, whileFull } = this.#context;
     const refused = () =>
       settled.flatMap((each, i) => ('error' in each && isQueueFull(each.error) ? [i] : []));
     let waiting = refused();
     while (whileFull && waiting.length > 0) {
       const resend = async (): Promise<void> => {
         const jobs = waiting.map((i) => chunk.jobs[i] as string);
-        const again = await reportJobs(jobs, { send: report, join: encoder.join });
+        const again = await reportJobs(jobs, { send: report, join });
         for (const [at, i] of waiting.entries()) settled[i] = again[at] as Settled<Enqueued>;
         const left = refused();
         if (left.length === waiting.length) throw (again[0] as { error: unknown }).error;

@@ -3,6 +3,7 @@ import {
   type EnqueueCalls,
   type Enqueued,
   type EnqueueReport,
+  type JobsText,
   outcomeOf,
   readReport,
 } from '../db/calls/enqueue.js';
@@ -41,13 +42,13 @@ export class CallerTransaction {
   }
 
   /** Good jobs are enqueued, bad ones reported; the transaction stays usable either way. */
-  async report(jobs: string): Promise<EnqueueReport> {
-    return readReport(await this.#run(this.#context.calls.reportText, jobs));
+  async report(jobs: JobsText): Promise<EnqueueReport> {
+    return readReport(await this.#run(this.#context.calls.reportText, jobs.toString()));
   }
 
   /** All or none; the error of a bad job aborts the transaction. */
-  async all(jobs: string): Promise<EnqueueReport> {
-    return readReport(await this.#run(this.#context.calls.allText, jobs));
+  async all(jobs: JobsText): Promise<EnqueueReport> {
+    return readReport(await this.#run(this.#context.calls.allText, jobs.toString()));
   }
 
   /** Runs any other statement of ours, with one text parameter. */

@@ -1,4 +1,6 @@
-import { type BulkEncoder, STATEMENT_CHARS_MAX } from '../core/job-text.js';
+import { STATEMENT_CHARS_MAX } from '../core/job-text.js';
+import type { JobsText } from '../db/calls/enqueue.js';
+import type { JoinJobs } from './report-jobs.js';
 
 /** Jobs of a bulk enqueue that go in one statement. */
 export interface Chunk {
@@ -6,20 +8,18 @@ export interface Chunk {
   /** Position of each job's payload in the input. */
   readonly indexes: readonly number[];
   /** The parameter of the statement: made while the chunk before is under way. */
-  readonly text: string;
+  readonly text: JobsText;
 }
-
-type Join = BulkEncoder['join'];
 
 /** Collects jobs until they fill a statement: by their number, or at about 1 MiB of text. */
 export class ChunkBuilder {
   readonly #jobsMax: number;
-  readonly #join: Join;
+  readonly #join: JoinJobs;
   #jobs: string[] = [];
   #indexes: number[] = [];
   #chars = 0;
 
-  constructor(jobsMax: number, join: Join) {
+  constructor(jobsMax: number, join: JoinJobs) {
     this.#jobsMax = jobsMax;
     this.#join = join;
   }
@@ -49,7 +49,7 @@ export class ChunkBuilder {
 }
 
 /** Both halves of a chunk of at least two jobs. */
-export function halve({ jobs, indexes }: Chunk, join: Join): [Chunk, Chunk] {
+export function halve({ jobs, indexes }: Chunk, join: JoinJobs): [Chunk, Chunk] {
   const middle = jobs.length >> 1;
   return [
     chunkOf(jobs.slice(0, middle), indexes.slice(0, middle), join),
@@ -57,6 +57,6 @@ export function halve({ jobs, indexes }: Chunk, join: Join): [Chunk, Chunk] {
   ];
 }
 
-function chunkOf(jobs: readonly string[], indexes: readonly number[], join: Join): Chunk {
+function chunkOf(jobs: readonly string[], indexes: readonly number[], join: JoinJobs): Chunk {
   return { jobs, indexes, text: join(jobs) };
 }

@@ -156,11 +156,15 @@ export class Enqueuer {
     }
     const { clock, all, report, codecs } = this.#context;
     const transaction = tx === undefined ? undefined : new CallerTransaction(tx, this.#context);
+    const jobOptions = this.#withDefaults(job) as JobOptions;
+    const { encode, join } = bulkEncoder(target, jobOptions, clock.now(), codecs);
     return {
       onError,
       batchSize: integer('batchSize', batchSize, 1000, 1000),
       onBatch,
-      encoder: bulkEncoder(target, this.#withDefaults(job) as JobOptions, clock.now(), codecs),
+      encode,
+      // handles of other drivers take text only
+      join: transaction ? join : (jobs) => Buffer.from(join(jobs)),
       whileFull: this.#waiterOf(options),
       transaction,
       isInTransaction: transaction !== undefined,

@@ -1,20 +1,28 @@
 import type { Settled } from '../core/batcher.js';
-import { type BulkEncoder, joinJobs } from '../core/job-text.js';
-import { type Enqueued, type EnqueueReport, outcomeOf } from '../db/calls/enqueue.js';
+import { joinJobs } from '../core/job-text.js';
+import {
+  type Enqueued,
+  type EnqueueReport,
+  type JobsText,
+  outcomeOf,
+} from '../db/calls/enqueue.js';
 import { isFaultOfData } from './send.js';
 
 /** Runs one enqueue statement that reports. */
-export type SendJobs = (jobs: string) => Promise<EnqueueReport>;
+export type SendJobs = (jobs: JobsText) => Promise<EnqueueReport>;
+
+/** Makes the parameter of an enqueue statement. */
+export type JoinJobs = (jobs: readonly string[]) => JobsText;
 
 /** How {@link reportJobs} goes about it. */
 export interface ReportWays {
   readonly send: SendJobs;
   /** Default: texts of whole jobs. */
-  readonly join?: BulkEncoder['join'];
+  readonly join?: JoinJobs;
   /** False in a transaction of the caller, which a failure has aborted. Default true. */
   readonly mayResend?: boolean;
   /** The jobs joined, where the caller has done so already. */
-  readonly text?: string;
+  readonly text?: JobsText;
 }
 
 /**
