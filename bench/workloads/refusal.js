@@ -4,7 +4,7 @@ import { assertStored } from '../harness/ledger.js';
 
 const BOUND = 1000;
 /** The statement that a client enqueues by. */
-const ENQUEUE = '%.enqueue_many($1::text::jsonb%';
+const ENQUEUE = '%.enqueue_many($1::text%';
 
 export default {
   name: 'refusal',

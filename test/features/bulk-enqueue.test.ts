@@ -160,7 +160,7 @@ describe("onError: 'throw'", () => {
     storedJobs,
   }) => {
     await direct.createQueue('cut');
-    proxy.loseReplyTo(',2500,');
+    proxy.loseReplyTo('\x1e2500\x1e');
     const error = await errorOf(client.enqueueMany('cut', upTo(10_000)));
     expect(error.code).toBe('HOWDAH_COMMIT_UNKNOWN');
     expect(error.details).toMatchObject({ index: 2000, accepted: 2000, unknown: 1000 });

@@ -120,7 +120,7 @@ test('a role that may only enqueue uses a queue that somebody else declared', as
   await pool.query(`
     create role least_privilege_producer login password 'secret';
     grant usage on schema howdah to least_privilege_producer;
-    grant execute on function howdah.enqueue_many(jsonb, text), howdah.schema_version()
+    grant execute on function howdah.enqueue_many(text, text), howdah.schema_version()
       to least_privilege_producer`);
   const asProducer = new URL(url);
   asProducer.username = 'least_privilege_producer';

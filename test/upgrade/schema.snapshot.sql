@@ -642,8 +642,8 @@ function howdah.due_schedules(integer) returns record security definer
 function howdah.edit_job(bigint,jsonb) returns text security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text, same boolean, details jsonb) security definer
 function howdah.enqueue_each(jsonb,timestamp with time zone,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text, same boolean, details jsonb) security definer
-function howdah.enqueue_many(jsonb,text) returns text security definer
-function howdah.enqueue_plain(jsonb,timestamp with time zone,boolean) returns bigint[] security definer
+function howdah.enqueue_many(text,text) returns text security definer
+function howdah.enqueue_plain(jsonb,text[],timestamp with time zone,boolean) returns bigint[] security definer
 function howdah.enqueue_runs(bigint[],timestamp with time zone[],jsonb,timestamp with time zone) returns howdah.schedule_runs[] security definer
 function howdah.error_fingerprint(jsonb) returns text
 function howdah.expire(integer) returns integer security definer

@@ -42,10 +42,10 @@ interface EnqueueAnswer {
   readonly duplicates: readonly [ordinal: number, same: boolean][] | null;
 }
 
-/** Jobs as text, or that text as bytes: `pg` takes an eighth of a millisecond per 80 KB less to send these. */
+/** Jobs as text, or that text as bytes: of 230 KB `pg` needs 0.38 ms to send the text, 0.03 to send the bytes. */
 export type JobsText = string | Buffer;
 
-/** Ways to enqueue; all take a JSON array of jobs as text, or many payloads of one queue. */
+/** Ways to enqueue; all take a JSON array of jobs as text, or many payloads of one queue as `enqueue_many()` does. */
 export interface EnqueueCalls {
   /** Good jobs are enqueued, bad ones come back with their error. */
   report(executor: Executor, jobs: JobsText): Promise<EnqueueReport>;
@@ -63,8 +63,8 @@ const NONE: ReadonlyMap<number, never> = new Map<number, never>();
 
 /** Prepares the statements of {@link EnqueueCalls}. Column names survive any case conversion. */
 export function enqueueCalls(database: Database): EnqueueCalls {
-  const reportSql = "{{schema}}.enqueue_many($1::text::jsonb, 'report') as answer";
-  const allSql = '{{schema}}.enqueue_many($1::text::jsonb) as answer';
+  const reportSql = "{{schema}}.enqueue_many($1::text, 'report') as answer";
+  const allSql = '{{schema}}.enqueue_many($1::text) as answer';
   const report = database.statement('enqueue_report', database.sql(`select ${reportSql}`));
   const all = database.statement('enqueue_all', database.sql(`select ${allSql}`));
   const run = async (executor: Executor, statement: typeof all, jobs: JobsText) =>
