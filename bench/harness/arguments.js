@@ -14,7 +14,8 @@ const HELP = `npm run bench -- [options]
   --url URL          a PostgreSQL of yours, instead of one started for this run
   --quiet            for shared machines: wait until nobody else computes, repeat runs they disturbed
   --profile          also print where the server's time went (pg_stat_statements; slower)
-  --write-docs       run nothing: write docs/benchmarks.md and its plots from the newest results
+  --write-docs       run nothing: write docs/benchmarks.md and its plots from the newest results; what
+                     these do not have stays as it was
   --results a,b      for --write-docs: from these results files, the later ones count
   --list             what can be run
 `;

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import path from 'node:path';
 import { WORKLOADS } from '../workloads/registry.js';
 import { SUITES } from './arguments.js';
+import { formatRan, mergePages, readPage } from './page.js';
 import { plotWorkload } from './plot.js';
 import { judge, RESULTS, tabulate } from './report.js';
 
@@ -17,7 +18,7 @@ that lost or repeated one has failed.
 
 /**
  * Writes docs/benchmarks.md and a plot a workload from results files (default: the newest). Where several
- * have a workload, the last given counts. Returns what was written.
+ * have a workload, the last given counts; what none of them has stays as it was. Returns what was written.
  */
 export function writeDocs(files = [newest()]) {
   const parts = new Map();
@@ -25,25 +26,45 @@ export function writeDocs(files = [newest()]) {
     for (const [name, part] of readResults(file)) parts.set(name, part);
   }
   const plots = path.join(DOCS, 'benchmarks');
-  rmSync(plots, { recursive: true, force: true });
   mkdirSync(plots, { recursive: true });
   const written = [path.join(DOCS, 'benchmarks.md')];
-  const sections = [INTRODUCTION, ...listGoals(parts)];
-  for (const suite of SUITES) {
-    const measured = WORKLOADS.filter(
-      ({ name, suite: own = SUITES[0] }) => own === suite && parts.has(name),
+  const measured = { goals: new Map(), sections: new Map(), ran: whatRan(parts) };
+  for (const workload of WORKLOADS.filter(({ name }) => parts.has(name))) {
+    const { runs } = parts.get(workload.name);
+    const plot = plotWorkload(workload, runs);
+    if (plot) written.push(writePlot(plots, workload, plot));
+    else rmSync(plotOf(plots, workload), { force: true });
+    measured.goals.set(workload.name, goalsOf(workload, runs));
+    measured.sections.set(
+      workload.name,
+      formatSection(workload, parts.get(workload.name), plot !== null),
     );
-    if (measured.length > 0) sections.push(`## ${TITLES[suite]}\n`);
-    for (const workload of measured) {
-      const { runs } = parts.get(workload.name);
-      const plot = plotWorkload(workload, runs);
-      if (plot) written.push(writePlot(plots, workload, plot));
-      sections.push(formatSection(workload, parts.get(workload.name), plot !== null));
-    }
   }
-  sections.push(describeAll(parts));
-  writeFileSync(written[0], `${sections.join('\n').trimEnd()}\n`);
+  const [page] = written;
+  const older = readPage(existsSync(page) ? readFileSync(page, 'utf8') : '');
+  writeFileSync(
+    page,
+    formatPage(
+      mergePages(
+        older,
+        measured,
+        WORKLOADS.map(({ name }) => name),
+      ),
+    ),
+  );
   return written;
+}
+
+function formatPage({ goals, sections, ran }) {
+  const text = [INTRODUCTION, ...listGoals([...goals.values()].flat())];
+  for (const suite of SUITES) {
+    const own = WORKLOADS.filter(
+      ({ name, suite: its = SUITES[0] }) => its === suite && sections.has(name),
+    );
+    if (own.length > 0) text.push(`## ${TITLES[suite]}\n`);
+    text.push(...own.map(({ name }) => sections.get(name)));
+  }
+  return `${[...text, formatRan(ran)].join('\n').trimEnd()}\n`;
 }
 
 function newest() {
@@ -76,18 +97,20 @@ function readResults(file) {
   return parts;
 }
 
-/** What was aimed at and what was reached, missed or not, before all tables. */
-function listGoals(parts) {
-  const rows = WORKLOADS.filter(({ name }) => parts.has(name)).flatMap((workload) => {
-    const { summaries } = tabulate(workload, parts.get(workload.name).runs);
-    return (workload.goals ?? []).flatMap((goal) => {
-      const judged = judge(goal, summaries);
-      if (!judged?.bound) return [];
-      const { text, figure, bound, isReached } = judged;
-      const cells = [`[${workload.name}](#${workload.name})`, text, figure, bound];
-      return [`| ${cells.join(' | ')} | ${isReached ? 'reached' : '**missed**'} |`];
-    });
+/** What was aimed at and what was reached, missed or not: a row a goal. */
+function goalsOf(workload, runs) {
+  const { summaries } = tabulate(workload, runs);
+  return (workload.goals ?? []).flatMap((goal) => {
+    const judged = judge(goal, summaries);
+    if (!judged?.bound) return [];
+    const { text, figure, bound, isReached } = judged;
+    const cells = [`[${workload.name}](#${workload.name})`, text, figure, bound];
+    return [`| ${cells.join(' | ')} | ${isReached ? 'reached' : '**missed**'} |`];
   });
+}
+
+/** These rows, before all tables. */
+function listGoals(rows) {
   if (rows.length === 0) return [];
   const words = `Goals were set before anything was measured. Why one is missed, and what was tried, is told in
 [bench/TUNING.md](../bench/TUNING.md).`;
@@ -95,33 +118,25 @@ function listGoals(parts) {
   return ['## The goals\n', `${words}\n`, `${[...head, ...rows].join('\n')}\n`];
 }
 
-/** What ran where: of each subject a line, and its times where there are several. */
-function describeAll(parts) {
-  const subjects = new Map();
-  for (const environment of new Set([...parts.values()].map((part) => part.environment))) {
-    for (const [subject, line] of Object.entries(describe(environment))) {
-      const times = subjects.get(subject) ?? new Map();
-      subjects.set(subject, times.set(line, [...(times.get(line) ?? []), environment.at]));
+/** What ran where, and when. */
+function whatRan(parts) {
+  const ran = new Map();
+  for (const { environment } of parts.values()) {
+    for (const words of describe(environment)) {
+      ran.set(words, new Set(ran.get(words)).add(environment.at));
     }
   }
-  const lines = [...subjects.values()].flatMap((times) =>
-    [...times].map(([line, at]) =>
-      times.size === 1 ? `- ${line}` : `- ${line} (${at.sort().join(', ')})`,
-    ),
-  );
-  return `## What ran\n\n${lines.join('\n')}\n`;
+  return ran;
 }
 
 function describe({ mode, cpu, memoryGiB, node, postgres, redis, contenders }) {
   const settings = JSON.stringify(postgres?.settings);
-  return {
-    machine: `${cpu}, ${memoryGiB} GiB, Node ${node} (${mode})`,
-    ...(postgres && { postgres: `PostgreSQL ${postgres.version} \`${settings}\`` }),
-    ...(redis && { redis: `Redis ${redis}, append-only file` }),
-    ...Object.fromEntries(
-      Object.entries(contenders).map(([name, words]) => [name, `${name}: ${words}`]),
-    ),
-  };
+  return [
+    `${cpu}, ${memoryGiB} GiB, Node ${node} (${mode})`,
+    ...(postgres ? [`PostgreSQL ${postgres.version} \`${settings}\``] : []),
+    ...(redis ? [`Redis ${redis}, append-only file`] : []),
+    ...Object.entries(contenders).map(([name, words]) => `${name}: ${words}`),
+  ];
 }
 
 function formatSection(workload, { environment, runs, failures }, hasPlot) {
@@ -150,10 +165,12 @@ function formatSection(workload, { environment, runs, failures }, hasPlot) {
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
-function writePlot(folder, { name }, plot) {
-  const file = path.join(folder, `${name}.svg`);
+function writePlot(folder, workload, plot) {
+  const file = plotOf(folder, workload);
   writeFileSync(file, plot);
   return file;
 }
+
+const plotOf = (folder, { name }) => path.join(folder, `${name}.svg`);
 
 const capital = (words) => words[0].toUpperCase() + words.slice(1);
