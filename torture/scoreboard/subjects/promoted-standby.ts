@@ -8,7 +8,8 @@ import type { Finding, Subject } from '../subject.js';
 
 const RATE = 100;
 const RESUME_MS = 10_000;
-const EFFECT = { do: 'effect', again: 'effect', ms: 5, isQuiet: true };
+/** Three at a time, so that the primary is killed while jobs are held. */
+const EFFECT = { do: 'effect', again: 'effect', ms: 30, isQuiet: true };
 
 interface Failover {
   readonly acknowledged: number;
@@ -19,7 +20,6 @@ interface Failover {
   /** Settles of an earlier attempt, or of a job that is gone, that were accepted. */
   readonly stale: number;
   readonly resumeMs: number;
-  readonly isHit: boolean;
 }
 
 function subject(figure: Subject['figures'][number], isSynchronous: boolean): Subject {
@@ -57,11 +57,11 @@ function finding(all: readonly Failover[], isSynchronous: boolean): Finding {
   const sum = (key: 'acknowledged' | 'lost' | 'wrong' | 'stale'): number =>
     all.reduce((total, each) => total + each[key], 0);
   const resume = Math.max(...all.map(({ resumeMs }) => resumeMs));
-  const faults = all.filter(({ isHit }) => isHit).length;
-  const isGood = sum('wrong') + sum('stale') === 0 && faults === all.length;
+  const isGood = sum('wrong') + sum('stale') === 0;
   return {
     measured: `${sum('lost')} lost, ${sum('wrong')} wrong effects, ${sum('stale')} completed under an older attempt of ${sum('acknowledged')} acknowledged jobs in ${all.length} failovers; first job after the promotion after at most ${Math.round(resume)} ms`,
-    faults,
+    // each was awaited: jobs were held at the kill, and it hit a producer
+    faults: all.length,
     isMet: isGood && (!isSynchronous || (sum('lost') === 0 && resume <= RESUME_MS)),
   };
 }
@@ -77,7 +77,8 @@ async function failOver(lab: Lab, isSynchronous: boolean): Promise<Failover> {
   await site.crew(2, { ...options, binding: { concurrency: 5 } });
   const stream = Stream.of(site.client(pair.url), 'failover', RATE, EFFECT);
   await sleep(lab.random.int(1_500, 3_000));
-  const isBusy = ((await before?.value<number>('select count(*)::int from howdah.jobs')) ?? 0) > 0;
+  const held = 'select count(lease_id)::int from howdah.jobs';
+  await waitFor(() => before?.value<number>(held), { what: 'jobs to be held', intervalMs: 5 });
   const failures = stream.failures;
   await pair.primary.stop('immediate');
   await waitFor(() => stream.failures > failures, { what: 'the failover to hit a producer' });
@@ -99,7 +100,6 @@ async function failOver(lab: Lab, isSynchronous: boolean): Promise<Failover> {
     wrong: doubled + missing,
     stale,
     resumeMs: first.at - promotedAt,
-    isHit: isBusy && stream.failures > failures,
   };
 }
 
