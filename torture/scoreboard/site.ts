@@ -166,8 +166,9 @@ export class Site {
   /** Of jobs that were acknowledged and have an effect each. */
   async tally(ids: readonly string[], hasEffects = true): Promise<Tally> {
     const { rows } = await this.pool.query(
-      `with mine as (select i.id, j.state, (select count(*) from effects e where e.job_id = i.id) as n
-        from unnest($1::bigint[]) i (id) left join howdah.jobs_all j on j.id = i.id)
+      `with done as (select job_id, count(*) as n from effects group by job_id),
+      mine as (select i.id, j.state, coalesce(e.n, 0) as n from unnest($1::bigint[]) i (id)
+        left join howdah.jobs_all j on j.id = i.id left join done e on e.job_id = i.id)
       select count(*) filter (where state is distinct from 'completed')::int as lost,
         count(*) filter (where n > 1)::int as doubled,
         count(*) filter (where state = 'completed' and n = 0)::int as missing from mine`,
