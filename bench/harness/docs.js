@@ -29,29 +29,22 @@ export function writeDocs(files = [newest()]) {
   mkdirSync(plots, { recursive: true });
   const written = [path.join(DOCS, 'benchmarks.md')];
   const measured = { goals: new Map(), sections: new Map(), ran: whatRan(parts) };
-  for (const workload of WORKLOADS.filter(({ name }) => parts.has(name))) {
-    const { runs } = parts.get(workload.name);
-    const plot = plotWorkload(workload, runs);
+  for (const workload of WORKLOADS) {
+    const part = parts.get(workload.name);
+    if (!part) continue;
+    const plot = plotWorkload(workload, part.runs);
     if (plot) written.push(writePlot(plots, workload, plot));
-    else rmSync(plotOf(plots, workload), { force: true });
-    measured.goals.set(workload.name, goalsOf(workload, runs));
-    measured.sections.set(
-      workload.name,
-      formatSection(workload, parts.get(workload.name), plot !== null),
-    );
+    measured.goals.set(workload.name, goalsOf(workload, part.runs));
+    measured.sections.set(workload.name, formatSection(workload, part, plot !== null));
   }
   const [page] = written;
   const older = readPage(existsSync(page) ? readFileSync(page, 'utf8') : '');
-  writeFileSync(
-    page,
-    formatPage(
-      mergePages(
-        older,
-        measured,
-        WORKLOADS.map(({ name }) => name),
-      ),
-    ),
-  );
+  const names = WORKLOADS.map(({ name }) => name);
+  const text = formatPage(mergePages(older, measured, names));
+  writeFileSync(page, text);
+  for (const file of readdirSync(plots)) {
+    if (!text.includes(`(benchmarks/${file})`)) rmSync(path.join(plots, file));
+  }
   return written;
 }
 
@@ -165,12 +158,10 @@ function formatSection(workload, { environment, runs, failures }, hasPlot) {
   return `${lines.join('\n').trimEnd()}\n`;
 }
 
-function writePlot(folder, workload, plot) {
-  const file = plotOf(folder, workload);
+function writePlot(folder, { name }, plot) {
+  const file = path.join(folder, `${name}.svg`);
   writeFileSync(file, plot);
   return file;
 }
-
-const plotOf = (folder, { name }) => path.join(folder, `${name}.svg`);
 
 const capital = (words) => words[0].toUpperCase() + words.slice(1);
