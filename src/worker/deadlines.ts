@@ -12,7 +12,7 @@ export interface Timed {
 }
 
 /**
- * One timer for the deadlines of all runs. Attempts of a queue have the same time-out, so a new one
+ * One timer for the deadlines of all runs. Attempts of a queue mostly have the same time-out, so a new one
  * is hardly ever the next to pass, and starting it costs a comparison instead of a timer.
  */
 export class Deadlines {

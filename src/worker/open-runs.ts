@@ -36,8 +36,12 @@ export interface OpenRunsParts {
  */
 export class OpenRuns {
   readonly #parts: OpenRunsParts;
-  /** In the order they began; so, with one time-out for all, in the order they time out. */
-  readonly #open = new Set<Run>();
+  /**
+   * By how long they may take, in the order they began: so each set is in the order its runs time out. There
+   * are as many sets as an operator has changed the time-out while runs were open.
+   */
+  readonly #byTimeout = new Map<number, Set<Run>>();
+  #size = 0;
   readonly #lingering = new Set<Run>();
 
   constructor(parts: OpenRunsParts) {
@@ -45,17 +49,23 @@ export class OpenRuns {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#size;
   }
 
   get jobIds(): string[] {
-    return [...this.#open].flatMap(({ attempts }) => attempts.map(({ id }) => id));
+    return [...this.#open()].flatMap(({ attempts }) => attempts.map(({ id }) => id));
   }
 
   /** When the first open run times out; Infinity: never. */
   get earliestDeadline(): number {
-    for (const run of this.#open) return run.deadline;
-    return Number.POSITIVE_INFINITY;
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const runs of this.#byTimeout.values()) {
+      for (const { deadline } of runs) {
+        earliest = Math.min(earliest, deadline);
+        break; // the others of this time-out began later
+      }
+    }
+    return earliest;
   }
 
   /** When something is due next; Infinity: never. */
@@ -66,14 +76,20 @@ export class OpenRuns {
   }
 
   begin(run: Run): void {
-    this.#open.add(run);
+    const runs = this.#byTimeout.get(run.timeoutMs);
+    if (runs) runs.add(run);
+    else this.#byTimeout.set(run.timeoutMs, new Set([run]));
+    this.#size += 1;
     this.#parts.onBegin(run.deadline);
   }
 
   /** The attempts of the run are about to be ended. @returns how long it took */
   end(run: Run, now: number): number {
     run.isEnded = true;
-    this.#open.delete(run);
+    const runs = this.#byTimeout.get(run.timeoutMs);
+    if (runs?.delete(run)) this.#size -= 1;
+    // the set of the newest run is likely to be wanted again
+    if (runs?.size === 0 && this.#byTimeout.size > 1) this.#byTimeout.delete(run.timeoutMs);
     this.#parts.onEnd(run.deadline);
     const durationMs = now - run.startedAt;
     for (const attempt of run.attempts) attempt.durationMs = durationMs;
@@ -101,9 +117,11 @@ export class OpenRuns {
 
   /** Ends what has timed out, and frees slots whose handlers do not return. */
   expire(now: number): void {
-    for (const run of this.#open) {
-      if (run.deadline > now) break;
-      this.#timeOut(run, now);
+    for (const runs of [...this.#byTimeout.values()]) {
+      for (const run of runs) {
+        if (run.deadline > now) break;
+        this.#timeOut(run, now);
+      }
     }
     for (const run of this.#lingering) {
       if (run.leaksAt <= now) this.#leave(run, now);
@@ -113,7 +131,7 @@ export class OpenRuns {
   /** Tells runs whose jobs are all cancelled; a batch goes on for the others. */
   cancel(ids: ReadonlySet<string>): void {
     const now = this.#parts.clock.monotonic();
-    for (const run of this.#open) {
+    for (const run of this.#open()) {
       const asked = run.attempts.filter(({ id }) => ids.has(id));
       for (const attempt of asked) attempt.isCancelRequested = true;
       if (asked.length === 0 || asked.length < run.attempts.length) continue;
@@ -125,7 +143,7 @@ export class OpenRuns {
   /** Tells every handler to stop. @returns how many jobs that concerns */
   abortAll(reason: HowdahError): number {
     let told = 0;
-    for (const run of this.#open) {
+    for (const run of this.#open()) {
       run.abort(reason);
       told += run.attempts.length;
     }
@@ -135,7 +153,7 @@ export class OpenRuns {
   /** Ends every open attempt, whether its handler returns or not. */
   endAll(reason: HowdahError): void {
     const now = this.#parts.clock.monotonic();
-    for (const run of this.#open) {
+    for (const run of this.#open()) {
       this.#endAborted(run, reason, now);
       this.#leave(run, now);
     }
@@ -144,16 +162,21 @@ export class OpenRuns {
   /** Tells every handler to stop, and forgets its attempts: they are not ours any more. */
   forsake(reason: HowdahError): void {
     const now = this.#parts.clock.monotonic();
-    for (const run of this.#open) {
+    for (const run of this.#open()) {
       run.abort(reason);
       this.end(run, now);
       this.#linger(run, now);
     }
   }
 
+  /** All that are open now, whatever ends meanwhile. */
+  #open(): readonly Run[] {
+    return [...this.#byTimeout.values()].flatMap((runs) => [...runs]);
+  }
+
   #timeOut(run: Run, now: number): void {
     const { queue, hub } = this.#parts;
-    const timeoutMs = Math.round(run.deadline - run.startedAt);
+    const { timeoutMs } = run;
     const reason = new HowdahError(
       'HOWDAH_JOB_TIMEOUT',
       `The attempt took longer than the run time-out of queue ${queue}, ${timeoutMs} ms.`,

@@ -32,6 +32,8 @@ export interface RunHost {
 export class Run implements ContextSource {
   attempts: readonly Attempt[];
   readonly startedAt: number;
+  /** How long it may take; Infinity without a time-out. */
+  readonly timeoutMs: number;
   /** When the time-out passes, in monotonic milliseconds; Infinity without one. */
   readonly deadline: number;
   /** The outcome of its attempts is decided. */
@@ -47,11 +49,12 @@ export class Run implements ContextSource {
   #controller: AbortController | undefined;
   #log: Logger | undefined;
 
-  constructor(host: RunHost, attempts: readonly Attempt[], startedAt: number, deadline: number) {
+  constructor(host: RunHost, attempts: readonly Attempt[], startedAt: number, timeoutMs: number) {
     this.#host = host;
     this.attempts = attempts;
     this.startedAt = startedAt;
-    this.deadline = deadline;
+    this.timeoutMs = timeoutMs;
+    this.deadline = startedAt + timeoutMs;
   }
 
   /** Calls the handler. Handlers that do not return a promise have ended when this returns. */

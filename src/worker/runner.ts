@@ -315,8 +315,7 @@ export class Runner implements RunHost {
   #begin(now: number): void {
     const attempts = this.#takeAttempts(now);
     if (attempts.length === 0) return;
-    const deadline = this.timeoutMs === null ? Number.POSITIVE_INFINITY : now + this.timeoutMs;
-    const run = new Run(this, attempts, now, deadline);
+    const run = new Run(this, attempts, now, this.timeoutMs ?? Number.POSITIVE_INFINITY);
     this.slots.take();
     this.runs.begin(run);
     const { hub } = this.#parts;

@@ -73,6 +73,36 @@ describe('Runner', () => {
     expect(verbs()).toEqual(['2 complete']);
   });
 
+  test('a shorter time-out fires although an older run has a longer one, and is the next deadline', async () => {
+    const { runner, time, verbs } = runnerWith(() => new Promise(() => {}), { concurrency: 9 });
+    const begin = async (id: string, timeoutMs: number | null) => {
+      runner.timeoutMs = timeoutMs;
+      runner.accept(rows(id), '7', false);
+      await turn();
+    };
+    await begin('1', null);
+    await begin('2', 60_000);
+    time.now += 10;
+    await begin('3', 1_000);
+    await begin('4', 30_000);
+    time.now += 10;
+    await begin('5', 1_000);
+    expect(runner.runs.earliestDeadline).toBe(2_010);
+    expect(runner.nextDeadline()).toBe(2_010);
+    time.now = 2_010;
+    runner.expire(time.now);
+    expect(verbs()).toEqual(['3 fail']);
+    expect(runner.runs.earliestDeadline).toBe(2_020);
+    expect(runner.runs.jobIds.toSorted()).toEqual(['1', '2', '4', '5']);
+    time.now = 31_010;
+    runner.expire(time.now);
+    expect(verbs().toSorted()).toEqual(['3 fail', '4 fail', '5 fail']);
+    time.now = 1e9;
+    runner.expire(time.now);
+    expect(verbs().at(-1)).toBe('2 fail');
+    expect([runner.runs.size, runner.runs.earliestDeadline]).toEqual([1, Infinity]);
+  });
+
   test('gives jobs back that it claimed ahead of a handler which turned out to be slow', async () => {
     const { runner, time, verbs } = runnerWith(() => new Promise(() => {}), { concurrency: 1 });
     runner.accept(rows('1', '2', '3'), '7', false);
