@@ -1,7 +1,15 @@
 // `npm start` and `npm test` of a fresh clone: installs and builds what is missing, then runs.
 // Only what Node itself brings may be imported here.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -90,7 +98,8 @@ async function runScript(script, args) {
   process.argv = [process.execPath, script, ...args];
   const loader = path.join(ROOT, 'node_modules', 'jiti', 'lib', 'jiti.mjs');
   const { createJiti } = await import(pathToFileURL(loader).href);
-  await createJiti(script).import(script);
+  // no cache: it could lie in a folder that others may write to
+  await createJiti(script, { fsCache: false }).import(script);
 }
 
 /** Style and types first, unless only some tests were asked for. The last line counts everything. */
@@ -106,12 +115,13 @@ async function test(args) {
       counts[isGood ? 'passed' : 'failed'] += 1;
     }
   }
-  const summary = path.join(tmpdir(), `howdah-test-${process.pid}.json`);
+  const folder = mkdtempSync(path.join(tmpdir(), 'howdah-test-'));
+  const summary = path.join(folder, 'summary.json');
   const status = await runVitest(args, summary);
   const ran = existsSync(summary)
     ? JSON.parse(read(summary))
     : { passed: 0, failed: 1, skipped: 0 };
-  rmSync(summary, { force: true });
+  rmSync(folder, { recursive: true, force: true });
   for (const key of Object.keys(counts)) counts[key] += ran[key];
   if (status !== 0 && counts.failed === 0) counts.failed = 1;
   const { passed, failed, skipped } = counts;

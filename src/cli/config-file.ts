@@ -32,6 +32,8 @@ export async function loadConfig(file: string): Promise<LoadedConfig> {
   const embedded = fileURLToPath(new URL('../embedded/index.js', import.meta.url));
   const jiti = createJiti(import.meta.url, {
     interopDefault: false,
+    // It would lie in a folder that others may write to: whoever fills it first runs code as this process.
+    fsCache: false,
     alias: { howdah, 'howdah/embedded': embedded },
     nativeModules: [howdah, embedded],
   });

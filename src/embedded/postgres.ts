@@ -1,14 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import {
-  chmodSync,
-  chownSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -17,6 +8,7 @@ import { type Account, canReach, unprivilegedAccount } from './account.js';
 import { findBinaries } from './binaries.js';
 import { KeeperClient } from './keeper-client.js';
 import type { KeeperOrders, StopMode } from './keeper-protocol.js';
+import { giveAway, makeFolderOf, readSecret, writeSecret, writeSecretAs } from './private-files.js';
 
 /** How to run an embedded server. */
 export interface EmbeddedPostgresOptions {
@@ -65,7 +57,7 @@ export async function startEmbeddedPostgres(
     const keeper = new KeeperClient(start.orders);
     const pid = await keeper.ready;
     if (pid !== undefined) {
-      if (options.dataDir) keepPassword(start);
+      if (options.dataDir) await keepPassword(keeper, start);
       return running(keeper, start, port, pid);
     }
     const log = await keeper.ended;
@@ -103,7 +95,9 @@ function prepareStart(options: EmbeddedPostgresOptions, port: number): Start {
       ? makeDataDir(path.resolve(options.dataDir), account)
       : path.join(workspace, 'data');
     const isNew = !existsSync(path.join(dataDir, 'PG_VERSION'));
-    const password = isNew ? randomBytes(16).toString('hex') : readPassword(dataDir);
+    const password = isNew
+      ? randomBytes(16).toString('hex')
+      : readSecret(path.join(dataDir, PASSWORD_FILE), account);
     const orders: KeeperOrders = {
       initdb: isNew ? initdbCommand(binDir, workspace, dataDir, password ?? '', account) : null,
       server: serverCommand(binDir, workspace, dataDir, port, options),
@@ -111,6 +105,7 @@ function prepareStart(options: EmbeddedPostgresOptions, port: number): Start {
       dataDir,
       ...account,
     };
+    if (account) giveAway(workspace, account);
     return { orders, password };
   } catch (error) {
     rmSync(workspace, { recursive: true, force: true });
@@ -118,41 +113,40 @@ function prepareStart(options: EmbeddedPostgresOptions, port: number): Start {
   }
 }
 
-/** A folder for the socket and everything temporary, which the server's account can reach. */
+/** A folder for the socket and everything temporary: ours alone until all is in it that we write. */
 function makeWorkspace(account: Account | undefined): string {
   const parent = account && !canReach(account, tmpdir()) ? '/tmp' : tmpdir();
-  const workspace = mkdtempSync(path.join(parent, 'howdah-pg-'));
-  if (account) chownSync(workspace, account.uid, account.gid);
-  return workspace;
+  return mkdtempSync(path.join(parent, 'howdah-pg-'));
 }
 
 function makeDataDir(dataDir: string, account: Account | undefined): string {
-  const isNew = !existsSync(dataDir);
-  mkdirSync(dataDir, { recursive: true });
+  makeFolderOf(account, dataDir);
   if (account && !canReach(account, path.dirname(dataDir))) {
     throw new HowdahError('HOWDAH_OPTION_INVALID', `Option dataDir: ${dataDir} is out of reach.`, {
       details: { option: 'dataDir' },
       remedy: 'PostgreSQL does not run as root: choose a folder that other users may enter.',
     });
   }
-  if (account && isNew) chownSync(dataDir, account.uid, account.gid);
-  if (isNew) chmodSync(dataDir, 0o700);
   return dataDir;
 }
 
 /** A data directory that is used again needs its password again. */
-function keepPassword({ orders, password }: Start): void {
+async function keepPassword(keeper: KeeperClient, { orders, password }: Start): Promise<void> {
   const { initdb, dataDir, uid, gid } = orders;
   if (initdb === null || password === undefined) return;
+  // The server reads every file of its folder when it is copied by pg_basebackup: so it is the account's.
+  const account = uid === undefined || gid === undefined ? undefined : { uid, gid };
   const file = path.join(dataDir, PASSWORD_FILE);
-  writeFileSync(file, `${password}\n`, { mode: 0o600 });
-  // The server reads every file of its folder when it is copied by pg_basebackup.
-  if (uid !== undefined && gid !== undefined) chownSync(file, uid, gid);
-}
-
-function readPassword(dataDir: string): string | undefined {
-  const file = path.join(dataDir, PASSWORD_FILE);
-  return existsSync(file) ? readFileSync(file, 'utf8').trim() : undefined;
+  try {
+    writeSecretAs(account, file, `${password}\n`);
+  } catch (error) {
+    await keeper.stop('immediate');
+    throw new HowdahError('HOWDAH_EMBEDDED_FAILED', `${file} cannot be written.`, {
+      cause: error,
+      details: { file },
+      remedy: 'Remove the data directory, and look who can write to it.',
+    });
+  }
 }
 
 /** A password, although only this machine can connect: its other users could as well. */
@@ -164,8 +158,7 @@ function initdbCommand(
   account: Account | undefined,
 ): string[] {
   const passwordFile = path.join(workspace, PASSWORD_FILE);
-  writeFileSync(passwordFile, `${password}\n`, { mode: 0o600 });
-  if (account) chownSync(passwordFile, account.uid, account.gid);
+  writeSecret(passwordFile, `${password}\n`, account);
   return [
     path.join(binDir, 'initdb'),
     `--pgdata=${dataDir}`,

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
@@ -125,6 +125,29 @@ describe('an embedded server', () => {
     process.kill(server.pid, 'SIGKILL');
     await server.stopped;
     expect(existsSync(path.dirname(server.dataDir))).toBe(false);
+  });
+
+  test.runIf(IS_ROOT)('writes and reads its password as root through no planted link', async () => {
+    const parent = await makeParent();
+    const secret = path.join(await mkdtemp(path.join(tmpdir(), 'howdah-secret-')), 'secret');
+    onTestFinished(() => rm(path.dirname(secret), { recursive: true, force: true }));
+    writeFileSync(secret, 'root:x:hash', { mode: 0o600 });
+    const dataDir = path.join(parent, 'data');
+    const link = path.join(dataDir, 'howdah.password');
+    // while initdb works, as a process of the server's account could
+    const planted = waitFor(() => existsSync(path.join(dataDir, 'PG_VERSION')), {
+      what: 'initdb',
+    }).then(() => symlinkSync(secret, link));
+    const starting = startEmbeddedPostgres({ dataDir });
+    const refused = expect(starting).rejects.toMatchObject({ code: 'HOWDAH_EMBEDDED_FAILED' });
+    await planted;
+    await refused;
+    expect(readFileSync(secret, 'utf8')).toBe('root:x:hash');
+    // and as what it has kept: the secret would go to whoever listens as that server
+    await expect(startEmbeddedPostgres({ dataDir })).rejects.toMatchObject({
+      code: 'HOWDAH_EMBEDDED_FAILED',
+      message: expect.stringContaining('howdah.password'),
+    });
   });
 
   test('survives kill -9 of the server with what was committed', async () => {

@@ -1,3 +1,5 @@
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import path from 'node:path';
 import { expect, test } from 'vitest';
 import { loadConfig } from '../../../src/cli/config-file.js';
@@ -21,6 +23,23 @@ test.for([
     message: expect.stringContaining(problem),
   });
   await expect(loading).rejects.toThrow(name);
+});
+
+test('a file is never taken from, nor kept in, a folder that others may write to', () => {
+  const shared = makeFolder({});
+  const folder = makeFolder({
+    'howdah.config.ts': 'const a: number[] = [1]; export default { queues: a };',
+  });
+  const loader = new URL('../../../dist/cli/config-file.js', import.meta.url).href;
+  const script = `const { loadConfig } = await import(${JSON.stringify(loader)});
+    console.log(JSON.stringify((await loadConfig('howdah.config.ts')).config));`;
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+    cwd: folder,
+    env: { ...process.env, TMPDIR: shared },
+    encoding: 'utf8',
+  });
+  expect(run.stdout.trim()).toBe('{"queues":[1]}');
+  expect(readdirSync(shared)).toEqual([]);
 });
 
 test.for(['config.ts', 'config.mts', 'config.js', 'config.mjs'])('%s is loaded', async (name) => {
