@@ -96,7 +96,7 @@ export async function fight(options: BattleOptions): Promise<BattleReport> {
     log(`  ${left} jobs left`);
     return {
       strikes,
-      verdicts: [...judge(evidence), ...processes(crowd, fleet, killed)],
+      verdicts: [...judge(evidence), ...processes(crowd, fleet, killed), borne(strikes)],
       facts: factsOf(evidence, fleet),
     };
   } finally {
@@ -179,6 +179,15 @@ function processes(crowd: Crowd, fleet: Fleet, killed: number): Verdict[] {
     { check: 'producers and workers end in good order', problems: [...crowd.faults, ...late] },
     { check: 'no process writes to its standard error', problems: loud },
   ];
+}
+
+function borne(strikes: readonly Strike[]): Verdict {
+  return {
+    check: 'what a nemesis must not stop goes on',
+    problems: strikes.flatMap(({ nemesis, violation }) =>
+      violation === undefined ? [] : [`${nemesis}: ${violation}`],
+    ),
+  };
 }
 
 function factsOf(evidence: Evidence, fleet: Fleet): Record<string, number> {

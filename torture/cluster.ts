@@ -7,6 +7,21 @@ import type { Disk } from './disk.js';
 import { makeScratch, removeScratch } from './scratch.js';
 import { startStandby } from './standby.js';
 
+/** What a nemesis may set for the whole database, and these connections depend on. */
+const PINNED = [
+  'search_path=public',
+  'default_transaction_isolation=read\\ committed',
+  'standard_conforming_strings=on',
+  'datestyle=ISO',
+  'timezone=UTC',
+  'extra_float_digits=1',
+  'idle_session_timeout=0',
+  'idle_in_transaction_session_timeout=0',
+  'client_min_messages=notice',
+]
+  .map((each) => `-c ${each}`)
+  .join(' ');
+
 /** The server that is tortured, and a way to it past all proxies. */
 export class Cluster {
   readonly #dir: string;
@@ -124,7 +139,11 @@ export class Cluster {
 
   /** A connection of its own, to hold locks with; who breaks it is not told. */
   async connect(): Promise<pg.Client> {
-    const client = new pg.Client({ connectionString: this.url, application_name: 'torture' });
+    const client = new pg.Client({
+      connectionString: this.url,
+      application_name: 'torture',
+      options: PINNED,
+    });
     client.on('error', () => undefined);
     await client.connect();
     return client;
@@ -149,6 +168,7 @@ function openPool(url: string): pg.Pool {
     connectionString: url,
     max: 4,
     application_name: 'torture',
+    options: PINNED,
     connectionTimeoutMillis: 5_000,
   });
   pool.on('error', () => undefined);

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor } from '../test/support/wait-for.js';
-import { type Field, type Nemesis, proxiesOf } from './nemeses/nemesis.js';
+import { type Field, type Nemesis, proxiesOf, Violation } from './nemeses/nemesis.js';
 
 /** Acknowledged calls that show that the producers are under way. */
 const BUSY_CALLS = 30;
@@ -15,6 +15,8 @@ export interface Strike {
   readonly nemesis: string;
   /** What shows that it hit; undefined when it did not. */
   readonly evidence: string | undefined;
+  /** What was not borne as promised while it lasted. */
+  readonly violation?: string;
 }
 
 /** Strikes one after another, in an order of chance, for so long; not at all where no nemesis can act here. */
@@ -34,15 +36,28 @@ export async function strikeFor(
   while (able.length > 0 && !isOver()) {
     for (const nemesis of field.random.shuffle(able)) {
       if (isOver()) break;
-      const evidence = await nemesis.strike(field).catch((error) => failed(field, error, log));
-      strikes.push({ nemesis: nemesis.name, evidence });
+      const { evidence, violation } = await strikeOnce(field, nemesis, log);
+      strikes.push({ nemesis: nemesis.name, evidence, ...(violation && { violation }) });
       const at = ((performance.now() - begun) / 1_000).toFixed(1).padStart(6);
-      log(`  ${at} s  ${nemesis.name.padEnd(18)} ${evidence ?? 'did not hit'}`);
+      log(`  ${at} s  ${nemesis.name.padEnd(18)} ${violation ?? evidence ?? 'did not hit'}`);
       await field.cluster.ready();
       await sleep(field.random.int(200, 1_200));
     }
   }
   return strikes;
+}
+
+async function strikeOnce(
+  field: Field,
+  nemesis: Nemesis,
+  log: StrikeOptions['log'],
+): Promise<{ evidence?: string | undefined; violation?: string }> {
+  try {
+    return { evidence: await nemesis.strike(field) };
+  } catch (error) {
+    if (error instanceof Violation) return { evidence: 'hit', violation: error.message };
+    return { evidence: await failed(field, error as Error, log) };
+  }
 }
 
 /** A fault before anybody works shows nothing. */

@@ -122,7 +122,7 @@ function idOf({ id }) {
 function withOrder(n, random, end) {
   const holdMs = random() < 0.1 ? 2_500 : random() < 0.3 ? 50 : 0;
   return inTransaction(pool, async (tx) => {
-    await tx.query('insert into orders (n) values ($1)', [n]);
+    await tx.query('insert into public.orders (n) values ($1)', [n]);
     const { id } = await client.enqueue('effects', { n, do: what(random) }, { tx });
     if (holdMs > 0) await sleep(holdMs);
     await end(tx);

@@ -27,12 +27,10 @@ async function behave({ do: verb }, { signal }) {
 /** The effect and the completion in one transaction. */
 function withEffect({ payload, id, attempt }, context) {
   return inTransaction(pool, async (tx) => {
-    await tx.query('insert into effects (n, job_id, attempt, worker) values ($1, $2, $3, $4)', [
-      payload.n,
-      id,
-      attempt,
-      name,
-    ]);
+    await tx.query(
+      'insert into public.effects (n, job_id, attempt, worker) values ($1, $2, $3, $4)',
+      [payload.n, id, attempt, name],
+    );
     await behave(payload, context);
     await context.completeIn(tx, { n: payload.n });
     if (random() < 0.15) await sleep(random() * 300);

@@ -18,6 +18,9 @@ export interface Field {
   readonly random: Random;
 }
 
+/** Thrown by a strike that hit and was not borne as promised; it fails the run. */
+export class Violation extends Error {}
+
 /** A kind of fault. */
 export interface Nemesis {
   readonly name: string;
@@ -25,7 +28,10 @@ export interface Nemesis {
   readonly what: string;
   /** Why it cannot act here; undefined where it can. */
   unable?(field: Field): string | undefined;
-  /** Does it once, and heals it. Returns what shows that it hit; undefined when it did not. */
+  /**
+   * Does it once, and heals it. Returns what shows that it hit; undefined when it did not.
+   * @throws Violation where it shows what no check of the end can see, a standstill for instance
+   */
   strike(field: Field): Promise<string | undefined>;
 }
 

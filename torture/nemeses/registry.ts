@@ -9,8 +9,10 @@ import {
   lostReply,
   slowNetwork,
 } from './network.js';
+import { openTransaction } from './open-transaction.js';
 import { pooler } from './pooler.js';
 import { killBackend, killServer, losePrimary, stopServer, terminate } from './server.js';
+import { changedSettings } from './settings.js';
 import { killerJob, killWorker, otherBuild, restartWorker, zombie } from './workers.js';
 
 export const NEMESES: readonly Nemesis[] = [
@@ -36,5 +38,7 @@ export const NEMESES: readonly Nemesis[] = [
   lockTimeout,
   statementTimeout,
   deadlock,
+  openTransaction,
+  changedSettings,
   fullDisk,
 ];
