@@ -186,6 +186,14 @@ begin
     end if;
   end if;
 
+  -- an unchanged declaration, as every start of every process makes it, locks and writes nothing
+  v_is_changed := exists (
+    select from queues o, jsonb_populate_record(o, p_policy) n where o.id = p_queue_id
+      and (n is distinct from o or v_dead_letter_queue_id <> o.dead_letter_queue_id));
+  if v_is_changed then
+    -- first: the statement below writes every key as it reads it
+    perform 1 from queues q where q.id = p_queue_id for no key update;
+  end if;
   update queues q set
     max_attempts = n.max_attempts, backoff = n.backoff, backoff_ms = n.backoff_ms,
     backoff_max_ms = n.backoff_max_ms, backoff_jitter = n.backoff_jitter,
@@ -202,10 +210,7 @@ begin
       or n.breaker_failures is not null,
     dead_letter_queue_id = coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id)
   from queues o, jsonb_populate_record(o, p_policy) n
-  where q.id = p_queue_id and o.id = p_queue_id
-    -- an unchanged declaration, as every start of every process makes it, writes nothing
-    and (n is distinct from o or v_dead_letter_queue_id <> q.dead_letter_queue_id);
-  v_is_changed := found;
+  where v_is_changed and q.id = p_queue_id and o.id = p_queue_id;
   if v_is_changed and p_policy ? 'group_concurrency' then
     perform open_groups(p_queue_id);
   end if;

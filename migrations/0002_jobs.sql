@@ -45,6 +45,7 @@ create table {{schema}}.jobs (
   group_seq       bigint,                        -- place among the waiting of its group; null: admitted
   -- its group_seq, once it was claimed behind a head (see 0016_group_turns.sql)
   follow_seq      bigint,
+  cancel_reason   text,                          -- of who asked to cancel it while it runs
   constraint jobs_pkey primary key (id)
 ) with (
   -- A claim must find room in the page: then it is a heap-only update and touches no index.
@@ -53,6 +54,14 @@ create table {{schema}}.jobs (
   autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_scale_factor = 0.5
 );
+
+-- Attempts as people count them. Burying gives a job's back, so that it has fresh ones where it lies: what it
+-- had is in its last error.
+create function {{schema}}.attempts_of(p_job {{schema}}.jobs) returns integer
+language sql immutable parallel safe as $$
+  select case when p_job.dead_at is not null and p_job.lease_id is null
+    then coalesce((p_job.errors -> -1 ->> 'attempt')::integer, 0) else p_job.attempt - p_job.uncounted end
+$$;
 
 -- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested, permit: see above.
 create index jobs_claim_idx on {{schema}}.jobs (queue_id, lane, seq) where seq is not null;
@@ -196,5 +205,6 @@ drop table {{schema}}.lane_floors;
 drop table {{schema}}.history;
 drop function {{schema}}.lane_priority(smallint);
 drop function {{schema}}.plain_lane(smallint);
+drop function {{schema}}.attempts_of({{schema}}.jobs);
 drop table {{schema}}.jobs;
 drop sequence {{schema}}.job_seq;

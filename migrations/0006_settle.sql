@@ -15,7 +15,7 @@ begin
   insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
     reason, worker, payload, headers, errors, result, group_key, batch_id)
   select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
-    p_job.attempt - p_job.uncounted, p_job.lane, p_state, p_reason,
+    attempts_of(p_job), p_job.lane, p_state, p_reason,
     (select worker from leases where id = p_job.lease_id),
     p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null'), p_job.group_key, p_job.batch_id
   from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
@@ -55,6 +55,7 @@ begin
     perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
   end if;
   update jobs set lease_id = null, permit = null, lane = v_lane, cancel_requested = false,
+    cancel_reason = null,
     run_at = coalesce(p_run_at, least(run_at, clock())),
     -- the waiting TTL is over once a job has begun; interrupted or hurried ones keep it
     expires_at = case when not p_failed and p_run_at is null then expires_at end,
@@ -96,6 +97,7 @@ begin
   end if;
   update jobs set queue_id = v_target, lane = v_lane, seq = nextval('job_seq'), lease_id = null,
     permit = null, run_at = null, expires_at = null, cancel_requested = false,
+    cancel_reason = null,
     dead_at = coalesce(p_job.dead_at, clock()), dead_reason = p_reason,
     origin_queue_id = coalesce(p_job.origin_queue_id, p_job.queue_id),
     uncounted = p_job.attempt, crashes = 0, errors = p_job.errors, group_seq = null, follow_seq = null
@@ -159,7 +161,7 @@ begin
     if p_ask ->> 'outcome' = 'fail' then
       p_job.errors := add_error(p_job, p_ask -> 'error');
     end if;
-    perform finish(p_job, 'cancelled', 'cancelled while running');
+    perform finish(p_job, 'cancelled', coalesce(p_job.cancel_reason, 'cancelled while running'));
     outcome := 'cancelled';
     left_group := left_group(p_job);
     return;
@@ -208,7 +210,7 @@ begin
       perform bury(p_job, coalesce(left(p_ask ->> 'reason', 500), 'dead-lettered by its handler'));
       outcome := 'dead';
     when 'cancel' then
-      perform finish(p_job, 'cancelled', left(p_ask ->> 'reason', 500));
+      perform finish(p_job, 'cancelled', coalesce(p_job.cancel_reason, left(p_ask ->> 'reason', 500)));
       outcome := 'cancelled';
     when 'expire' then
       p_job.uncounted := p_job.uncounted + 1;

@@ -34,7 +34,8 @@ begin
       why := 'it has begun meanwhile';
     else
       why := 'it runs: its worker has been told to stop';
-      update jobs set cancel_requested = true where jobs.id = v_id;
+      update jobs set cancel_requested = true, cancel_reason = coalesce(left(p_reason, 500), cancel_reason)
+      where jobs.id = v_id;
       update leases set attention = true where leases.id = v_job.lease_id;
       perform pg_notify('howdah_' || v_job.lease_id, 'c');
       outcome := 'requested';
@@ -53,7 +54,8 @@ language sql stable security definer {{settings}} as $$
 $$;
 
 -- Runs waiting jobs without further delay: a scheduled one becomes ready, a dead one is redriven, or
--- stays dead when the queue it came from was deleted. A blocked one keeps its place in its group.
+-- stays dead when the queue it came from was deleted. A blocked one keeps its place in its group; so is one
+-- that waits for the job before it of its dedupe key.
 create function {{schema}}.run_now(p_ids bigint[]) returns table (id bigint, outcome text)
 language plpgsql security definer {{settings}} as $$
 declare
@@ -69,6 +71,8 @@ begin
         when exists (select from history h where h.id = v_id) then 'finished' else 'unknown' end;
     elsif v_job.lease_id is not null then
       outcome := 'running';
+    elsif v_job.seq is null and is_pending(v_job.after_id) then
+      outcome := 'blocked';
     else
       outcome := 'ready';
       if v_job.dead_at is null then

@@ -114,7 +114,8 @@ begin
       v_max_attempts := coalesce(v_job.max_attempts, v_queue.max_attempts);
       v_is_last := p_crashed and v_job.attempt - v_job.uncounted >= v_max_attempts;
       if v_job.cancel_requested then
-        perform finish(v_job, 'cancelled', 'cancelled while its worker was lost');
+        perform finish(v_job, 'cancelled',
+          coalesce(v_job.cancel_reason, 'cancelled while its worker was lost'));
         left_groups := left_groups || left_group(v_job);
       elsif v_is_crash and is_alone(v_job.lane) and v_job.crashes >= v_queue.max_crashes then
         perform bury(v_job, 'crashed its worker');

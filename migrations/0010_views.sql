@@ -11,7 +11,7 @@ select j.id, q.name as queue,
     when j.group_seq is not null then 'blocked'
     else 'scheduled' end as state,
   {{schema}}.lane_priority(j.lane) as priority,
-  j.attempt - j.uncounted as attempt,
+  {{schema}}.attempts_of(j) as attempt,
   coalesce(j.max_attempts, q.max_attempts) as max_attempts,
   j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
   l.worker, o.name as origin_queue, j.dead_at, j.dead_reason,

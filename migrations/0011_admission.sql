@@ -117,9 +117,13 @@ create function {{schema}}.supersede(
 ) returns void
 language plpgsql security definer {{settings}} as $$
 declare
+  -- null: it keeps its time
+  v_run_at timestamptz := case when p_run_at is not null and p_job.group_key is null
+    then greatest(p_run_at, p_now) end;
   v_is_scheduled boolean := case
-    when p_run_at is null or p_job.group_key is not null then p_job.seq is null
-    else p_run_at > p_now end;
+    when v_run_at is null then p_job.seq is null
+    -- what waits for another job of its key stays scheduled until that is over
+    else v_run_at > p_now or p_job.seq is null and is_pending(p_job.after_id) end;
   v_bytes integer := case when p_job.bytes is not null
     then octet_length((p_new -> 'payload')::text) end;
   v_seq bigint := p_job.seq;
@@ -131,16 +135,16 @@ begin
   end if;
   update jobs set payload = p_new -> 'payload', headers = nullif(p_new -> 'headers', 'null'),
     bytes = v_bytes, seq = v_seq,
-    run_at = case when group_key is null then coalesce(p_run_at, run_at) else run_at end,
-    expires_at = expires_at + coalesce(greatest(p_run_at, p_now)
-      - greatest(run_at, enqueued_at), interval '0')
+    run_at = coalesce(v_run_at, run_at),
+    -- the waiting TTL goes with the time; greatest() would pass over a null
+    expires_at = expires_at + coalesce(v_run_at - greatest(run_at, enqueued_at), interval '0')
   where id = p_job.id;
   insert into counter_deltas (queue_id, ready, scheduled, bytes)
   select p_job.queue_id, (p_job.seq is null)::integer - v_is_scheduled::integer,
     v_is_scheduled::integer - (p_job.seq is null)::integer, v_bytes - p_job.bytes
   where v_is_scheduled <> (p_job.seq is null) or v_bytes <> p_job.bytes;
-  if p_ring and v_is_scheduled and p_run_at is not null then
-    perform ring_promoter(p_run_at);
+  if p_ring and v_is_scheduled and v_run_at is not null then
+    perform ring_promoter(v_run_at);
   elsif p_ring and not v_is_scheduled and p_job.seq is null then
     perform ring_queue(p_job.queue_id, 1, 0);
   end if;

@@ -107,8 +107,14 @@ begin
   end if;
 end $$;
 
--- Blocked jobs get their turn, in the order given: ready, or scheduled until they are due. The caller
--- holds the rows of their groups.
+-- Whether the job that another one must not begin before (jobs.after_id) is not over.
+create function {{schema}}.is_pending(p_after_id bigint) returns boolean
+language sql stable security definer {{settings}} as $$
+  select p_after_id is not null and exists (select from jobs where id = p_after_id and dead_at is null)
+$$;
+
+-- Blocked jobs get their turn, in the order given: ready, or scheduled until they are due and the job before
+-- them of their dedupe key is over. The caller holds the rows of their groups.
 create function {{schema}}.admit(p_ids bigint[], p_ring boolean) returns void
 language plpgsql security definer {{settings}} as $$
 declare
@@ -124,7 +130,10 @@ begin
   from unnest(p_ids, v_seqs) u (id, seq);
   with changed as (
     update jobs j set group_seq = null,
-      seq = case when j.run_at > v_now then null else v_seqs[width_bucket(j.id, v_ids)] end
+      seq = case when j.run_at > v_now or j.after_id is not null and is_pending(j.after_id) then null
+        else v_seqs[width_bucket(j.id, v_ids)] end,
+      -- promote() finds what has a time
+      run_at = case when j.after_id is not null then coalesce(j.run_at, v_now) else j.run_at end
     where j.id = any (v_ids)
     returning j.queue_id, j.seq, j.run_at
   ), counted as (
@@ -260,6 +269,7 @@ drop function {{schema}}.check_groups();
 drop function {{schema}}.lock_jobs(bigint[]);
 drop function {{schema}}.open_groups(integer);
 drop function {{schema}}.admit(bigint[], boolean);
+drop function {{schema}}.is_pending(bigint);
 drop function {{schema}}.change_groups({{schema}}.groups[], boolean);
 drop function {{schema}}.try_group({{schema}}.jobs);
 drop function {{schema}}.left_group({{schema}}.jobs);

@@ -106,9 +106,7 @@ begin
           when j.seq is not null then 'ready' when j.group_seq is not null then 'blocked'
           else 'scheduled' end, 'unknown') as state,
         q.retention_ms > 0 as kept,
-        -- burying has given the attempts back
-        case when j.dead_at is not null then coalesce((j.errors -> -1 ->> 'attempt')::integer, 0)
-          else coalesce(j.attempt - j.uncounted, h.attempt) end as attempt,
+        case when j.id is null then h.attempt else attempts_of(j) end as attempt,
         coalesce(j.dead_reason, h.reason) as reason, coalesce(j.errors, h.errors) as errors,
         h.result, r.progress, r.progress_at,
         sum(coalesce(pg_column_size(h.result), 0) + coalesce(pg_column_size(coalesce(j.errors, h.errors)), 0))
@@ -395,7 +393,8 @@ declare
   v_details jsonb;
   v_waiting record;
   v_bytes integer := case when p_job.bytes is not null then octet_length((v_ask -> 'payload')::text) end;
-  v_run_at timestamptz := case when p_changes ?| '{run_at,delay_ms}' then run_at_of(p_changes, 0, v_now) end;
+  v_run_at timestamptz := case when p_changes ?| '{run_at,delay_ms}'
+    then greatest(run_at_of(p_changes, 0, v_now), v_now) end;
   v_lane smallint := p_job.lane;
   v_seq bigint := p_job.seq;
   v_state text;
@@ -430,7 +429,8 @@ begin
   update jobs set payload = v_ask -> 'payload', bytes = v_bytes, lane = v_lane, seq = v_seq,
     headers = case when p_changes ? 'headers' then nullif(p_changes -> 'headers', 'null') else headers end,
     run_at = coalesce(v_run_at, run_at),
-    expires_at = expires_at + coalesce(greatest(v_run_at, v_now) - greatest(run_at, enqueued_at), interval '0')
+    -- the waiting TTL goes with the time
+    expires_at = expires_at + coalesce(v_run_at - greatest(run_at, enqueued_at), interval '0')
   where id = p_job.id;
   if p_job.group_seq is null and (v_seq is null) <> (p_job.seq is null) or v_bytes <> p_job.bytes then
     insert into counter_deltas (queue_id, ready, scheduled, bytes)

@@ -29,6 +29,31 @@ describe('queues', () => {
     expect(new Set(ids).size).toBe(1);
   });
 
+  test('two that change other keys at once: both changes are there', async ({ db, a, b }) => {
+    await db.createQueue('deploys');
+    await a.begin();
+    await a.createQueue('deploys', { max_attempts: 5, concurrency_max: 3, max_depth: 7 });
+    const [second] = await b.blocks((session) =>
+      session.createQueue('deploys', { timeout_ms: 1000, dead_letter_queue: 'dead-letters' }),
+    );
+    await a.commit();
+    await second;
+    expect(
+      await db.rows(`select max_attempts, concurrency_max, max_depth, timeout_ms, is_watched
+        from howdah.queues where name = 'deploys'`),
+    ).toEqual([
+      { max_attempts: 5, concurrency_max: 3, max_depth: 7, timeout_ms: 1000, is_watched: true },
+    ]);
+  });
+
+  test('a declaration that changes nothing waits for nobody', async ({ db, a, b }) => {
+    await db.createQueue('declared', { max_attempts: 5 });
+    await a.begin();
+    await a.rows(`select howdah.pause_queue('declared')`);
+    await b.createQueue('declared', { max_attempts: 5 });
+    await a.rollback();
+  });
+
   test('two new priorities at once: no lane is lost', async ({ db, a, b }) => {
     await db.createQueue('lanes');
     await a.begin();

@@ -45,6 +45,27 @@ describe('cancel', () => {
     await db.expectTruth();
   });
 
+  test('what runs keeps the reason that was given, however its attempt ends', async ({ db }) => {
+    await db.createQueue('why');
+    await db.enqueue('why', 5);
+    const lease = await db.openLease();
+    const jobs = await db.claim('why', lease, 5);
+    const ids = jobs.map(({ id }) => id);
+    await db.rows('select howdah.cancel($1, $2)', [ids, 'a wrong address']);
+    await db.cancel(...ids); // without a reason, the one before stays
+    const [worker, failed, released, snoozed] = jobs;
+    if (!worker || !failed || !released || !snoozed) throw new Error('five were enqueued');
+    await db.end(lease, worker, 'cancel', { reason: 'cancelled while it ran' });
+    await db.end(lease, failed, 'fail');
+    await db.end(lease, released, 'release');
+    await db.end(lease, snoozed, 'snooze');
+    await db.killLease(lease);
+    await db.reap();
+    expect(
+      await db.rows(`select state, reason from howdah.history_view where queue = 'why'`),
+    ).toEqual(Array(5).fill({ state: 'cancelled', reason: 'a wrong address' }));
+  });
+
   test('a request outlives the worker', async ({ db }) => {
     await db.createQueue('orphans');
     const [id] = await db.enqueue('orphans');

@@ -39,6 +39,22 @@ const discard = (db: Engine, filter: unknown, limit = 1000, preview = false) =>
   db.rows('select * from howdah.discard($1, $2, $3)', [JSON.stringify(filter), limit, preview]);
 
 describe('redrive', () => {
+  test('a dead job, and a discarded one, tells how many attempts it had', async ({ db }) => {
+    await db.createQueue('tried', { max_attempts: 3, backoff_ms: 0 });
+    const [id] = await db.enqueue('tried');
+    const lease = await db.openLease();
+    for (let i = 0; i < 3; i++) await db.end(lease, await db.claimOne('tried', lease), 'fail');
+    expect(await db.job(String(id))).toMatchObject({ state: 'dead', attempt: 3 });
+    await redrive(db, { ids: [id] });
+    expect(await db.job(String(id))).toMatchObject({ state: 'ready', attempt: 0 });
+    await db.end(lease, await db.claimOne('tried', lease), 'dead_letter');
+    expect(await db.job(String(id))).toMatchObject({ state: 'dead', attempt: 1 });
+    await discard(db, { ids: [id] });
+    expect(await db.rows('select attempt from howdah.jobs_all where id = $1', [id])).toEqual([
+      { attempt: 1 },
+    ]);
+  });
+
   test('sends jobs back with fresh attempts and their errors', async ({ db }) => {
     const { queue, ids } = await dead(db, ['a', 'b']);
     const preview = await redrive(db, { queue }, 10, true);

@@ -281,6 +281,85 @@ describe('bad input', () => {
   });
 });
 
+describe('the waiting TTL', () => {
+  for (const group of [undefined, 'g']) {
+    test(`is as long as at first${group ? ', in a group' : ''}`, async ({ db }) => {
+      const queue = `ttl-${group}`;
+      await db.createQueue(queue);
+      const ids: Record<string, string> = {};
+      const options = (mode: string) => ({ ttl_ms: 60_000, ...(group && { group }), mode });
+      for (let i = 0; i < 4; i++) {
+        await db.shiftClock(i * 10_000);
+        for (const mode of ['throttle', 'latest', 'replace']) {
+          const { mode: _, ...more } = options(mode);
+          const past = mode === 'replace' ? { run_at: '2020-01-01T00:00:00Z' } : {};
+          const row = await put(db, queue, i, { key: mode, mode }, { ...more, ...past });
+          ids[mode] = row.id;
+        }
+      }
+      const left = await db.rows(
+        `select id, round(extract(epoch from expires_at - enqueued_at)) as seconds from howdah.jobs
+        where id = any ($1) order by id`,
+        [Object.values(ids)],
+      );
+      // a debounced job without a group begins its wait again
+      expect(left.map(({ seconds }) => Number(seconds))).toEqual([60, 60, group ? 60 : 90]);
+      await db.shiftClock(0);
+      await db.expectTruth();
+    });
+  }
+});
+
+describe('mode latest in a group where several run at once', () => {
+  test('the newer waits for the older, whoever asks to hurry it', async ({ db }) => {
+    await db.createQueue('wide', { group_concurrency: 2 });
+    const dedupe = { key: 'k', mode: 'latest' };
+    const first = await put(db, 'wide', 1, dedupe, { group: 'g' });
+    await put(db, 'wide', 'other', { key: 'x' }, { group: 'g' });
+    const lease = await db.openLease();
+    const [one, other] = await db.claim('wide', lease, 9);
+    if (!one || !other) throw new Error('two were ready');
+    const second = await put(db, 'wide', 2, dedupe, { group: 'g' });
+    expect(second.created).toBe(true);
+    await db.shiftClock(1000);
+    await db.complete(lease, [other]); // its group may run one more
+    await db.promote();
+    expect(await db.claim('wide', lease, 9)).toEqual([]);
+    expect(await db.rows('select outcome from howdah.run_now($1)', [[second.id]])).toEqual([
+      { outcome: 'blocked' },
+    ]);
+    await db.one(`select howdah.edit_job($1, '{"delay_ms": 0}')`, [second.id]);
+    await put(db, 'wide', 3, { key: 'k', mode: 'replace' }, { group: 'g' });
+    await db.promote();
+    expect(await db.claim('wide', lease, 9)).toEqual([]);
+    await db.end(lease, one, 'fail', { delay_ms: 60_000 }); // its retries are waited for
+    await db.promote();
+    expect(await db.claim('wide', lease, 9)).toEqual([]);
+    await db.cancel(first.id);
+    await db.promote();
+    expect(await db.claim('wide', lease, 9)).toMatchObject([{ id: second.id, payload: 3 }]);
+    await db.shiftClock(0);
+    await db.expectTruth();
+  });
+
+  test('without a group, too', async ({ db }) => {
+    await db.createQueue('alone');
+    const first = await put(db, 'alone', 1, { key: 'k', mode: 'latest' });
+    const lease = await db.openLease();
+    const one = await db.claimOne('alone', lease);
+    expect(one.id).toBe(first.id);
+    const second = await put(db, 'alone', 2, { key: 'k', mode: 'latest' });
+    await db.rows('select howdah.run_now($1)', [[second.id]]);
+    await put(db, 'alone', 3, { key: 'k', mode: 'replace' }, { run_at: '2020-01-01T00:00:00Z' });
+    await db.promote();
+    expect(await db.claim('alone', lease, 9)).toEqual([]);
+    await db.complete(lease, [one]);
+    await db.promote();
+    expect(await db.claim('alone', lease, 9)).toMatchObject([{ id: second.id, payload: 3 }]);
+    await db.expectTruth();
+  });
+});
+
 describe('prune_dedupes', () => {
   test('the sweep takes keys whose window has ended, and no others', async ({ db }) => {
     await db.createQueue('pruned');

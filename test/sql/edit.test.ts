@@ -141,4 +141,28 @@ describe('edit_job', () => {
     }
     expect(await db.job(String(id))).toEqual(before);
   });
+
+  test('the waiting TTL moves with the time, and with nothing else', async ({ db }) => {
+    await db.createQueue('lasting');
+    const [id] = await db.enqueue('lasting', 1, { ttl_ms: 60_000 });
+    const end = async () =>
+      Number(
+        await db.one(
+          `select round(extract(epoch from expires_at - enqueued_at)) from howdah.jobs where id = $1`,
+          [id],
+        ),
+      );
+    for (let minute = 1; minute <= 3; minute++) {
+      await db.shiftClock(minute * 10_000);
+      await edit(db, id, { payload: minute, priority: minute });
+    }
+    expect(await end()).toBe(60);
+    // its wait begins again when it is due; a time that is over means now
+    await edit(db, id, { delay_ms: 10_000 });
+    expect(await end()).toBe(100);
+    await edit(db, id, { run_at: '2020-01-01T00:00:00Z' });
+    await edit(db, id, { run_at: '2020-01-01T00:00:00Z' });
+    expect(await end()).toBe(90);
+    await db.shiftClock(0);
+  });
 });

@@ -196,6 +196,7 @@ column jobs.dead_reason text
 column jobs.after_id bigint
 column jobs.group_seq bigint
 column jobs.follow_seq bigint
+column jobs.cancel_reason text
 column jobs_all.id bigint
 column jobs_all.queue text
 column jobs_all.state text
@@ -601,6 +602,7 @@ function howdah.age_queue(howdah.queues,integer) returns record security definer
 function howdah.alter_queue(text,jsonb) returns integer security definer
 function howdah.apply_edit(howdah.jobs,jsonb) returns text security definer
 function howdah.apply_policy(integer,jsonb) returns void security definer
+function howdah.attempts_of(howdah.jobs) returns integer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
 function howdah.batch_problem(jsonb) returns text security definer
 function howdah.begin_counting(integer) returns void security definer
@@ -669,6 +671,7 @@ function howdah.is_alone(smallint) returns boolean
 function howdah.is_bad_dedupe(jsonb) returns boolean
 function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
+function howdah.is_pending(bigint) returns boolean security definer
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lane_floor(integer,smallint) returns bigint security definer
