@@ -135,6 +135,8 @@ create index history_id_idx on {{schema}}.history (id);
 create index history_batch_idx on {{schema}}.history (batch_id, id) where batch_id is not null;
 -- Only reached when maintenance has not run for days; prune() moves its rows out.
 create table {{schema}}.history_default partition of {{schema}}.history default;
+-- Where a publication has all tables, PostgreSQL refuses to delete from one without a key or this.
+alter table {{schema}}.history_default replica identity full;
 
 -- One row a group that has members, see 0012_groups.sql. Written by enqueue and by what ends a job.
 create table {{schema}}.groups (

@@ -64,7 +64,7 @@ declare
 begin
   if jsonb_typeof(p_batch) = 'null' then
     return null;
-  elsif jsonb_typeof(p_batch) in ('string', 'number') and p_batch #>> '{}' ~ '^\d{1,18}$' then
+  elsif jsonb_typeof(p_batch) in ('string', 'number') and p_batch #>> '{}' ~ '^[0-9]{1,18}$' then
     v_id := p_batch #>> '{}';
   end if;
   perform 1 from batches where id = v_id for key share;

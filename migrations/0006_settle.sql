@@ -234,12 +234,12 @@ end $$;
 -- as well, and not by somebody who ended it after "xact_at", the time of the asker's completion in microseconds.
 create function {{schema}}.lost_outcome(p_ask jsonb) returns text
 language sql stable security definer {{settings}} as $$
-  select case when p_ask ->> 'xact' ~ '^\d{1,19}$' and case
+  select case when p_ask ->> 'xact' ~ '^[0-9]{1,19}$' and case
     when (p_ask ->> 'xact')::xid8 < pg_snapshot_xmax(pg_current_snapshot())
     then pg_xact_status((p_ask ->> 'xact')::xid8) = 'committed'
       and not exists (select from jobs where id = (p_ask ->> 'id')::bigint)
       and not exists (select from history where id = (p_ask ->> 'id')::bigint
-        and p_ask ->> 'xact_at' ~ '^\d{1,17}$'
+        and p_ask ->> 'xact_at' ~ '^[0-9]{1,17}$'
         and finished_at > to_timestamp(0) + (p_ask ->> 'xact_at')::bigint * interval '1 microsecond')
   end then 'completed' else 'stale' end
 $$;
@@ -261,7 +261,7 @@ begin
   end if;
   if jsonb_typeof(p_jobs) is distinct from 'array' or exists (
     select from jsonb_array_elements(p_jobs) e
-    where (e ->> 'id' ~ '^\d{1,18}$' and coalesce(e ->> 'attempt', '0') ~ '^-?\d{1,9}$') is not true
+    where (e ->> 'id' ~ '^[0-9]{1,18}$' and coalesce(e ->> 'attempt', '0') ~ '^-?[0-9]{1,9}$') is not true
   ) then
     raise exception 'what to settle must be an array of objects with the id and attempt of a job'
       using errcode = 'HW022', hint = 'for example [{"id": 1, "attempt": 1, "outcome": "complete"}]';

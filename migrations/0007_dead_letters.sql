@@ -10,8 +10,8 @@ language sql immutable parallel safe as $$
   select left(md5(coalesce(p_error ->> 'name', '') || chr(10) || left(
     regexp_replace(regexp_replace(regexp_replace(lower(p_error ->> 'message'),
       '"[^"]*"|''[^'']*''|`[^`]*`', '?', 'g'),
-      '[0-9a-f]{8}-[0-9a-f-]{27}|\m(0x)?(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\M|[0-9]+([.,:][0-9]+)*', '#', 'g'),
-      '\s+', ' ', 'g'), 300)), 12)
+      E'[0-9a-f]{8}-[0-9a-f-]{27}|\\m(0x)?(?=[0-9a-f]*[0-9])[0-9a-f]{8,}\\M|[0-9]+([.,:][0-9]+)*', '#', 'g'),
+      '[[:space:]]+', ' ', 'g'), 300)), 12)
 $$;
 
 -- Dead, not running jobs that match a filter, oldest first, locked. Keys: ids, dead_letter_queue,

@@ -102,7 +102,7 @@ begin
   end if;
   v_ids := array(
     select id from queues where deleted_at is null
-      and name like replace(replace(replace(replace(p_name, '\', '\\'), '%', '\%'), '_', '\_'), '*', '%')
+      and name like replace(replace(replace(replace(p_name, E'\\', E'\\\\'), '%', E'\\%'), '_', E'\\_'), '*', '%')
     order by id for no key update);
   if v_ids = '{}' then
     raise exception 'no queue fits %', quote_literal(left(p_name, 140)) using errcode = 'HW001',

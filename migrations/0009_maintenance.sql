@@ -411,47 +411,80 @@ begin
   return next;
 end $$;
 
--- Creates the partitions of history for today and the days ahead.
-create function {{schema}}.create_partitions() returns integer
+-- The day as history is cut, as text that no setting of the session shapes.
+create function {{schema}}.day_start(p_day date) returns text
+language sql stable as $$
+  select pg_catalog.to_char(p_day, 'YYYY-MM-DD') || ' 00:00:00+00'
+$$;
+
+-- Makes the partition of a day, and moves there what the default partition has of it. It is made beside and
+-- attached, which locks the default partition. Locked first, for a moment or not at all, so that nothing is
+-- written there between the move and the attachment.
+create function {{schema}}.create_partition(p_day date) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_name text := 'history_' || to_char(p_day, 'YYYYMMDD');
+begin
+  perform set_config('lock_timeout', '2s', true);
+  lock table history_default in access exclusive mode;
+  execute format('create table %I (like history including all)', v_name);
+  execute format('alter table %I replica identity full', v_name);
+  execute format('with moved as (delete from history_default
+    where finished_at >= %1$L and finished_at < %2$L returning *)
+    insert into %3$I select * from moved', day_start(p_day), day_start(p_day + 1), v_name);
+  execute format('alter table history attach partition %I for values from (%L) to (%L)', v_name,
+    day_start(p_day), day_start(p_day + 1));
+end $$;
+
+-- How long the history is kept: as long as the longest retention of any queue.
+create function {{schema}}.history_kept() returns interval
+language sql stable security definer {{settings}} as $$
+  select max(retention_ms) * interval '1 millisecond' from queues where deleted_at is null
+$$;
+
+-- Creates the partitions of history for today and the days ahead, and for days of which the default partition
+-- has rows that are to be kept. Each on its own: one that fails, because its name is taken or it is locked, is
+-- left to the next run.
+create function {{schema}}.create_partitions(out created integer, out problems text[])
 language plpgsql security definer {{settings}} as $$
 declare
   v_day date;
-  v_name text;
-  v_created integer := 0;
 begin
-  for v_day in select generate_series(0, 3) + (clock() at time zone 'UTC')::date loop
-    v_name := 'history_' || to_char(v_day, 'YYYYMMDD');
-    continue when to_regclass(format('%I.%I', current_schema(), v_name)) is not null;
-    -- Made beside and attached, which locks the default partition. Locked first, for a moment or not
-    -- at all, so that nothing is written there between the move and the attachment.
-    perform set_config('lock_timeout', '2s', true);
-    lock table history_default in access exclusive mode;
-    execute format('create table %I (like history including all)', v_name);
-    execute format('with moved as (delete from history_default
-      where finished_at >= %1$L and finished_at < %2$L returning *)
-      insert into %3$I select * from moved', v_day::timestamp at time zone 'UTC',
-      (v_day + 1)::timestamp at time zone 'UTC', v_name);
-    execute format('alter table history attach partition %I for values from (%L) to (%L)', v_name,
-      v_day::timestamp at time zone 'UTC', (v_day + 1)::timestamp at time zone 'UTC');
-    v_created := v_created + 1;
+  created := 0;
+  for v_day in
+    select generate_series(0, 3) + (clock() at time zone 'UTC')::date
+    union
+    (select distinct (finished_at at time zone 'UTC')::date as day from history_default
+    where finished_at >= clock() - history_kept() order by day limit 100)
+    order by 1
+  loop
+    continue when to_regclass(format('%I.%I', current_schema(), 'history_' || to_char(v_day, 'YYYYMMDD')))
+      is not null;
+    begin
+      perform create_partition(v_day);
+      created := created + 1;
+    exception
+      when lock_not_available then null;  -- in use: the next run tries again
+      when others then
+        problems := problems || format('partition of %s cannot be made: %s', to_char(v_day, 'YYYY-MM-DD'), sqlerrm);
+    end;
   end loop;
-  return v_created;
 end $$;
 
 -- Retention: a day's partition goes when the longest retention of any queue has passed. It is emptied
--- first, which locks that day only; dropping needs history itself and gives up soon if it is in use.
-create function {{schema}}.drop_partitions() returns integer
+-- first, which locks that day only; dropping needs history itself and gives up soon if it is in use. Each on
+-- its own: one that cannot be dropped keeps no other.
+create function {{schema}}.drop_partitions(out dropped integer, out problems text[])
 language plpgsql security definer {{settings}} as $$
 declare
   v_name text;
-  v_dropped integer := 0;
-  v_keep interval := (
-    select max(retention_ms) * interval '1 millisecond' from queues where deleted_at is null);
+  v_keep interval := history_kept();
 begin
+  dropped := 0;
   for v_name in
     select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
     where i.inhparent = to_regclass(format('%I.history', current_schema()))
-      and c.relname ~ '^history_\d{8}$'
+      and c.relname ~ '^history_[0-9]{8}$'
       and (to_date(right(c.relname, 8), 'YYYYMMDD') + 1)::timestamp at time zone 'UTC'
         < clock() - v_keep
     order by 1
@@ -460,16 +493,32 @@ begin
       perform set_config('lock_timeout', '100ms', true);
       execute format('truncate %I', v_name);
       execute format('drop table %I', v_name);
-      v_dropped := v_dropped + 1;
-    exception when lock_not_available then
-      null;  -- in use: the next run tries again
+      dropped := dropped + 1;
+    exception
+      when lock_not_available then null;  -- in use: the next run tries again
+      when others then problems := problems || format('%s cannot be dropped: %s', v_name, sqlerrm);
     end;
   end loop;
-  return v_dropped;
 end $$;
 
--- Housekeeping: history partitions, and jobs that an enqueue put into a queue while it was deleted.
-create function {{schema}}.prune() returns table (created integer, dropped integer)
+-- Rows whose day never got a partition of its own: those that are kept no longer. It waits for nobody.
+create function {{schema}}.clear_default(p_limit integer) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_cleared integer;
+begin
+  with gone as (
+    delete from history_default where ctid = any (array(
+      select d.ctid from history_default d where d.finished_at < clock() - history_kept()
+      limit p_limit for update skip locked))
+    returning 1
+  )
+  select count(*) into v_cleared from gone;
+  return v_cleared;
+end $$;
+
+-- Jobs that an enqueue put into a queue while it was deleted.
+create function {{schema}}.bury_orphans() returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_queue_id integer;
@@ -477,7 +526,6 @@ declare
   v_job jobs;
   v_left groups[] := '{}';
 begin
-  perform pg_advisory_xact_lock(hashtext('howdah prune'), hashtext(current_schema()));
   for v_queue_id, v_lane in
     select id, unnest(lanes) from queues where deleted_at is not null order by 1, 2
   loop
@@ -502,8 +550,28 @@ begin
     v_left := v_left || left_group(v_job);
   end loop;
   perform change_groups(v_left);
-  created := create_partitions();
-  dropped := drop_partitions();
+end $$;
+
+-- Housekeeping, each step on its own. problems: what could not be done, and why; null where all could.
+create function {{schema}}.prune()
+returns table (created integer, dropped integer, cleared integer, problems text[])
+language plpgsql security definer {{settings}} as $$
+declare
+  v_found record;
+begin
+  perform pg_advisory_xact_lock(hashtext('howdah prune'), hashtext(current_schema()));
+  begin
+    perform bury_orphans();
+  exception when others then
+    problems := problems || format('jobs of deleted queues cannot be buried: %s', sqlerrm);
+  end;
+  v_found := create_partitions();
+  created := v_found.created;
+  problems := problems || v_found.problems;
+  v_found := drop_partitions();
+  dropped := v_found.dropped;
+  problems := problems || v_found.problems;
+  cleared := clear_default(10000);
   return next;
 end $$;
 
@@ -512,8 +580,13 @@ do $$ begin perform {{schema}}.create_partitions(); end $$;
 -- Down Migration
 
 drop function {{schema}}.prune();
+drop function {{schema}}.bury_orphans();
+drop function {{schema}}.clear_default(integer);
 drop function {{schema}}.drop_partitions();
 drop function {{schema}}.create_partitions();
+drop function {{schema}}.history_kept();
+drop function {{schema}}.create_partition(date);
+drop function {{schema}}.day_start(date);
 drop function {{schema}}.roll_up(integer, bigint);
 drop function {{schema}}.smoothed_rate(double precision, double precision, timestamptz, timestamptz);
 drop function {{schema}}.expire(integer);

@@ -128,9 +128,9 @@ begin
   end if;
   if jsonb_typeof(p_jobs) is distinct from 'array' or exists (
     select from jsonb_array_elements(p_jobs) e
-    where (e ->> 'id' ~ '^\d{1,18}$' and e ->> 'lease' ~ '^\d{1,19}$'
+    where (e ->> 'id' ~ '^[0-9]{1,18}$' and e ->> 'lease' ~ '^[0-9]{1,19}$'
       and (e ->> 'lease')::numeric < 9223372036854775808
-      and coalesce(e ->> 'attempt', '0') ~ '^-?\d{1,9}$') is not true
+      and coalesce(e ->> 'attempt', '0') ~ '^-?[0-9]{1,9}$') is not true
   ) then
     raise exception 'what to settle must be an array of objects with lease, id and attempt of a job'
       using errcode = 'HW022',

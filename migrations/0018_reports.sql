@@ -143,8 +143,8 @@ begin
   end if;
   if jsonb_typeof(p_reports) is distinct from 'array' or exists (
     select from jsonb_array_elements(p_reports) e
-    where (e ->> 'id' ~ '^\d{1,18}$' and e ->> 'attempt' ~ '^\d{1,9}$'
-      and coalesce(e ->> 'dropped', '0') ~ '^\d{1,9}$'
+    where (e ->> 'id' ~ '^[0-9]{1,18}$' and e ->> 'attempt' ~ '^[0-9]{1,9}$'
+      and coalesce(e ->> 'dropped', '0') ~ '^[0-9]{1,9}$'
       and coalesce(jsonb_typeof(e -> 'lines'), 'array') = 'array') is not true
       or pg_column_size(e -> 'progress') > 16384
   ) then

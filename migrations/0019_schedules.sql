@@ -101,7 +101,7 @@ begin
       using errcode = 'HW191', hint = 'see the table of keys in docs/schedules.md';
   end if;
   if jsonb_typeof(p_schedule -> 'cron') is distinct from 'string' or length(v_cron) > 200
-    or v_cron !~* '^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[0-9a-z*/,#-]+(\s+[0-9a-z*/,#-]+){4,5})$'
+    or v_cron !~* '^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[0-9a-z*/,#-]+([[:space:]]+[0-9a-z*/,#-]+){4,5})$'
   then
     raise exception 'cron expression % is not valid', coalesce(quote_literal(left(v_cron, 100)), 'null')
       using errcode = 'HW192',
@@ -146,7 +146,7 @@ declare
   v_new schedules;
 begin
   perform check_schedule(p_name, p_schedule);
-  v_new.cron := regexp_replace(btrim(p_schedule ->> 'cron'), '\s+', ' ', 'g');
+  v_new.cron := regexp_replace(btrim(p_schedule ->> 'cron'), '[[:space:]]+', ' ', 'g');
   v_new.zone := coalesce(p_schedule ->> 'zone', 'UTC');
   v_new.missed := coalesce(p_schedule ->> 'missed', 'once');
   v_new.missed_max := coalesce((p_schedule ->> 'missed_max')::numeric::integer, 100);
@@ -235,7 +235,7 @@ begin
       perform check_schedule(v_given.name, v_given.schedule);
       select s.* into v_renamed from schedules s
       where s.owner = p_owner and s.name <> all (v_names) and s.zone = coalesce(v_given.schedule ->> 'zone', 'UTC')
-        and s.cron = regexp_replace(btrim(v_given.schedule ->> 'cron'), '\s+', ' ', 'g')
+        and s.cron = regexp_replace(btrim(v_given.schedule ->> 'cron'), '[[:space:]]+', ' ', 'g')
         and s.job = '{"payload": null}' || (v_given.schedule - '{cron,zone,missed,missed_max}'::text[])
       order by s.name limit 1 for update;
       if found then

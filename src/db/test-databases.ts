@@ -67,7 +67,7 @@ export async function dropTestDatabases(options: { readonly url: string }): Prom
   return asAdmin(options.url, 'howdah', async (admin) => {
     const { rows } = await admin.query<{ name: string }>(
       `select datname as name from pg_database
-      where shobj_description(oid, 'pg_database') = $1 and datname like 'howdah\\_%' order by 1`,
+      where shobj_description(oid, 'pg_database') = $1 and starts_with(datname, 'howdah_') order by 1`,
       [MARK],
     );
     for (const { name } of rows) await dropTemplate(admin, name);

@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import { HowdahError } from '../core/errors.js';
 import { type MaintenanceCalls, maintenanceCalls } from '../db/calls/maintenance.js';
 import { schedulingCalls } from '../db/calls/scheduling.js';
 import type { Database } from '../db/database.js';
@@ -14,6 +15,8 @@ const HOUR_MS = 3_600_000;
 const PRUNE_FIRST_MS = 10_000;
 /** Each background duty begins on a connection that has to warm up, beside a worker that begins too. */
 const BACKGROUND_FIRST_MS = 400;
+/** Most rows that a run takes out of the default partition of the history. */
+const CLEARED_MAX = 10_000;
 /** Part of the time that background duties may take. */
 const SHARE = 0.05;
 
@@ -132,7 +135,20 @@ function pruner(executor: Executor, calls: MaintenanceCalls): Duty {
     // not while a fleet that was just started has better things to do
     firstMs: PRUNE_FIRST_MS,
     async runOnce() {
-      return { counts: { ...(await calls.prune(executor)) } };
+      const { problems, ...counts } = await calls.prune(executor);
+      const hasMore = counts.cleared >= CLEARED_MAX;
+      return { counts, hasMore, ...(problems && { problem: unfinished(problems) }) };
     },
   };
+}
+
+function unfinished(problems: readonly string[]): HowdahError {
+  return new HowdahError(
+    'HOWDAH_DATABASE_ERROR',
+    `Housekeeping goes on without: ${problems.join('; ')}.`,
+    {
+      details: { problems },
+      remedy: 'Everything else was done. Remove what is in the way; it is tried again every hour.',
+    },
+  );
 }

@@ -1,3 +1,5 @@
+import type { HowdahError } from '../core/errors.js';
+
 /** What a duty found to do. */
 export interface DutyResult {
   /** What it changed; all zero: nothing. */
@@ -6,6 +8,8 @@ export interface DutyResult {
   readonly hasMore?: boolean;
   /** When something is due next, in milliseconds from now; undefined: the interval decides. */
   readonly nextMs?: number | undefined;
+  /** A part that failed while the rest was done: it is reported, and tried again with the next run. */
+  readonly problem?: HowdahError;
 }
 
 /** One kind of upkeep, as data. Safe to run twice, and at two places at once. */

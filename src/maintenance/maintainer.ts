@@ -175,6 +175,7 @@ export class Maintainer extends Service {
         const tookMs = clock.monotonic() - begunAt;
         failures = 0;
         waitMs = waitAfter(duty, result, tookMs);
+        if (result.problem) this.#report(duty.name, result.problem);
         if (Object.values(result.counts).some((count) => count > 0)) {
           hub.emit('maintenance.done', { duty: duty.name, counts: result.counts, tookMs });
         }

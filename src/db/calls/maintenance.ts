@@ -17,6 +17,16 @@ export interface Reaping {
   readonly dead: number;
 }
 
+/** What one round of housekeeping did. */
+export interface Pruning {
+  readonly created: number;
+  readonly dropped: number;
+  /** Rows of the default partition of the history. */
+  readonly cleared: number;
+  /** What could not be done, and why. */
+  readonly problems: readonly string[] | null;
+}
+
 /** An election that was won. */
 export interface Election {
   /** The number of the term. */
@@ -55,7 +65,7 @@ export interface MaintenanceCalls {
     limit: number,
   ): Promise<{ readonly folded: number; readonly finished: number; readonly hasMore: boolean }>;
   /** Creates and drops partitions of the history. */
-  prune(executor: Executor): Promise<{ readonly created: number; readonly dropped: number }>;
+  prune(executor: Executor): Promise<Pruning>;
 }
 
 /**
@@ -100,7 +110,10 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     'fold_batches',
     'select folded, finished, has_more as "hasMore" from {{schema}}.fold_batches($1)',
   );
-  const prune = database.statement('prune', 'select created, dropped from {{schema}}.prune()');
+  const prune = database.statement(
+    'prune',
+    `select created, dropped, cleared, to_json(problems) as problems from {{schema}}.prune()`,
+  );
   return {
     async lead(executor, leaseId, termMs) {
       const [election] = await executor.query<Election>(lead, [leaseId, termMs]);
