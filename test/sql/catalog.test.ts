@@ -31,6 +31,7 @@ describe('privileges', () => {
       'bucket_size',
       'claim_limit',
       'clock',
+      'day_start',
       'error_fingerprint',
       'has_options',
       'is_alone',
@@ -52,6 +53,20 @@ describe('privileges', () => {
       'suspect_lane',
       'with_header',
     ]);
+  });
+
+  test('no body has a plain literal with a backslash: standard_conforming_strings may be off where it is called', async ({
+    db,
+  }) => {
+    const rows = await db.rows<{ name: string; body: string }>(
+      `select p.oid::regprocedure::text as name, p.prosrc as body from pg_proc p
+      where p.pronamespace = 'howdah'::regnamespace and strpos(p.prosrc, chr(92)) > 0`,
+    );
+    expect(rows.length).toBeGreaterThan(0);
+    for (const { name, body } of rows) {
+      const plain = body.replace(/--[^\n]*/g, '').replace(/\bE'(?:[^'\\]|\\.|'')*'/g, '');
+      expect(plain, name).not.toContain('\\');
+    }
   });
 
   test('a stranger reaches no function, table or view', async ({ pool, db }) => {

@@ -608,6 +608,7 @@ function howdah.batch_problem(jsonb) returns text security definer
 function howdah.begin_counting(integer) returns void security definer
 function howdah.bucket_size(howdah.queues) returns double precision
 function howdah.bury(howdah.jobs,text) returns void security definer
+function howdah.bury_orphans() returns void security definer
 function howdah.cancel(bigint[],text,boolean) returns TABLE(id bigint, outcome text, why text) security definer
 function howdah.cancel_jobs(jsonb,text,integer,boolean) returns record security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
@@ -619,6 +620,7 @@ function howdah.check_topic(text) returns void security definer
 function howdah.claim(text,bigint,integer,smallint[],bigint[]) returns TABLE(id bigint, lane smallint, seq bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, expired boolean, errors jsonb) security definer
 function howdah.claim_limit(smallint,integer) returns integer
 function howdah.claim_many(text,bigint,integer,smallint[],bigint[],integer,text) returns TABLE(lane smallint, ids text, enqueued text, payloads text, rest jsonb, max_attempts smallint) security definer
+function howdah.clear_default(integer) returns integer security definer
 function howdah.clock() returns timestamp with time zone
 function howdah.close_batch(bigint,boolean) returns text security definer
 function howdah.close_lease(bigint) returns integer security definer
@@ -627,8 +629,10 @@ function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb secu
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
 function howdah.complete_led(bigint,bigint,integer,jsonb) returns boolean security definer
 function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
-function howdah.create_partitions() returns integer security definer
+function howdah.create_partition(date) returns void security definer
+function howdah.create_partitions() returns record security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
+function howdah.day_start(date) returns text
 function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint text, jobs bigint, name text, message text, queues text[], first_dead_at timestamp with time zone, last_dead_at timestamp with time zone, id bigint) security definer
 function howdah.decide_numbers(bigint) returns bigint security definer
 function howdah.delete_queue(text,boolean) returns void security definer
@@ -638,7 +642,7 @@ function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue te
 function howdah.drain_order(bigint) returns text security definer
 function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
 function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
-function howdah.drop_partitions() returns integer security definer
+function howdah.drop_partitions() returns record security definer
 function howdah.drop_watches(bigint) returns void security definer
 function howdah.due_schedules(integer) returns record security definer
 function howdah.edit_job(bigint,jsonb) returns text security definer
@@ -666,6 +670,7 @@ function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) return
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.has_options(jsonb) returns boolean
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
+function howdah.history_kept() returns interval security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_alone(smallint) returns boolean
 function howdah.is_bad_dedupe(jsonb) returns boolean
@@ -708,7 +713,7 @@ function howdah.pause_schedule(text,text) returns void security definer
 function howdah.pick_within(howdah.queues,howdah.room,smallint,bigint,integer,boolean) returns howdah.picked security definer
 function howdah.plain_lane(smallint) returns smallint
 function howdah.promote(integer,timestamp with time zone) returns TABLE(promoted integer, next_ms bigint, mark timestamp with time zone) security definer
-function howdah.prune() returns TABLE(created integer, dropped integer) security definer
+function howdah.prune() returns TABLE(created integer, dropped integer, cleared integer, problems text[]) security definer
 function howdah.prune_dedupes(integer) returns integer security definer
 function howdah.prune_group_rates(integer) returns integer security definer
 function howdah.prune_reports(integer) returns integer security definer
