@@ -150,6 +150,11 @@ create type {{schema}}.picked as (
   is_cut boolean   -- more jobs are there than fit
 );
 
+-- Rows that are locked where one is to wait for another: 0 by prune(), 1 to 64 by sync_schedules(), 65 by tests that
+-- move the clock. Not advisory locks, which every role can take that finds out their keys.
+create table {{schema}}.locks (id integer constraint locks_pkey primary key);
+insert into {{schema}}.locks select generate_series(0, 65);
+
 -- Where dead jobs go unless their queue names another. Its own dead jobs stay in it, parked.
 insert into {{schema}}.queues (name, dead_letter_queue_id) values ('dead-letters', 1);
 
@@ -284,6 +289,8 @@ language sql security definer {{settings}} as $$
   where id = p_queue_id and not p_lane = any (lanes)
 $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop function {{schema}}.add_lane(integer, smallint);
@@ -295,5 +302,6 @@ drop type {{schema}}.picked;
 drop type {{schema}}.room;
 drop table {{schema}}.limit_deltas;
 drop table {{schema}}.limits;
+drop table {{schema}}.locks;
 drop table {{schema}}.queues;
 drop function {{schema}}.clock();

@@ -196,6 +196,8 @@ exception when feature_not_supported then
   null;
 end $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop table {{schema}}.counters;

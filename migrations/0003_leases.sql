@@ -171,10 +171,22 @@ language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
   v_led_until timestamptz;
+  v_lease_until timestamptz;
 begin
+  if p_term_ms is null or p_term_ms not between 100 and 60000 then
+    raise exception 'a term of % ms is out of bounds', coalesce(p_term_ms::text, 'null')
+      using errcode = 'HW023', hint = 'use 100 ms to 60 seconds';
+  end if;
   perform 1 from leader where lease_id = p_lease_id or expires_at <= clock();
   if not found then
     return;  -- the usual answer costs no write
+  end if;
+  select expires_at into v_lease_until from leases where id = p_lease_id and held is null;
+  if not found then
+    raise exception 'lease % has ended', coalesce(p_lease_id::text, 'null') using errcode = 'HW020',
+      hint = 'only a living worker leads: open a new lease';
+  elsif v_lease_until <= clock() then
+    return;  -- after an outage its next heartbeat renews it
   end if;
   select expires_at into v_led_until from leader
   where lease_id = p_lease_id or expires_at <= clock() for no key update;
@@ -196,6 +208,8 @@ create function {{schema}}.resign(p_lease_id bigint) returns void
 language sql security definer {{settings}} as $$
   update leader set expires_at = least(expires_at, clock()) where lease_id = p_lease_id
 $$;
+
+revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 

@@ -537,6 +537,8 @@ begin
   );
 end $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop function {{schema}}.enqueue_many(text, text);

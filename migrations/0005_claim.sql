@@ -233,6 +233,8 @@ begin
   end loop;
 end $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);

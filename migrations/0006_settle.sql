@@ -437,6 +437,8 @@ language sql security definer {{settings}} as $$
     'outcome', 'release', 'id', p_id, 'attempt', p_attempt))
 $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop function {{schema}}.release(bigint, bigint, integer);

@@ -204,6 +204,8 @@ begin
     order by g.n desc, g.last desc;
 end $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop function {{schema}}.dead_letter_groups(text, text, integer);

@@ -212,6 +212,8 @@ begin
   perform change_groups(v_left);
 end $$;
 
+revoke execute on all functions in schema {{schema}} from public;
+
 -- Down Migration
 
 drop function {{schema}}.delete_queue(text, boolean);

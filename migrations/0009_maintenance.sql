@@ -559,7 +559,15 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_found record;
 begin
-  perform pg_advisory_xact_lock(hashtext('howdah prune'), hashtext(current_schema()));
+  -- whoever is at it does all of it, or the next round does
+  perform 1 from locks where id = 0 for update skip locked;
+  if not found then
+    created := 0;
+    dropped := 0;
+    cleared := 0;
+    return next;
+    return;
+  end if;
   begin
     perform bury_orphans();
   exception when others then
@@ -576,6 +584,8 @@ begin
 end $$;
 
 do $$ begin perform {{schema}}.create_partitions(); end $$;
+
+revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 

@@ -222,7 +222,7 @@ begin
       using errcode = 'HW194', hint = 'give each a name of its own';
   end if;
   -- processes that start together take turns
-  perform pg_advisory_xact_lock(hashtext('howdah schedules ' || p_owner), hashtext(current_schema()));
+  perform 1 from locks where id = 1 + (hashtext(p_owner) & 63) for update;
   -- in the order in which the scheduler locks them
   perform 1 from schedules s where s.owner = p_owner order by s.id for update;
   for v_given in

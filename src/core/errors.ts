@@ -168,6 +168,9 @@ const CODES = {
   HOWDAH_SCHEMA_MISSING: { summary: 'The schema is not installed in this database.' },
   HOWDAH_SCHEMA_NEWER: { summary: 'The schema is newer than this version of Howdah.' },
   HOWDAH_SCHEMA_OLDER: { summary: 'The schema is older than this version of Howdah.' },
+  HOWDAH_SCHEMA_UNSAFE: {
+    summary: 'Another role owns the schema, something in it, or may create objects there.',
+  },
   HOWDAH_MIGRATION_FAILED: { summary: 'A migration failed and was rolled back.' },
   HOWDAH_MIGRATION_LOCKED: {
     summary: 'Another process holds the migration lock.',

@@ -11,23 +11,23 @@ import {
   statusOf,
 } from './migration-plan.js';
 import {
+  assertTrusted,
   type MigrationSessionOptions,
+  RECORD_TABLE,
   withMigrationLock,
   withMigrationSession,
 } from './migration-session.js';
 import { checkSchema } from './options.js';
 import { toHowdahError } from './pg-error.js';
+import { distrustScript } from './schema-trust.js';
 
 export type { MigrateOptions, MigrateResult, MigrationStatus } from './migration-plan.js';
-
-/** The table in which node-pg-migrate records what it has run. */
-const RECORD_TABLE = 'migration';
 
 /**
  * Brings the schema to a version, all in one transaction. Any number of processes may call it at
  * once: one works, the others wait and find nothing left to do.
- * @throws HowdahError HOWDAH_SCHEMA_NEWER, HOWDAH_MIGRATION_LOCKED, HOWDAH_MIGRATION_FAILED,
- *   HOWDAH_PERMISSION_DENIED
+ * @throws HowdahError HOWDAH_SCHEMA_NEWER, HOWDAH_SCHEMA_UNSAFE, HOWDAH_MIGRATION_LOCKED,
+ *   HOWDAH_MIGRATION_FAILED, HOWDAH_PERMISSION_DENIED
  */
 export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
   const schema = checkSchema(options.schema);
@@ -35,15 +35,17 @@ export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
   checkTarget(options.to, files);
   const plan = async (connection: Connection): Promise<MigrateResult> =>
     planMigration(await readRecorded(connection, schema), schema, files, options);
-  return withMigrationSession(options, (connection) =>
-    options.dryRun
-      ? plan(connection)
-      : withMigrationLock(connection, schema, options, async () => {
-          const planned = await plan(connection);
-          if (planned.applied.length > 0) await run(connection, schema, files, options, planned);
-          return planned;
-        }),
-  );
+  return withMigrationSession(options, async (connection) => {
+    if (options.dryRun) {
+      await assertTrusted(connection, schema);
+      return plan(connection);
+    }
+    return withMigrationLock(connection, schema, options, async () => {
+      const planned = await plan(connection);
+      if (planned.applied.length > 0) await run(connection, schema, files, options, planned);
+      return planned;
+    });
+  });
 }
 
 /** Compares a database with this version of the code, and changes nothing. */
@@ -72,7 +74,9 @@ export async function printMigrations(
   const table = `"${schema}".${RECORD_TABLE}`;
   const head = [
     'begin;',
+    'set local search_path to pg_catalog;',
     `create schema if not exists "${schema}";`,
+    distrustScript(schema),
     `set local search_path to "${schema}";`,
     `create table if not exists ${table}`,
     '  (id serial primary key, name varchar(255) not null, run_on timestamp not null);',
@@ -97,7 +101,6 @@ async function run(
   try {
     // Loaded late: who only enqueues has no use for it.
     const { runner } = await import('node-pg-migrate');
-    await createSchemaIfMissing(connection, schema);
     await runner({
       dbClient: connection,
       dir: options.dir ?? MIGRATIONS_DIR,
@@ -145,16 +148,14 @@ function unitOf(file: string, files: readonly MigrationFile[], onRun: (name: str
   };
 }
 
-/** CREATE SCHEMA IF NOT EXISTS wants the right to create even where the schema exists. */
-async function createSchemaIfMissing(connection: Connection, schema: string): Promise<void> {
-  const found = await connection.query('select from pg_namespace where nspname = $1', [schema]);
-  if (found.rowCount === 0) await connection.query(`create schema "${schema}"`);
-}
-
 async function readRecorded(connection: Connection, schema: string): Promise<string[]> {
   const table = `"${schema}".${RECORD_TABLE}`;
-  const found = await connection.query('select to_regclass($1) is not null as is_there', [table]);
-  if (!(found.rows[0] as { is_there: boolean }).is_there) return [];
+  // a view, or a policy of rows, could run a function of somebody else
+  const found = await connection.query(
+    `select from pg_class where oid = to_regclass($1) and relkind = 'r' and not relrowsecurity`,
+    [table],
+  );
+  if (found.rowCount === 0) return [];
   const { rows } = await connection.query<{ name: string }>(
     `select name from ${table} order by name`,
   );
@@ -166,13 +167,7 @@ function failed(error: unknown, schema: string, name: string): HowdahError {
   const mapped = toHowdahError(error, schema);
   const { code, details } = mapped;
   if (code === 'HOWDAH_DATABASE_UNAVAILABLE') return mapped;
-  if (code === 'HOWDAH_PERMISSION_DENIED') {
-    return new HowdahError(code, mapped.message, {
-      cause: error,
-      details,
-      remedy: `Grant CREATE on the database, or create schema ${schema} for this role.`,
-    });
-  }
+  if (code === 'HOWDAH_PERMISSION_DENIED') return mapped;
   const what = name ? `Migration ${name}` : 'The migration';
   return new HowdahError('HOWDAH_MIGRATION_FAILED', `${what} failed: ${mapped.message}`, {
     cause: error,

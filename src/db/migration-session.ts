@@ -4,7 +4,8 @@ import { HowdahError } from '../core/errors.js';
 import { type Connection, connectionConfig, connectToPrimary } from './connection.js';
 import { Hosts } from './hosts.js';
 import { type DatabaseOptions, resolveDatabaseOptions } from './options.js';
-import { toHowdahError } from './pg-error.js';
+import { sqlstateOf, toHowdahError } from './pg-error.js';
+import { distrustSql, unsafe } from './schema-trust.js';
 
 /** How to reach the database for a migration. */
 export interface MigrationSessionOptions
@@ -32,6 +33,10 @@ export async function withMigrationSession<T>(
   const config = connectionConfig(`${applicationName} migrate`, connectTimeoutMs);
   const connection = await connectToPrimary(config, hosts, schema);
   try {
+    // Names of the catalog mean the catalog's, whatever the role or the database have been set to.
+    await connection.query(
+      `set search_path = pg_catalog; set lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`,
+    );
     return await run(connection);
   } catch (error) {
     throw toHowdahError(error, schema);
@@ -40,9 +45,14 @@ export async function withMigrationSession<T>(
   }
 }
 
+/** The table in which node-pg-migrate records what it has run; its lock lets one migrate at a time. */
+export const RECORD_TABLE = 'migration';
+
 /**
- * Holds the advisory lock of the schema while `run` runs. Polled, because a session that waits inside
- * PostgreSQL holds a snapshot, which CREATE INDEX CONCURRENTLY of the lock's holder would wait for.
+ * Runs `run` in a transaction that nobody else can migrate beside: what is locked is ours alone, so that no other
+ * role can be in the way. Where the schema is not there yet, making it is the lock. Polled, because a session that
+ * waits inside PostgreSQL may hold a snapshot, which CREATE INDEX CONCURRENTLY would wait for.
+ * @param run commits; what it leaves open is rolled back
  */
 export async function withMigrationLock<T>(
   connection: Connection,
@@ -57,17 +67,62 @@ export async function withMigrationLock<T>(
     if (systemClock.monotonic() >= deadline) throw locked(schema);
     await systemClock.sleep(POLL_MS);
   }
-  await connection.query(`set lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`);
-  // The lock goes with the connection.
-  return run();
+  try {
+    await connection.query(`set local lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`);
+    return await run();
+  } finally {
+    // of nothing, where it has committed
+    await connection.query('rollback').catch(() => undefined);
+  }
 }
 
+/** A lock is held by somebody, or who held it has made what we wanted to make. */
+const IN_THE_WAY = new Set(['55P03', '23505', '42P06', '42P07', '40P01']);
+
 async function tryLock(connection: Connection, schema: string): Promise<boolean> {
-  const { rows } = await connection.query<{ is_held: boolean }>(
-    `select pg_try_advisory_lock(hashtext('howdah migrate'), hashtext($1)) as is_held`,
-    [schema],
-  );
-  return rows[0]?.is_held === true;
+  try {
+    await connection.query(
+      `begin isolation level read committed; set local lock_timeout = ${POLL_MS}`,
+    );
+    await createSchemaIfMissing(connection, schema);
+    await assertTrusted(connection, schema);
+    const table = `"${schema}".${RECORD_TABLE}`;
+    const found = await connection.query('select to_regclass($1) is not null as is_there', [table]);
+    if (!(found.rows[0] as { is_there: boolean }).is_there) {
+      await connection.query(
+        `create table ${table} (id serial primary key, name varchar(255) not null, run_on timestamp not null)`,
+      );
+    }
+    await connection.query(`lock table ${table} in share row exclusive mode nowait`);
+    return true;
+  } catch (error) {
+    await connection.query('rollback').catch(() => undefined);
+    if (IN_THE_WAY.has(sqlstateOf(error) ?? '')) return false;
+    throw error;
+  }
+}
+
+/** CREATE SCHEMA IF NOT EXISTS wants the right to create even where the schema exists. */
+async function createSchemaIfMissing(connection: Connection, schema: string): Promise<void> {
+  const found = await connection.query('select from pg_namespace where nspname = $1', [schema]);
+  if (found.rowCount !== 0) return;
+  try {
+    await connection.query(`create schema "${schema}"`);
+  } catch (error) {
+    if (sqlstateOf(error) !== '42501') throw error;
+    const { code, message, details } = toHowdahError(error, schema);
+    throw new HowdahError(code, message, {
+      cause: error,
+      details,
+      remedy: `Grant CREATE on the database, or create schema ${schema} for this role.`,
+    });
+  }
+}
+
+/** @throws HowdahError HOWDAH_SCHEMA_UNSAFE */
+export async function assertTrusted(connection: Connection, schema: string): Promise<void> {
+  const { rows } = await connection.query<{ problem: string }>(distrustSql(schema, 'current_user'));
+  if (rows[0]) throw unsafe(schema, rows[0].problem);
 }
 
 /** Through a transaction pooler the lock would exclude nobody. */

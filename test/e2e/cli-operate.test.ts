@@ -309,6 +309,7 @@ describe('status and doctor', () => {
       expect(results).toMatchObject({
         connection: 'ok',
         version: 'ok',
+        ownership: 'ok',
         schema: 'ok',
         'test-clock': 'ok',
         listen: 'ok',
@@ -356,6 +357,15 @@ describe('status and doctor', () => {
       detail: expect.stringContaining('of queue below is ready'),
     });
     await pool.query('delete from howdah.lane_floors');
+    await pool.query('grant create on schema howdah to public');
+    const open = await runCli(['doctor', '--json'], { url });
+    expect(open.json.find(({ check }) => check === 'ownership')).toMatchObject({
+      result: 'fail',
+      detail: expect.stringContaining('PUBLIC may create'),
+      remedy: expect.stringContaining('REVOKE CREATE'),
+    });
+    expect(open.json.find(({ check }) => check === 'schema')).toBeUndefined();
+    await pool.query('revoke create on schema howdah from public');
     const forTests = await createDatabase('migrated');
     await permitTimeTravel({ url: forTests });
     const warned = await runCli(['doctor', '--json'], { url: forTests });

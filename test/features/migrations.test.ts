@@ -69,7 +69,9 @@ describe('migrate', () => {
     expect(await objectsOf(url)).toEqual(before);
   });
 
-  test('stops at each version on the way up and down', async ({ createDatabase }) => {
+  test('stops at each version on the way up and down', { timeout: 120_000 }, async ({
+    createDatabase,
+  }) => {
     const url = await createDatabase('empty');
     for (let to = 1; to <= SCHEMA_VERSION; to += 1) {
       expect(await migrate({ url, to })).toMatchObject({ version: to });
@@ -114,15 +116,17 @@ describe('migrate', () => {
 
   test('waits no longer than it is told', async ({ createDatabase }) => {
     const url = await createDatabase('empty');
-    const holder = new pg.Client(url);
-    await holder.connect();
-    await holder.query(`select pg_advisory_lock(hashtext('howdah migrate'), hashtext('howdah'))`);
-    await expect(migrate({ url, lockTimeout: '150ms' })).rejects.toMatchObject({
-      code: 'HOWDAH_MIGRATION_LOCKED',
-      isRetryable: true,
-    });
-    await holder.end();
-    await migrate({ url });
+    for (const held of ['create schema howdah', 'lock table howdah.migration']) {
+      const holder = new pg.Client(url);
+      await holder.connect();
+      await holder.query(`begin; ${held}`);
+      await expect(migrate({ url, lockTimeout: '150ms' })).rejects.toMatchObject({
+        code: 'HOWDAH_MIGRATION_LOCKED',
+        isRetryable: true,
+      });
+      await holder.end();
+      await migrate({ url });
+    }
   });
 });
 
@@ -165,6 +169,84 @@ describe('a database that does not fit', () => {
   });
 });
 
+describe('a schema into which others could put something', () => {
+  const mallory = `howdah_mallory_${process.pid}`;
+  const squats: Record<string, string> = {
+    'that is theirs': `create schema howdah authorization ${mallory}`,
+    'that is theirs, with a trigger where migrations are recorded': `create schema howdah authorization ${mallory};
+      set role ${mallory};
+      create table howdah.migration (id serial primary key, name text not null, run_on timestamp not null);
+      create function howdah.take() returns trigger language plpgsql
+        as 'begin alter role ${mallory} superuser; return new; end';
+      create trigger t after insert on howdah.migration execute function howdah.take(); reset role`,
+    'in which one of them may create': `create schema howdah; grant create on schema howdah to ${mallory}`,
+    'in which all may create': 'create schema howdah; grant create on schema howdah to public',
+    'that holds a function of theirs': `create schema howdah; create function howdah.now() returns int
+      language sql as 'select 1'; alter function howdah.now() owner to ${mallory}`,
+    'that holds a type of theirs': `create schema howdah; create domain howdah.text as int;
+      alter domain howdah.text owner to ${mallory}`,
+    'that holds an operator of theirs': `create schema howdah; create operator howdah.<> (leftarg = int,
+      rightarg = int, function = int4ne); alter operator howdah.<> (int, int) owner to ${mallory}`,
+    'with a trigger of theirs on a table of ours': `create schema howdah; create schema theirs;
+      grant usage on schema theirs to ${mallory}; create function theirs.take() returns trigger language plpgsql
+        as 'begin alter role ${mallory} superuser; return new; end';
+      alter function theirs.take() owner to ${mallory};
+      create table howdah.migration (id serial primary key, name text not null, run_on timestamp not null);
+      create trigger t after insert on howdah.migration execute function theirs.take()`,
+    'where a view stands for the record': `create schema howdah; create function public.take() returns text
+      language sql as 'select null::text'; create view howdah.migration as select public.take() as name`,
+  };
+
+  for (const [what, squat] of Object.entries(squats)) {
+    test(`is refused: one ${what}`, async ({ createDatabase }) => {
+      const url = await createDatabase('empty');
+      await query(url, `create role ${mallory}`);
+      onTestFinished(async () => {
+        await query(url, `drop owned by ${mallory} cascade; drop role ${mallory}`);
+      });
+      await query(url, squat);
+      const refused = {
+        code: 'HOWDAH_SCHEMA_UNSAFE',
+        remedy: expect.stringContaining('REVOKE CREATE'),
+        details: { schema: 'howdah', problem: expect.any(String) },
+      };
+      await expect(migrate({ url })).rejects.toMatchObject(refused);
+      await expect(migrate({ url, dryRun: true })).rejects.toMatchObject(refused);
+      expect(await migrationStatus({ url })).toMatchObject({ version: 0 });
+      await expect(query(url, await printMigrations())).rejects.toMatchObject({
+        code: '42501',
+        message: expect.stringContaining('is not safe'),
+      });
+      expect(
+        await query(url, `select rolsuper from pg_roles where rolname = '${mallory}'`),
+      ).toEqual([{ rolsuper: false }]);
+    });
+  }
+
+  test('is refused by a role that does not own it, and public', async ({ createDatabase }) => {
+    const url = await createDatabase('empty');
+    const role = `howdah_owner_${process.pid}`;
+    await query(url, `create role ${role} login password 'own'; create schema howdah`);
+    onTestFinished(async () => {
+      await query(url, `drop owned by ${role} cascade; drop role ${role}`);
+    });
+    await query(url, `grant all on schema howdah, public to ${role}`);
+    const own = new URL(url);
+    own.username = role;
+    own.password = 'own';
+    for (const schema of ['howdah', 'public']) {
+      await expect(migrate({ url: own.href, schema })).rejects.toMatchObject({
+        code: 'HOWDAH_SCHEMA_UNSAFE',
+        message: expect.stringContaining(`not to ${role}`),
+      });
+    }
+    await query(url, `alter schema howdah owner to ${role}`);
+    expect(await migrate({ url: own.href })).toMatchObject({ version: SCHEMA_VERSION });
+    // and by a superuser, whose rights its owner could have then
+    await expect(migrate({ url })).rejects.toMatchObject({ code: 'HOWDAH_SCHEMA_UNSAFE' });
+  });
+});
+
 describe('a migration that fails', () => {
   test('names itself and leaves nothing behind', async ({ createDatabase }) => {
     const url = await createDatabase('empty');
@@ -177,7 +259,9 @@ describe('a migration that fails', () => {
       message: expect.stringContaining('0002_bad'),
       details: { sqlstate: '22012', migration: '0002_bad' },
     });
-    expect(await query(url, `select to_regclass('howdah.a') as a`)).toEqual([{ a: null }]);
+    expect(await query(url, `select to_regnamespace('howdah') as schema`)).toEqual([
+      { schema: null },
+    ]);
     await writeFile(path.join(dir, '0002_bad.sql'), TWO);
     expect(await migrate({ url, dir })).toMatchObject({ applied: ['0001_one', '0002_bad'] });
   });

@@ -1,4 +1,7 @@
+import { migrate, printMigrations } from 'howdah';
+import pg from 'pg';
 import { describe, expect } from 'vitest';
+import { SCHEMA_VERSION } from '../../src/db/version.js';
 import { test } from '../support/sql-test.js';
 
 const FUNCTIONS = `select p.oid::regprocedure::text as name, p.prosecdef as definer,
@@ -85,6 +88,70 @@ describe('privileges', () => {
     }
     await client.query('reset role');
     client.release();
+  });
+
+  test('nobody else holds up upkeep, migrations or schedules, whatever locks a role can take', async ({
+    createDatabase,
+  }) => {
+    const url = await createDatabase('migrated');
+    const role = `howdah_nothing_${process.pid}`;
+    const [owner, nothing] = [new pg.Client(url), new pg.Client(url)];
+    await owner.connect();
+    await nothing.connect();
+    await owner.query(`create role ${role}`);
+    try {
+      await nothing.query(`set role ${role}`);
+      // every key that the names and numbers of this schema could be made into
+      await nothing.query(`select pg_advisory_lock(hashtext(what), hashtext('howdah')) from unnest(array[
+        'howdah prune', 'howdah migrate', 'howdah schedules app', 'howdah clock', 'howdah']) what`);
+      await owner.query(`set lock_timeout = '2s'`);
+      await owner.query('select howdah.prune()');
+      await owner.query(`select howdah.sync_schedules('app', '[]')`);
+      expect(await migrate({ url, lockTimeout: '2s' })).toMatchObject({ applied: [] });
+      const { rows } = await owner.query(`select p.proname from pg_proc p
+        where p.pronamespace = 'howdah'::regnamespace and p.prosrc ~ 'advisory'`);
+      expect(rows).toEqual([]);
+      await expect(nothing.query('select from howdah.locks for update')).rejects.toMatchObject({
+        code: '42501',
+      });
+    } finally {
+      await nothing.end();
+      await owner.query(`drop role ${role}`);
+      await owner.end();
+    }
+  });
+
+  test('PUBLIC has nothing in the schema at any version, on the way up and down', async ({
+    createDatabase,
+  }) => {
+    const url = await createDatabase('empty');
+    const client = new pg.Client(url);
+    await client.connect();
+    const open = async (): Promise<unknown[]> =>
+      (
+        await client.query(`
+          select p.oid::regprocedure::text from pg_proc p
+            left join lateral aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a on true
+          where p.pronamespace = 'howdah'::regnamespace and a.grantee = 0
+          union all
+          select c.oid::regclass::text from pg_class c, aclexplode(c.relacl) a
+          where c.relnamespace = 'howdah'::regnamespace and a.grantee = 0
+          union all
+          select 'schema' from pg_namespace n, aclexplode(n.nspacl) a
+          where n.nspname = 'howdah' and a.grantee = 0`)
+      ).rows;
+    try {
+      for (let to = 1; to <= SCHEMA_VERSION; to += 1) {
+        await client.query(await printMigrations({ from: to - 1, to }));
+        expect(await open(), `version ${to}`).toEqual([]);
+      }
+      for (const to of [SCHEMA_VERSION - 1, 10, 4]) {
+        await migrate({ url, to });
+        expect(await open(), `down to version ${to}`).toEqual([]);
+      }
+    } finally {
+      await client.end();
+    }
   });
 
   test('names of the caller do not reach into a definer function', async ({ pool, db }) => {

@@ -166,6 +166,28 @@ describe('lead', () => {
     await db.closeLease(one);
   });
 
+  test('wants a living lease of a worker, and no more than a minute', async ({ db }) => {
+    await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+    const lease = await db.openLease('one');
+    for (const term of [null, 0, 60_001, 2_147_483_647]) {
+      await expect(db.rows(lead, [lease, term])).rejects.toMatchObject({ code: 'HW023' });
+    }
+    for (const none of ['1', null]) {
+      await expect(db.rows(lead, [none, 60_000])).rejects.toMatchObject({ code: 'HW020' });
+    }
+    await db.rows('update howdah.leases set held = 1 where id = $1', [lease]);
+    await expect(db.rows(lead, [lease, 60_000])).rejects.toMatchObject({ code: 'HW020' });
+    await db.rows(
+      `update howdah.leases set held = null, expires_at = howdah.clock() - interval '1 ms' where id = $1`,
+      [lease],
+    );
+    expect(await db.rows(lead, [lease, 60_000])).toEqual([]);
+    await db.rows('select howdah.heartbeat($1)', [lease]);
+    expect(await db.rows(lead, [lease, 60_000])).toHaveLength(1);
+    await db.closeLease(lease);
+    await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+  });
+
   describe('whether living workers may have missed their heartbeats', () => {
     const LEASE_MS = 20_000;
     const TERM_MS = 4_000;

@@ -258,6 +258,7 @@ column limits.mark bigint not null default 0
 column limits.next_mark bigint not null default 0
 column limits.marked_at timestamp with time zone not null default '-infinity'::timestamp with time zone
 column limits.folded_at timestamp with time zone not null default '-infinity'::timestamp with time zone
+column locks.id integer not null
 column pills.job_id bigint not null
 column pills.mode text not null
 column pills.placed_at timestamp with time zone not null
@@ -482,6 +483,7 @@ constraint leases_pkey on howdah.leases PRIMARY KEY (id)
 constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
 constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
 constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id)
+constraint locks_pkey on howdah.locks PRIMARY KEY (id)
 constraint pills_mode_check on howdah.pills CHECK ((mode = ANY (ARRAY['one'::text, 'all'::text])))
 constraint pills_pkey on howdah.pills PRIMARY KEY (job_id)
 constraint queues_ageing_ms_check on howdah.queues CHECK (((ageing_ms >= 1000) AND (ageing_ms <= '315360000000'::bigint)))
@@ -554,6 +556,7 @@ CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
 CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
+CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)

@@ -6,7 +6,9 @@ import {
   leaseFacts,
   notify,
   oldestSnapshot,
+  strangerIn,
 } from '../../db/calls/diagnose.js';
+import { remedyFor } from '../../db/schema-trust.js';
 import { isMovable } from '../../db/test-clock.js';
 import { showCount, showMs } from '../terminal-text.js';
 import { type Check, type Finding, fail, ok, type Patient, warn } from './check.js';
@@ -28,6 +30,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'latency', run: latency },
   { name: 'clock', run: clock },
   { name: 'rights', run: rights },
+  { name: 'ownership', run: ownership },
   { name: 'schema', run: schema },
   { name: 'test-clock', needsSchema: true, run: testClock },
   { name: 'listen', run: listen },
@@ -82,6 +85,14 @@ function rights({ facts }: Patient): Finding {
     `${role} may not create a schema in ${database}`,
     `GRANT CREATE ON DATABASE ${database} TO ${role}, or migrate as another role.`,
   );
+}
+
+/** What others can put there runs with the rights of its owner, or of whoever looks: so nothing there is called. */
+async function ownership({ database }: Patient): Promise<Finding> {
+  const { schema: name } = database;
+  const problem = await strangerIn(database, name);
+  if (problem !== undefined) return fail(`schema ${name} is not safe: ${problem}`, remedyFor(name));
+  return ok(`nobody but its owner creates in schema ${name}`);
 }
 
 async function schema({ database }: Patient): Promise<Finding> {

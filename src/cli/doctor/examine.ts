@@ -9,6 +9,9 @@ export interface Diagnosis extends Finding {
   readonly check: string;
 }
 
+/** Where one of them fails, nothing in the schema is called. */
+const TELLS_SCHEMA = new Set(['ownership', 'schema']);
+
 /** Runs all checks. Where there is no connection, that is the only finding. */
 export async function examine(database: Database): Promise<Diagnosis[]> {
   let patient: Patient;
@@ -26,9 +29,9 @@ export async function examine(database: Database): Promise<Diagnosis[]> {
   ];
   let hasSchema = true;
   for (const { name: check, needsSchema, run } of CHECKS) {
-    if (needsSchema && !hasSchema) continue;
+    if ((needsSchema || check === 'schema') && !hasSchema) continue;
     const finding = await attempt(() => run(patient));
-    if (check === 'schema' && finding.result === 'fail') hasSchema = false;
+    if (TELLS_SCHEMA.has(check) && finding.result === 'fail') hasSchema = false;
     found.push({ check, ...finding });
   }
   return found;

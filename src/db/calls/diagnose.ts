@@ -1,4 +1,5 @@
 import type { Executor } from '../executor.js';
+import { distrustSql } from '../schema-trust.js';
 
 /** The server and what this role may do there. */
 export interface ServerFacts {
@@ -55,6 +56,12 @@ export async function serverFacts(executor: Executor, schema: string): Promise<S
       current_setting('autovacuum') = 'on' as "isAutovacuumOn"`;
   const [row] = await executor.query<ServerFacts>({ text }, [schema]);
   return row as ServerFacts;
+}
+
+/** Who could put something into the schema beside its owner; undefined: nobody. */
+export async function strangerIn(executor: Executor, schema: string): Promise<string | undefined> {
+  const [row] = await executor.query<{ problem: string }>({ text: distrustSql(schema, 'owner') });
+  return row?.problem;
 }
 
 /** Sends a notification to a channel of one's own. */
