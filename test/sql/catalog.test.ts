@@ -30,6 +30,7 @@ describe('privileges', () => {
       .map(({ name }) => name.replace(/\(.*/, '').replace('howdah.', ''));
     expect(invokers.sort()).toEqual([
       'add_error',
+      'attempts_of',
       'backoff_ms',
       'bucket_size',
       'claim_limit',
