@@ -101,6 +101,10 @@ create table {{schema}}.queues (
 );
 
 create unique index queues_name_key on {{schema}}.queues (name) where deleted_at is null;
+-- What upkeep looks for every second, so that it need not read every queue.
+create index queues_paused_idx on {{schema}}.queues (paused_until) where paused_until is not null;
+create index queues_limited_idx on {{schema}}.queues (limited_until) where limited_until is not null;
+create index queues_ageing_idx on {{schema}}.queues (id) where ageing_ms is not null and deleted_at is null;
 
 -- One row a queue that has, or had, a limit or a circuit breaker: see 0013_limits.sql.
 create table {{schema}}.limits (
@@ -217,7 +221,7 @@ begin
   from queues o, jsonb_populate_record(o, p_policy) n
   where v_is_changed and q.id = p_queue_id and o.id = p_queue_id;
   if v_is_changed and p_policy ? 'group_concurrency' then
-    perform open_groups(p_queue_id);
+    perform begin_opening(p_queue_id);
   end if;
   if v_is_changed and p_policy ?| '{max_depth,max_bytes}' then
     perform begin_counting(p_queue_id);

@@ -67,6 +67,7 @@ declare
   v_mark lease_marks;
   v_bytes bigint;
   v_room room;
+  v_is_pull boolean;
   v_taken picked;
   v_behind record;
   v_tail text;  -- payloads of followers
@@ -82,10 +83,14 @@ begin
       using errcode = '22023', hint = 'use together, apart or none';
   end if;
   -- the lock keeps the reaper from burying this lease between here and the commit
-  perform 1 from leases where id = p_lease_id for key share;
+  select held is not null into v_is_pull from leases where id = p_lease_id for key share;
   if not found then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'open a new lease';
+  elsif v_is_pull then
+    -- it goes with the last of those that receive() gave out: others would be nobody's then
+    raise exception 'lease % belongs to jobs that receive() gave out', p_lease_id
+      using errcode = 'HW023', hint = 'receive more, or open a lease to claim under';
   end if;
   if v_queue.paused_at is not null and coalesce(v_queue.paused_until > v_now, true) then
     if v_queue.paused_until is not null then

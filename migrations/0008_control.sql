@@ -36,7 +36,8 @@ begin
       why := 'it runs: its worker has been told to stop';
       update jobs set cancel_requested = true, cancel_reason = coalesce(left(p_reason, 500), cancel_reason)
       where jobs.id = v_id;
-      update leases set attention = true where leases.id = v_job.lease_id;
+      -- once a lease: each version of its row would be walked over by the next update
+      update leases set attention = true where leases.id = v_job.lease_id and not leases.attention;
       perform pg_notify('howdah_' || v_job.lease_id, 'c');
       outcome := 'requested';
     end if;

@@ -198,6 +198,40 @@ begin
   return jsonb_array_length(v_strays);
 end $$;
 
+-- Running jobs whose lease is not there, as a restore of parts or a change by hand leaves them: nobody would
+-- ever end them. Their leases are put back as ended ones, so that reap() treats them as any. Looks at p_limit
+-- jobs from p_after on, a mark; '0' is the first. mark: where the next call goes on.
+create function {{schema}}.find_orphans(p_after bigint default 0, p_limit integer default 10000)
+returns table (looked integer, orphans integer, mark bigint)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_orphans record;
+begin
+  p_limit := least(greatest(p_limit, 1), 100000);
+  select count(*) as looked, max(s.id) as last,
+    array_agg((s.lease_id, s.queue_id, s.lane, s.seq - 1, 0, s.seq, clock())::lease_marks)
+      filter (where s.lease_id is not null and not exists (select from leases l where l.id = s.lease_id)) as marks
+  into v_orphans from (
+    select j.id, j.lease_id, j.queue_id, j.lane, j.seq from jobs j
+    where j.id > p_after order by j.id limit p_limit) s;
+  looked := v_orphans.looked;
+  orphans := coalesce(cardinality(v_orphans.marks), 0);
+  mark := case when looked < p_limit then 0 else v_orphans.last end;
+  if orphans > 0 then
+    insert into leases (id, worker, lease_ms, opened_at, expires_at, held)
+    select m.lease_id, 'unknown: its lease was lost', 1000, clock(), '-infinity', count(*)
+    from unnest(v_orphans.marks) m group by m.lease_id order by m.lease_id
+    on conflict (id) do nothing;
+    insert into lease_marks as m
+    select u.lease_id, u.queue_id, u.lane, min(u.low_seq), 0, max(u.high_seq), clock()
+    from unnest(v_orphans.marks) u group by u.lease_id, u.queue_id, u.lane
+    order by u.lease_id, u.queue_id, u.lane
+    on conflict (lease_id, queue_id, lane) do update set
+      low_seq = least(m.low_seq, excluded.low_seq), high_seq = greatest(m.high_seq, excluded.high_seq);
+  end if;
+  return next;
+end $$;
+
 create function {{schema}}.reap(p_limit integer default 1000)
 returns table (leases integer, requeued integer, dead integer)
 language plpgsql security definer {{settings}} as $$
@@ -604,6 +638,7 @@ drop function {{schema}}.sweep(integer);
 drop function {{schema}}.raise_floor(integer, smallint, bigint);
 drop function {{schema}}.decide_numbers(bigint);
 drop function {{schema}}.reap(integer);
+drop function {{schema}}.find_orphans(bigint, integer);
 drop function {{schema}}.return_strays(bigint, bigint[]);
 drop function {{schema}}.close_lease(bigint);
 drop function {{schema}}.give_back({{schema}}.leases, boolean, integer);

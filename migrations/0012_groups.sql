@@ -41,6 +41,7 @@ declare
   v_is_paced boolean;
   v_next bigint[];
   v_mark bigint;
+  v_id bigint;
   v_ids bigint[] := '{}';
 begin
   for v_change in
@@ -86,7 +87,9 @@ begin
         if v_is_paced then
           perform pace_members(v_queue_id, v_group.key, v_next);
         end if;
-        v_ids := v_ids || v_next;
+        foreach v_id in array v_next loop
+          v_ids := v_ids || v_id;  -- one by one it is appended in place, not copied
+        end loop;
         v_group.admitted := v_group.admitted + cardinality(v_next);
         v_group.waiting := v_group.waiting - cardinality(v_next);
         v_group.mark := v_mark;
@@ -129,9 +132,10 @@ begin
   select array_agg(u.id order by u.id), array_agg(u.seq order by u.id) into v_ids, v_seqs
   from unnest(p_ids, v_seqs) u (id, seq);
   with changed as (
+    -- (select v_ids) is worked out once; else the list would be copied for each job
     update jobs j set group_seq = null,
       seq = case when j.run_at > v_now or j.after_id is not null and is_pending(j.after_id) then null
-        else v_seqs[width_bucket(j.id, v_ids)] end,
+        else v_seqs[width_bucket(j.id, (select v_ids))] end,
       -- promote() finds what has a time
       run_at = case when j.after_id is not null then coalesce(j.run_at, v_now) else j.run_at end
     where j.id = any (v_ids)
@@ -153,35 +157,86 @@ begin
   end if;
 end $$;
 
--- After group_concurrency has grown: groups of the queue that may run more now.
-create function {{schema}}.open_groups(p_queue_id integer) returns void
+-- Queues whose group_concurrency has grown: up to which key their groups were looked at since.
+create table {{schema}}.group_openings (
+  queue_id   integer constraint group_openings_pkey primary key,
+  after      text collate "C" not null default '',
+  is_skipped boolean not null default false  -- a group was held by somebody: once more from the first
+);
+
+-- After group_concurrency has grown: groups of the queue that may run more now. A bounded step, which waits for
+-- no group: tend_queues() goes on until all were looked at. Returns how many were opened.
+create function {{schema}}.open_groups(p_queue_id integer, p_limit integer default 1000) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_opening group_openings;
+  v_max integer := (select group_concurrency from queues where id = p_queue_id);
+  v_seen integer;
+  v_last text;
+  v_keys text[];
+  v_open groups[];
+begin
+  select * into v_opening from group_openings where queue_id = p_queue_id for update skip locked;
+  if not found then
+    return 0;
+  end if;
+  select count(*), max(key), (array_agg(key order by key) filter (where waiting > 0 and admitted < v_max))[:p_limit]
+  into v_seen, v_last, v_keys from (
+    select g.key, g.waiting, g.admitted from groups g
+    where g.queue_id = p_queue_id and g.key > v_opening.after order by g.key limit 20 * p_limit) g;
+  v_open := array(
+    select (g.queue_id, g.key, 0, 0, null, null, null)::groups from groups g
+    where g.queue_id = p_queue_id and g.key = any (v_keys) order by g.key for update skip locked);
+  perform change_groups(v_open);
+  if cardinality(v_keys) = p_limit then
+    v_last := v_keys[p_limit];
+  elsif v_seen < 20 * p_limit then
+    v_last := null;  -- the end
+  end if;
+  v_opening.is_skipped := v_opening.is_skipped or cardinality(v_open) < cardinality(v_keys);
+  if v_last is null and not coalesce(v_opening.is_skipped, false) then
+    delete from group_openings where queue_id = p_queue_id;
+  else
+    update group_openings set after = coalesce(v_last, ''),
+      is_skipped = coalesce(v_opening.is_skipped, false) and v_last is not null
+    where queue_id = p_queue_id;
+  end if;
+  return cardinality(v_open);
+end $$;
+
+-- The same for a policy that changes now.
+create function {{schema}}.begin_opening(p_queue_id integer) returns void
 language sql security definer {{settings}} as $$
-  select change_groups(array(
-    select (g.queue_id, g.key, 0, 0, null, null, null)::groups
-    from groups g join queues q on q.id = g.queue_id
-    where g.queue_id = p_queue_id and g.waiting > 0 and g.admitted < q.group_concurrency))
+  insert into group_openings (queue_id) values (p_queue_id)
+  on conflict (queue_id) do update set after = '', is_skipped = false;
+  select open_groups(p_queue_id)
 $$;
 
--- Locks jobs whatever their state, with their leases and groups, in the lock order. While one of these
--- is waited for, a job may be claimed or admitted: then all are let go and everything begins again.
+-- Locks jobs whatever their state, with their leases and groups, in the lock order. Where a job was claimed
+-- while another lock was waited for, its lease is locked, too, if that is to be had at once. Else, and where
+-- one was admitted meanwhile, all are let go and everything begins again, a hundred times at most. What
+-- is not there any more, a job or the lease of one (see find_orphans()), is not waited for.
+-- Rows are counted and lists are compared as sets: a walk over a list for each job would be quadratic.
 create function {{schema}}.lock_jobs(p_ids bigint[]) returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_leases bigint[];
-  v_unblocked bigint[];
+  v_late bigint[];
+  v_unblocked bigint;
   v_blocked bigint[];
   v_group record;
   v_count bigint;
 begin
-  loop
+  for v_try in 1 .. 100 loop
     begin
       v_leases := array(
         select l.id from leases l
-        where l.id in (select j.lease_id from jobs j where j.id = any (p_ids))
+        where l.id = any (array(select distinct j.lease_id from jobs j where j.id = any (p_ids)))
         order by l.id for no key update);
-      v_unblocked := array(
-        select id from jobs where id = any (p_ids) and group_seq is null order by id for update);
+      select count(*) into v_unblocked from (
+        select 1 from jobs where id = any (p_ids) and group_seq is null order by id for update) u;
       v_blocked := array(select id from jobs where id = any (p_ids) and group_seq is not null);
+      v_count := 0;
       if v_blocked <> '{}' then
         for v_group in
           select distinct queue_id, group_key from jobs
@@ -194,18 +249,24 @@ begin
           select 1 from jobs where id = any (v_blocked) and group_seq is not null
           order by queue_id, group_key, group_seq for update) b;
       end if;
-      if (v_blocked = '{}' or v_count = cardinality(v_blocked)) and not exists (
-        select from jobs
-        where id = any (p_ids) and (id <> all (v_unblocked || v_blocked)  -- admitted between the two
-          or lease_id is not null and lease_id <> all (v_leases))
-      ) then
-        return;
+      -- a row that is locked stays, so others were admitted between the two where there are more
+      if v_unblocked + v_count = (select count(*) from jobs where id = any (p_ids)) then
+        v_late := array(
+          select l.id from leases l where l.id = any (array(
+            select lease_id from jobs where id = any (p_ids) and lease_id is not null
+            except select unnest(v_leases))));
+        if v_late = '{}' or cardinality(v_late) = cardinality(array(
+          select l.id from leases l where l.id = any (v_late) for no key update skip locked)) then
+          return;
+        end if;
       end if;
       raise exception 'claimed or admitted meanwhile' using errcode = 'HW059';
     exception when sqlstate 'HW059' then
       null;
     end;
   end loop;
+  raise exception 'jobs are claimed and settled too often to be locked' using errcode = '40001',
+    hint = 'try again';
 end $$;
 
 -- Groups whose books differ from their rows: none, unless somebody wrote tables by hand. Reads all jobs.
@@ -267,7 +328,9 @@ revoke execute on all functions in schema {{schema}} from public;
 drop view {{schema}}.blocked_groups;
 drop function {{schema}}.check_groups();
 drop function {{schema}}.lock_jobs(bigint[]);
-drop function {{schema}}.open_groups(integer);
+drop function {{schema}}.begin_opening(integer);
+drop function {{schema}}.open_groups(integer, integer);
+drop table {{schema}}.group_openings;
 drop function {{schema}}.admit(bigint[], boolean);
 drop function {{schema}}.is_pending(bigint);
 drop function {{schema}}.change_groups({{schema}}.groups[], boolean);

@@ -418,9 +418,10 @@ begin
   done := aged < p_limit;
 end $$;
 
--- Upkeep of queues: pauses and waits that are over are taken off, and priorities age.
+-- Upkeep of queues: pauses and waits that are over are taken off, priorities age, and groups open whose queue
+-- lets more of them run than before.
 create function {{schema}}.tend_queues(p_limit integer default 1000)
-returns table (freed integer, aged integer)
+returns table (freed integer, aged integer, opened integer)
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
@@ -428,6 +429,7 @@ declare
   v_pass record;
   v_aged integer := 0;
   v_freed integer;
+  v_opened integer := 0;
 begin
   with over as (
     update queues set
@@ -436,8 +438,10 @@ begin
       paused_until = case when paused_until <= clock() then null else paused_until end,
       limited_until = case when limited_until <= clock() then null else limited_until end,
       limited_reason = case when limited_until <= clock() then null else limited_reason end
-    where id in (select id from queues where paused_until <= clock() or limited_until <= clock()
-      order by id for no key update skip locked)
+    where id = any (array(select id from queues where id = any (array(
+        select id from queues where paused_until <= clock()
+        union select id from queues where limited_until <= clock()))
+      order by id for no key update skip locked))
     returning id
   )
   select count(*) into v_freed from (select ring_queue(id, 16, 0) from over) r;
@@ -457,7 +461,12 @@ begin
       aged_seq = case when not v_pass.done then v_queue.aged_seq end
     where id = v_queue.id;
   end loop;
-  return query select v_freed, v_aged;
+  for v_queue in
+    select q.* from group_openings o join queues q on q.id = o.queue_id order by q.id limit 10
+  loop
+    v_opened := v_opened + open_groups(v_queue.id, least(greatest(p_limit, 1), 1000));
+  end loop;
+  return query select v_freed, v_aged, v_opened;
 end $$;
 
 revoke execute on all functions in schema {{schema}} from public;

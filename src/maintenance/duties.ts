@@ -11,6 +11,9 @@ import { Turns } from './turns.js';
 
 const LIMIT = 1_000;
 const ROLL_UP_LIMIT = 10_000;
+/** A million jobs are walked over in a quarter of an hour. */
+const ORPHANS_LIMIT = 10_000;
+const ORPHANS_MS = 10_000;
 const HOUR_MS = 3_600_000;
 const PRUNE_FIRST_MS = 10_000;
 /** Each background duty begins on a connection that has to warm up, beside a worker that begins too. */
@@ -33,6 +36,7 @@ export function dutiesOf(database: Database, clock: Clock, leaseMs: number): rea
     rollUp(background, calls),
     tender(background, calls),
     batchFolder(background, calls),
+    orphanFinder(background, calls),
     pruner(database, calls),
   ];
 }
@@ -99,6 +103,22 @@ function rollUp(executor: Executor, calls: MaintenanceCalls): Duty {
   };
 }
 
+/** Jobs whose lease is not there are found by a slow walk over all jobs, some thousand at a time. */
+function orphanFinder(executor: Executor, calls: MaintenanceCalls): Duty {
+  let mark = '0';
+  return {
+    name: 'find-orphans',
+    intervalMs: ORPHANS_MS,
+    firstMs: BACKGROUND_FIRST_MS,
+    share: SHARE,
+    async runOnce() {
+      const { orphans, mark: next } = await calls.findOrphans(executor, mark, ORPHANS_LIMIT);
+      mark = next;
+      return { counts: { orphans } };
+    },
+  };
+}
+
 /** Pauses and waits of queues end, and priorities age. */
 function tender(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
@@ -108,7 +128,7 @@ function tender(executor: Executor, calls: MaintenanceCalls): Duty {
     share: SHARE,
     async runOnce() {
       const counts = await calls.tend(executor, LIMIT);
-      return { counts: { ...counts }, hasMore: counts.aged >= LIMIT };
+      return { counts: { ...counts }, hasMore: counts.aged >= LIMIT || counts.opened >= LIMIT };
     },
   };
 }

@@ -21,6 +21,16 @@ describe('maintenance', () => {
     await waitForState(pool, after, 'completed');
   });
 
+  test('finds a running job whose lease was lost, and runs it again', async ({ url, pool }) => {
+    const name = await createQueue(pool);
+    const [id] = await enqueue(pool, name);
+    const { rows } = await pool.query("select howdah.open_lease('lost', 60000) as lease");
+    await pool.query('select howdah.claim($1, $2)', [name, rows[0].lease]);
+    await pool.query('delete from howdah.leases where id = $1', [rows[0].lease]);
+    await startWorker({ url, queues: [work(name, () => undefined)] });
+    await waitForState(pool, id, 'completed');
+  });
+
   test('is not done by a worker that shall not', async ({ url, pool }) => {
     const name = await createQueue(pool);
     const queues = [work(name, () => undefined)];

@@ -203,7 +203,9 @@ describe('pause_queue until', () => {
     await db.shiftClock(61_000);
     expect(await db.stats('nap')).toMatchObject({ paused: false });
     expect(await db.claim('nap', lease, 1)).toHaveLength(1);
-    expect(await db.rows('select * from howdah.tend_queues()')).toEqual([{ freed: 1, aged: 0 }]);
+    expect(await db.rows('select * from howdah.tend_queues()')).toEqual([
+      { freed: 1, aged: 0, opened: 0 },
+    ]);
     expect(await db.stats('nap')).toMatchObject({ paused_reason: null, paused_until: null });
     expect(await db.claim('nap', lease, 1)).toHaveLength(1);
     await db.shiftClock(0);

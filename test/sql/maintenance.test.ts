@@ -142,6 +142,46 @@ describe('close_lease', () => {
   });
 });
 
+describe('find_orphans', () => {
+  test('leaves jobs whose lease was lost to the reaper, a bounded walk at a time', async ({
+    db,
+  }) => {
+    await db.createQueue('orphans');
+    const [id] = await db.enqueue('orphans', 8);
+    const [lost, alive] = [await db.openLease(), await db.openLease()];
+    await db.claim('orphans', lost, 3);
+    await db.claim('orphans', alive, 2);
+    await db.rows('delete from howdah.lease_marks where lease_id = $1', [lost]);
+    await db.rows('delete from howdah.leases where id = $1', [lost]);
+    const walk = async (after: unknown) =>
+      (await db.rows('select * from howdah.find_orphans($1, 5)', [after]))[0];
+    const first = await walk(Number(id) - 1);
+    expect(first).toMatchObject({ looked: 5, orphans: 3 });
+    expect(await walk(first?.mark)).toEqual({ looked: 3, orphans: 0, mark: '0' });
+    expect(await walk(Number(id) - 1)).toMatchObject({ orphans: 0 });
+    expect(await db.reap()).toEqual({ leases: 1, requeued: 3, dead: 0 });
+    expect(await db.stats('orphans')).toMatchObject({ ready: '6', running: '2' });
+    await db.expectTruth();
+    await db.closeLease(alive);
+  });
+
+  test('nothing waits for a lease that is not there', async ({ db }) => {
+    await db.createQueue('orphan');
+    const [id = ''] = await db.enqueue('orphan');
+    const lease = await db.openLease();
+    await db.claimOne('orphan', lease);
+    await db.rows('delete from howdah.leases where id = $1', [lease]);
+    expect(await db.cancel(id)).toEqual([{ id, outcome: 'requested' }]);
+    await expect(
+      db.rows(`select howdah.edit_job($1, '{"payload": 2}')`, [id]),
+    ).rejects.toMatchObject({ code: 'HW181' });
+    await db.rows('select howdah.find_orphans()');
+    await db.reap();
+    expect(await db.state(id)).toBe('cancelled');
+    await db.rows('delete from howdah.lease_marks where lease_id = $1', [lease]);
+  });
+});
+
 describe('return_strays', () => {
   test('gives back what the lease holds beyond what is known, attempts uncounted', async ({
     db,

@@ -61,6 +61,16 @@ describe('receive', () => {
     await db.expectTruth();
   });
 
+  test('nothing else is claimed under its lease, which would go without it', async ({ db }) => {
+    await db.createQueue('mixed');
+    await db.enqueue('mixed', 2);
+    const [job] = await db.rows<{ lease_id: string }>("select * from howdah.receive('mixed')");
+    expect(await sqlError(db.claim('mixed', String(job?.lease_id)))).toMatchObject({
+      code: 'HW023',
+    });
+    await db.closeLease(String(job?.lease_id));
+  });
+
   test('writes nothing when nothing is ready, or the queue is paused', async ({ db }) => {
     const queue = await newQueue(db);
     const before = await leases(db);

@@ -85,6 +85,9 @@ column dedupes.key text not null
 column dedupes.job_id bigint not null
 column dedupes.digest bytea not null
 column dedupes.expires_at timestamp with time zone not null
+column group_openings.queue_id integer not null
+column group_openings.after text not null default ''::text
+column group_openings.is_skipped boolean not null default false
 column group_rates.queue_id integer not null
 column group_rates.key text not null
 column group_rates.next_at timestamp with time zone not null
@@ -471,6 +474,7 @@ constraint batches_pkey on howdah.batches PRIMARY KEY (id)
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
 constraint dedupes_pkey on howdah.dedupes PRIMARY KEY (queue_id, key)
+constraint group_openings_pkey on howdah.group_openings PRIMARY KEY (queue_id)
 constraint group_rates_pkey on howdah.group_rates PRIMARY KEY (queue_id, key)
 constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
@@ -538,6 +542,7 @@ CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
 CREATE INDEX dedupes_expires_idx ON howdah.dedupes USING btree (expires_at)
 CREATE UNIQUE INDEX dedupes_pkey ON howdah.dedupes USING btree (queue_id, key)
+CREATE UNIQUE INDEX group_openings_pkey ON howdah.group_openings USING btree (queue_id)
 CREATE INDEX group_rates_next_idx ON howdah.group_rates USING btree (next_at)
 CREATE UNIQUE INDEX group_rates_pkey ON howdah.group_rates USING btree (queue_id, key)
 CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
@@ -558,7 +563,10 @@ CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
+CREATE INDEX queues_ageing_idx ON howdah.queues USING btree (id) WHERE ((ageing_ms IS NOT NULL) AND (deleted_at IS NULL))
+CREATE INDEX queues_limited_idx ON howdah.queues USING btree (limited_until) WHERE (limited_until IS NOT NULL)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
+CREATE INDEX queues_paused_idx ON howdah.queues USING btree (paused_until) WHERE (paused_until IS NOT NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
 CREATE UNIQUE INDEX report_lines_pkey ON howdah.report_lines USING btree (job_id, n)
 CREATE UNIQUE INDEX reports_pkey ON howdah.reports USING btree (job_id)
@@ -609,6 +617,7 @@ function howdah.attempts_of(howdah.jobs) returns integer
 function howdah.backoff_ms(howdah.queues,integer) returns double precision
 function howdah.batch_problem(jsonb) returns text security definer
 function howdah.begin_counting(integer) returns void security definer
+function howdah.begin_opening(integer) returns void security definer
 function howdah.bucket_size(howdah.queues) returns double precision
 function howdah.bury(howdah.jobs,text) returns void security definer
 function howdah.bury_orphans() returns void security definer
@@ -660,6 +669,7 @@ function howdah.extend(bigint,integer) returns timestamp with time zone security
 function howdah.extend_job(bigint,bigint,integer,integer) returns TABLE(lease_id bigint, visible_at timestamp with time zone) security definer
 function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
+function howdah.find_orphans(bigint,integer) returns TABLE(looked integer, orphans integer, mark bigint) security definer
 function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running boolean) security definer
 function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
 function howdah.finish_batch(howdah.batches) returns boolean security definer
@@ -704,7 +714,7 @@ function howdah.note_ended(bigint,bigint,bigint) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.obey_stop(bigint,bigint,integer) returns text security definer
 function howdah.open_batch(jsonb) returns bigint security definer
-function howdah.open_groups(integer) returns void security definer
+function howdah.open_groups(integer,integer) returns integer security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
 function howdah.open_queue(text) returns text[] security definer
 function howdah.order_drain(bigint[],text) returns void security definer
@@ -774,7 +784,7 @@ function howdah.sweep(integer) returns integer security definer
 function howdah.sync_schedules(text,jsonb) returns TABLE(name text, change text) security definer
 function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
 function howdah.tell_watchers(bigint[],boolean) returns void security definer
-function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer) security definer
+function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer, opened integer) security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.unsubscribe(text,text) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer

@@ -54,11 +54,17 @@ export interface MaintenanceCalls {
     limit: number,
     after: string,
   ): Promise<{ readonly rolled: number; readonly mark: string }>;
-  /** Pauses and waits of queues that are over end; priorities age. */
+  /** Pauses and waits of queues that are over end; priorities age; groups that may run more open. */
   tend(
     executor: Executor,
     limit: number,
-  ): Promise<{ readonly freed: number; readonly aged: number }>;
+  ): Promise<{ readonly freed: number; readonly aged: number; readonly opened: number }>;
+  /** Running jobs whose lease was lost are left to `reap`. @param after a mark, or `0` for the first */
+  findOrphans(
+    executor: Executor,
+    after: string,
+    limit: number,
+  ): Promise<{ readonly looked: number; readonly orphans: number; readonly mark: string }>;
   /** Finishes batches whose jobs have ended, and forgets old ones. */
   foldBatches(
     executor: Executor,
@@ -103,7 +109,11 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
   );
   const tend = database.statement(
     'tend',
-    `select freed, aged, commit_mode from {{schema}}.tend_queues($1), ${ASYNC_COMMIT}`,
+    `select freed, aged, opened, commit_mode from {{schema}}.tend_queues($1), ${ASYNC_COMMIT}`,
+  );
+  const findOrphans = database.statement(
+    'find_orphans',
+    'select looked, orphans, mark from {{schema}}.find_orphans($1::bigint, $2)',
   );
   // waits for the disk: what follows a batch must not be lost
   const foldBatches = database.statement(
@@ -128,9 +138,14 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     expire: async (executor, limit) => (await one<{ n: number }>(executor, expire, [limit])).n,
     rollUp: (executor, limit, after) => one(executor, rollUp, [limit, after]),
     async tend(executor, limit) {
-      const { freed, aged } = await one<{ freed: number; aged: number }>(executor, tend, [limit]);
-      return { freed, aged };
+      const { freed, aged, opened } = await one<{ freed: number; aged: number; opened: number }>(
+        executor,
+        tend,
+        [limit],
+      );
+      return { freed, aged, opened };
     },
+    findOrphans: (executor, after, limit) => one(executor, findOrphans, [after, limit]),
     foldBatches: (executor, limit) => one(executor, foldBatches, [limit]),
     prune: (executor) => one(executor, prune, []),
   };
