@@ -50,16 +50,11 @@ create table {{schema}}.queues (
   closed_at            timestamptz,
   closed_reason        text,
   paused_until         timestamptz,
-  -- engine: lanes ever used, in the order they are served (see 0002_jobs.sql)
-  lanes                smallint[] not null default '{201}',
-  -- a handler was told to come again later (HTTP 429)
-  limited_until        timestamptz,
-  limited_reason       text,
   -- its settles are looked at: true from the first concurrency limit or circuit breaker on
   is_watched           boolean not null default false,
   -- its claims look into limits
   is_limited           boolean generated always as (concurrency_max is not null
-    or rate_max is not null or breaker_failures is not null or limited_until is not null) stored,
+    or rate_max is not null or breaker_failures is not null) stored,
   -- priority ageing: begin of the last pass, and the seq up to which it goes
   aged_at              timestamptz not null default '-infinity',
   aged_seq             bigint,
@@ -103,8 +98,19 @@ create table {{schema}}.queues (
 create unique index queues_name_key on {{schema}}.queues (name) where deleted_at is null;
 -- What upkeep looks for every second, so that it need not read every queue.
 create index queues_paused_idx on {{schema}}.queues (paused_until) where paused_until is not null;
-create index queues_limited_idx on {{schema}}.queues (limited_until) where limited_until is not null;
 create index queues_ageing_idx on {{schema}}.queues (id) where ageing_ms is not null and deleted_at is null;
+
+-- A handler was told to come again later (HTTP 429): nothing is claimed until the last of these is over. Only
+-- inserted, in no row that an operator may hold: a settle waits for nobody (see hold_queue in 0013_limits.sql).
+create table {{schema}}.holds (
+  queue_id integer not null,
+  until    timestamptz not null,
+  id       bigint generated always as identity,
+  reason   text not null,
+  constraint holds_pkey primary key (queue_id, until, id)
+) with (autovacuum_vacuum_threshold = 100);
+
+create index holds_until_idx on {{schema}}.holds (until);
 
 -- One row a queue that has, or had, a limit or a circuit breaker: see 0013_limits.sql.
 create table {{schema}}.limits (
@@ -286,18 +292,10 @@ begin
   return create_queue(p_name, p_policy);
 end $$;
 
--- Adds a lane to those the claim looks into. Rare: once per queue and priority.
-create function {{schema}}.add_lane(p_queue_id integer, p_lane smallint) returns void
-language sql security definer {{settings}} as $$
-  update queues set lanes = array(select distinct l from unnest(lanes || p_lane) l order by l)
-  where id = p_queue_id and not p_lane = any (lanes)
-$$;
-
 revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 
-drop function {{schema}}.add_lane(integer, smallint);
 drop function {{schema}}.alter_queue(text, jsonb);
 drop function {{schema}}.create_queue(text, jsonb);
 drop function {{schema}}.queue_id_of(text);
@@ -307,5 +305,6 @@ drop type {{schema}}.room;
 drop table {{schema}}.limit_deltas;
 drop table {{schema}}.limits;
 drop table {{schema}}.locks;
+drop table {{schema}}.holds;
 drop table {{schema}}.queues;
 drop function {{schema}}.clock();

@@ -100,6 +100,70 @@ language sql stable security definer {{settings}} as $$
   select coalesce((select seq from lane_floors where queue_id = p_queue_id and lane = p_lane), 0)
 $$;
 
+-- Lanes are written down nowhere: whoever is the first to use a priority would hold a row that all need. They are
+-- found by leaps over the claim index. Where a leap begins in a lane: at the caller's cursor, or at its floor, so
+-- that it does not walk over what is finished. Lanes of which neither is known have few such entries.
+-- p_lanes and p_after: cursors, as for claim_many(); p_last: the last number of job_seq, beyond which they mean nothing.
+-- No SET clause here and below: they are called by functions that have it.
+create function {{schema}}.lane_starts(
+  p_queue_id integer, p_lanes smallint[], p_after bigint[], p_last bigint,
+  out lanes smallint[], out starts bigint[]
+)
+language plpgsql stable as $$
+begin
+  select array_agg(k.lane order by k.lane), array_agg(k.start order by k.lane) into lanes, starts from (
+    select x.lane, max(x.seq) as start from (
+      select f.lane, f.seq from {{schema}}.lane_floors f where f.queue_id = p_queue_id
+      union all
+      select c.lane, c.seq from unnest(p_lanes, p_after) c (lane, seq) where c.lane < 32767
+    ) x
+    where x.seq <= p_last group by x.lane
+  ) k;
+  lanes := lanes || 32767::smallint;  -- parked jobs, which are not for claims
+end $$;
+
+-- The first lane above p_from in which a job is ready, and where to begin in it; null: there is none.
+create function {{schema}}.next_lane(
+  p_queue_id integer, p_lanes smallint[], p_starts bigint[], p_from smallint,
+  out lane smallint, out start bigint
+)
+language plpgsql stable as $$
+begin
+  select r.lane, coalesce(case when r.lane = k.lane then k.start end, 0) into lane, start
+  from unnest(p_lanes, p_starts) with ordinality k (lane, start, n)
+  cross join lateral (
+    -- between the known lane before and this one, then in this one: the second only if the first finds nothing
+    (select j.lane from {{schema}}.jobs j
+    where j.queue_id = p_queue_id and j.seq is not null and j.lease_id is null
+      and j.lane > greatest(p_from, p_lanes[k.n - 1]) and j.lane < k.lane
+    order by j.lane, j.seq limit 1)
+    union all
+    (select j.lane from {{schema}}.jobs j
+    where j.queue_id = p_queue_id and j.seq is not null and j.lease_id is null
+      and j.lane = k.lane and j.seq > k.start
+    order by j.seq limit 1)
+  ) r
+  where k.lane > p_from limit 1;
+end $$;
+
+-- All lanes in which jobs are ready, in the order they are served: for whatever is not the hot path.
+create function {{schema}}.ready_lanes(
+  p_queue_id integer, p_lanes smallint[] default '{}', p_after bigint[] default '{}'
+) returns table (lane smallint, start bigint)
+language plpgsql stable security definer {{settings}} as $$
+declare
+  v_known record;
+  v_from smallint := -32768;
+begin
+  select * into v_known from lane_starts(p_queue_id, p_lanes, p_after, (select last_value from job_seq));
+  loop
+    select * into lane, start from next_lane(p_queue_id, v_known.lanes, v_known.starts, v_from);
+    exit when lane is null;
+    return next;
+    v_from := lane;
+  end loop;
+end $$;
+
 -- How far the numbers of job_seq are decided: a job that has one is committed, or will never be.
 create table {{schema}}.seq_horizon (
   is_only boolean constraint seq_horizon_pkey primary key default true,
@@ -204,6 +268,9 @@ drop table {{schema}}.counters;
 drop table {{schema}}.counter_deltas;
 drop table {{schema}}.groups;
 drop table {{schema}}.seq_horizon;
+drop function {{schema}}.ready_lanes(integer, smallint[], bigint[]);
+drop function {{schema}}.next_lane(integer, smallint[], bigint[], smallint);
+drop function {{schema}}.lane_starts(integer, smallint[], bigint[], bigint);
 drop function {{schema}}.lane_floor(integer, smallint);
 drop table {{schema}}.lane_floors;
 drop table {{schema}}.history;

@@ -240,7 +240,7 @@ begin
   select id, payload_bytes_max, least(payload_bytes_max / 4, 8192)
   into v_queue_id, v_bytes_max, v_size_max from queues
   where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
-    and 201 = any (lanes) and not is_guarded;
+    and not is_guarded;
   if not found then
     return null;
   end if;
@@ -315,7 +315,6 @@ declare
   v_problems text[];
   v_queue_ids integer[];
   v_ready integer[];
-  v_new_lanes jsonb;
   v_soonest timestamptz;
   v_joined groups[];
   v_batches bigint[];
@@ -345,7 +344,7 @@ begin
   v_jobs := p_jobs;
   while v_row_ids is null or v_is_gated loop
     with timed as materialized (
-      select e.n, e.j, q.id as queue_id, q.lanes, q.ttl_ms, p.problem,
+      select e.n, e.j, q.id as queue_id, q.ttl_ms, p.problem,
         e.j ->> 'group' as group_key,
         case when p.problem is null then (e.j ->> 'batch')::bigint end as batch_id,
         case when v_ids is not null then v_ids[e.n]
@@ -390,13 +389,11 @@ begin
       insert into counter_deltas (queue_id, enqueued, scheduled, blocked, ready, bytes)
       select queue_id, n, scheduled, blocked, n - scheduled - blocked, bytes from per_queue
     )
-    select t.ids, t.problems, t.new_lanes, t.soonest, t.joined, t.batches, p.queue_ids, p.ready
-    into v_row_ids, v_problems, v_new_lanes, v_soonest, v_joined, v_batches, v_queue_ids, v_ready
+    select t.ids, t.problems, t.soonest, t.joined, t.batches, p.queue_ids, p.ready
+    into v_row_ids, v_problems, v_soonest, v_joined, v_batches, v_queue_ids, v_ready
     from (
       select array_agg(t.id order by n) as ids,
         case when count(problem) > 0 then array_agg(problem order by n) end as problems,
-        jsonb_agg(distinct jsonb_build_array(queue_id, lane))
-          filter (where not lane = any (lanes)) as new_lanes,
         min(run_at) filter (where run_at > p_now and group_key is null) as soonest,
         array_agg((queue_id, group_key, 0, 1, t.id - 1, null, null)::groups)
           filter (where group_key is not null and problem is null) as joined,
@@ -419,10 +416,6 @@ begin
       end; end if;
     end if;
 
-    if v_new_lanes is not null then
-      perform add_lane((e ->> 0)::integer, (e ->> 1)::smallint)
-      from jsonb_array_elements(v_new_lanes) e order by e;
-    end if;
     if v_batches is not null then
       perform note_added(v_batches);
     end if;

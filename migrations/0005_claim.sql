@@ -17,6 +17,24 @@ language sql security definer {{settings}} as $$
     marked_at = excluded.marked_at
 $$;
 
+-- The lock keeps the reaper from burying a lease between here and the commit. Claims that find nothing do without:
+-- they write nothing.
+create function {{schema}}.lock_lease(p_lease_id bigint) returns void
+language plpgsql as $$
+declare
+  v_is_pull boolean;
+begin
+  select held is not null into v_is_pull from {{schema}}.leases where id = p_lease_id for key share;
+  if not found then
+    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
+      hint = 'open a new lease';
+  elsif v_is_pull then
+    -- it goes with the last of those that receive() gave out: others would be nobody's then
+    raise exception 'lease % belongs to jobs that receive() gave out', p_lease_id
+      using errcode = 'HW023', hint = 'receive more, or open a lease to claim under';
+  end if;
+end $$;
+
 -- What was picked is too large for one answer, unless it is a single job.
 create function {{schema}}.refuse_claim(p_queue text, p_jobs integer) returns void
 language plpgsql as $$
@@ -34,7 +52,8 @@ end $$;
 -- group key, true for a follower].
 -- p_lanes and p_after are the caller's cursors: the highest seq it has claimed in each lane. Without
 -- them the claim is right but walks everything finished since the last vacuum, or above the lane's floor. A
--- cursor ahead of the sequence (a failover or a restore set it back) is ignored. Attempts count here, so that a job which
+-- cursor ahead of the sequence (a failover or a restore set it back) is ignored. Lanes in which something is ready
+-- are found by leaps over the claim index (see next_lane()), so a lane that was used once costs nothing. Attempts count here, so that a job which
 -- kills its worker runs out of them.
 -- Suspects (see 0017_suspects.sql) come first, in a lane below 0, a few at most and nothing beside them: who
 -- claims them should run nothing else meanwhile.
@@ -60,6 +79,14 @@ declare
   v_lane smallint;
   v_after bigint;
   v_last bigint;
+  v_held_until timestamptz;
+  v_floors smallint[];  -- lanes that have one and the caller has no cursor for
+  v_only smallint;      -- the only lane of which it is known where to begin
+  v_known record;       -- if there are more: lanes and where to begin in them
+  v_start bigint := 0;
+  v_found smallint;
+  v_is_leased boolean;  -- there is such a lease; is_locked: and it is held for this transaction
+  v_is_locked boolean := false;
   v_left integer := least(greatest(p_limit, 0), 10000);
   v_limit integer;  -- of v_left in this lane
   v_ctids tid[];
@@ -67,7 +94,6 @@ declare
   v_mark lease_marks;
   v_bytes bigint;
   v_room room;
-  v_is_pull boolean;
   v_taken picked;
   v_behind record;
   v_tail text;  -- payloads of followers
@@ -82,15 +108,14 @@ begin
     raise exception 'p_payloads % is not valid', quote_literal(left(p_payloads, 40))
       using errcode = '22023', hint = 'use together, apart or none';
   end if;
-  -- the lock keeps the reaper from burying this lease between here and the commit
-  select held is not null into v_is_pull from leases where id = p_lease_id for key share;
-  if not found then
-    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
-      hint = 'open a new lease';
-  elsif v_is_pull then
-    -- it goes with the last of those that receive() gave out: others would be nobody's then
-    raise exception 'lease % belongs to jobs that receive() gave out', p_lease_id
-      using errcode = 'HW023', hint = 'receive more, or open a lease to claim under';
+  select s.last_value,
+    (select max(h.until) from holds h where h.queue_id = v_queue.id and h.until > v_now),
+    array(select f.lane from lane_floors f where f.queue_id = v_queue.id and f.lane <> all (p_lanes)),
+    exists (select from leases l where l.id = p_lease_id and l.held is null)
+  into v_last, v_held_until, v_floors, v_is_leased from job_seq s;
+  if v_queue.is_limited or not v_is_leased then
+    perform lock_lease(p_lease_id);
+    v_is_locked := true;
   end if;
   if v_queue.paused_at is not null and coalesce(v_queue.paused_until > v_now, true) then
     if v_queue.paused_until is not null then
@@ -99,22 +124,61 @@ begin
     end if;
     return;
   end if;
+  if v_held_until is not null then
+    rest := jsonb_build_object('reason', 'rate-limited', 'again_ms', ms_until(v_held_until));
+    return next;
+    return;
+  end if;
   if v_queue.is_limited then
     v_room := room_of(v_queue, v_left);
     v_left := v_room.jobs;
     v_now := v_room.at;
   end if;
-  select last_value into v_last from job_seq;
   max_attempts := v_queue.max_attempts;
+  if v_floors = '{}' and p_lanes = '{}' then
+    v_only := 201;
+  elsif v_floors = '{}' and cardinality(p_lanes) = 1 and p_after[1] between 1 and v_last
+    and p_lanes[1] < 32767 then
+    v_only := p_lanes[1];
+    v_start := p_after[1];
+  else
+    select * into v_known from lane_starts(v_queue.id, p_lanes, p_after, v_last);
+  end if;
 
-  foreach v_lane in array v_queue.lanes loop
-    exit when v_left <= 0;
-    v_after := coalesce(p_after[array_position(p_lanes, v_lane)], 0);
-    if v_after = 0 then
-      v_after := lane_floor(v_queue.id, v_lane);
-    end if;
-    if v_after > v_last then
+  v_lane := -32768;
+  while v_left > 0 loop
+    if v_only is null then
+      select n.lane, n.start into v_lane, v_after
+      from next_lane(v_queue.id, v_known.lanes, v_known.starts, v_lane) n;
+      exit when v_lane is null;
+    else
+      -- as in most queues: looks before it, in it and behind it, as next_lane() does at thrice the price
       v_after := 0;
+      v_found := null;
+      if v_lane < v_only then
+        select j.lane into v_found from jobs j
+        where j.queue_id = v_queue.id and j.seq is not null and j.lease_id is null
+          and j.lane > v_lane and j.lane < v_only
+        order by j.lane, j.seq limit 1;
+        if v_found is null then
+          select j.lane, v_start into v_found, v_after from jobs j
+          where j.queue_id = v_queue.id and j.seq is not null and j.lease_id is null
+            and j.lane = v_only and j.seq > v_start
+          order by j.seq limit 1;
+        end if;
+      end if;
+      if v_found is null then
+        select j.lane, 0 into v_found, v_after from jobs j
+        where j.queue_id = v_queue.id and j.seq is not null and j.lease_id is null
+          and j.lane > greatest(v_lane, v_only) and j.lane < 32767
+        order by j.lane, j.seq limit 1;
+      end if;
+      exit when v_found is null;
+      v_lane := v_found;
+    end if;
+    if not v_is_locked then
+      perform lock_lease(p_lease_id);
+      v_is_locked := true;
     end if;
     v_limit := case when v_lane < 0 then claim_limit(v_lane, v_left) else v_left end;
     if v_queue.is_limited then
@@ -206,6 +270,21 @@ begin
     end if;
     exit when v_taken.is_cut;  -- a heavy job waits for room: nothing overtakes it
   end loop;
+  -- how far the caller had come in lanes where nothing is ready any more, for the sweep
+  if v_left > 0 then
+    for v_n in 1 .. cardinality(p_lanes) loop
+      select * into v_mark from lease_marks m
+      where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = p_lanes[v_n];
+      if p_after[v_n] <= v_last and p_after[v_n] > coalesce(v_mark.seen_seq, 0)
+        and coalesce(v_mark.marked_at, '-infinity') < v_now - interval '1 second' then
+        if not v_is_locked then
+          perform lock_lease(p_lease_id);
+          v_is_locked := true;
+        end if;
+        perform mark_lease(p_lease_id, v_queue.id, p_lanes[v_n], p_after[v_n], p_after[v_n]);
+      end if;
+    end loop;
+  end if;
   if v_queue.is_limited then
     lane := null; ids := null; enqueued := null; payloads := null;
     rest := close_room(v_queue, v_room, v_taken.is_cut);
@@ -245,4 +324,5 @@ revoke execute on all functions in schema {{schema}} from public;
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
 drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer, text);
 drop function {{schema}}.refuse_claim(text, integer);
+drop function {{schema}}.lock_lease(bigint);
 drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint);

@@ -51,9 +51,6 @@ declare
   v_lane smallint := case when p_job.lane = 32767 or p_job.lane < 0 and p_at_head then p_job.lane
     else plain_lane(p_job.lane) / 2 * 2 + (not p_at_head)::integer end;
 begin
-  if not exists (select from queues where id = p_job.queue_id and v_lane = any (lanes)) then
-    perform add_lane(p_job.queue_id, v_lane) where v_lane <> 32767;
-  end if;
   update jobs set lease_id = null, permit = null, lane = v_lane, cancel_requested = false,
     cancel_reason = null,
     run_at = coalesce(p_run_at, least(run_at, clock())),
@@ -92,8 +89,6 @@ declare
 begin
   if v_is_parked then
     v_lane := 32767;
-  else
-    perform add_lane(v_target, v_lane);
   end if;
   update jobs set queue_id = v_target, lane = v_lane, seq = nextval('job_seq'), lease_id = null,
     permit = null, run_at = null, expires_at = null, cancel_requested = false,

@@ -84,7 +84,6 @@ begin
   if p_job.batch_id is not null then
     p_job.batch_id := rejoin_batch(p_job.batch_id);
   end if;
-  perform add_lane(p_to, v_lane);
   update jobs set queue_id = p_to, lane = v_lane,
     seq = case when not v_joins and p_run_at is null then v_seq end,
     group_seq = case when v_joins then v_seq end, run_at = p_run_at, dead_at = null,

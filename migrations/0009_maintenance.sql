@@ -561,7 +561,7 @@ declare
   v_left groups[] := '{}';
 begin
   for v_queue_id, v_lane in
-    select id, unnest(lanes) from queues where deleted_at is not null order by 1, 2
+    select q.id, r.lane from queues q, ready_lanes(q.id) r where q.deleted_at is not null order by 1, 2
   loop
     for v_job in
       select * from jobs j where j.queue_id = v_queue_id and j.lane = v_lane and j.seq is not null

@@ -47,18 +47,17 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
   c.failed as failed_attempts, c.buried, c.cancelled, c.expired, c.discarded,
   (select (extract(epoch from {{schema}}.clock()
       - greatest(f.enqueued_at, f.run_at, f.dead_at)) * 1000)::bigint
-    from unnest(q.lanes) l (lane) cross join lateral (
+    from {{schema}}.ready_lanes(q.id) l cross join lateral (
       select j.* from {{schema}}.jobs j
       where j.queue_id = q.id and j.lane = l.lane and j.seq is not null and j.lease_id is null
-        and j.seq > coalesce((select n.seq from {{schema}}.lane_floors n
-          where n.queue_id = q.id and n.lane = l.lane), 0)
+        and j.seq > l.start
       order by j.seq limit 1) f
+    where c.ready > 0
     order by 1 desc limit 1) as backlog_age_ms,
   q.paused_at is not null and coalesce(q.paused_until > {{schema}}.clock(), true) as paused,
   q.paused_reason, q.paused_until,
   -- why nothing, or no more, is claimed although jobs are ready
-  case when q.limited_until > {{schema}}.clock() then q.limited_until end as limited_until,
-  case when q.limited_until > {{schema}}.clock() then q.limited_reason end as limited_reason,
+  h.until as limited_until, h.reason as limited_reason,
   case when q.breaker_failures is not null then coalesce(m.circuit, 'closed') end as circuit,
   case when m.circuit = 'open' then m.circuit_until end as circuit_until,
   case when m.circuit <> 'closed' then m.circuit_reason end as circuit_reason,
@@ -90,6 +89,10 @@ cross join lateral (
   ) x
 ) c
 left join {{schema}}.limits m on m.queue_id = q.id
+left join lateral (
+  select until, reason from {{schema}}.holds
+  where queue_id = q.id and until > {{schema}}.clock() order by until desc limit 1
+) h on true
 where q.deleted_at is null;
 
 create view {{schema}}.dead_letters as

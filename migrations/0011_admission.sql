@@ -90,7 +90,7 @@ begin
   dropped := 0;
   bytes := 0;
   for v_lane in
-    select l from queues q, unnest(q.lanes) l where q.id = p_queue_id order by l desc
+    select r.lane from ready_lanes(p_queue_id) r order by r.lane desc
   loop
     v_after := lane_floor(p_queue_id, v_lane);
     while (dropped < p_count or bytes < p_bytes) and dropped < 10000 loop

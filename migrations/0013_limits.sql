@@ -63,15 +63,16 @@ begin
   end loop;
 end $$;
 
--- A handler, or a person, was told to come again later: nothing is claimed until then.
+-- A handler, or a person, was told to come again later: nothing is claimed until then. Only an insert, and only
+-- where it is longer than what is known: waits for nobody.
 create function {{schema}}.hold_queue(
   p_queue_id integer, p_ms double precision, p_reason text
 ) returns void
 language sql security definer {{settings}} as $$
-  update queues set limited_until = clock() + p_ms * interval '1 millisecond',
-    limited_reason = coalesce(left(p_reason, 500), 'rate limited')
-  where id = p_queue_id
-    and coalesce(limited_until < clock() + p_ms * interval '1 millisecond', true)
+  insert into holds (queue_id, until, reason)
+  select p_queue_id, n.until, coalesce(left(p_reason, 500), 'rate limited')
+  from (select clock() + p_ms * interval '1 millisecond' as until) n
+  where not exists (select from holds h where h.queue_id = p_queue_id and h.until >= n.until)
 $$;
 
 create function {{schema}}.limit_queue(
@@ -191,16 +192,6 @@ begin
   v_room.jobs := p_jobs;
   v_room.is_probe := false;
   v_room.counts := p_queue.concurrency_max is not null;
-  if p_queue.limited_until > v_room.at then
-    v_room.reason := 'rate-limited';
-    v_room.again_ms := ms_until(p_queue.limited_until);
-  end if;
-  if v_room.reason is not null or coalesce(p_queue.concurrency_max, p_queue.rate_max,
-      p_queue.breaker_failures) is null then
-    v_room.jobs := case when v_room.reason is null then p_jobs else 0 end;
-    return v_room;
-  end if;
-
   v_limit := fold_limit(p_queue);
   v_room.at := clock();  -- after the wait for the lock
   if p_queue.breaker_failures is not null and v_limit.circuit <> 'closed' then
@@ -393,7 +384,10 @@ declare
   v_seqs bigint[];
 begin
   aged := 0;
-  for v_lane in select l from unnest(p_queue.lanes) l where l % 2 = 1 and l < 32767 order by l loop
+  -- the ordinary one too: it may be empty at this moment only
+  for v_lane in
+    select 201 union select r.lane from ready_lanes(p_queue.id) r where r.lane % 2 = 1 order by 1
+  loop
     if v_to is not null then
       v_ids := array(
         select j.id from (
@@ -435,16 +429,28 @@ begin
     update queues set
       paused_at = case when paused_until <= clock() then null else paused_at end,
       paused_reason = case when paused_until <= clock() then null else paused_reason end,
-      paused_until = case when paused_until <= clock() then null else paused_until end,
-      limited_until = case when limited_until <= clock() then null else limited_until end,
-      limited_reason = case when limited_until <= clock() then null else limited_reason end
-    where id = any (array(select id from queues where id = any (array(
-        select id from queues where paused_until <= clock()
-        union select id from queues where limited_until <= clock()))
+      paused_until = case when paused_until <= clock() then null else paused_until end
+    where id = any (array(select id from queues where paused_until <= clock()
       order by id for no key update skip locked))
     returning id
+  ), waited as (
+    delete from holds where ctid = any (array(
+      select h.ctid from holds h where h.until <= clock()
+      order by h.until limit 10000 for update skip locked))
+    returning queue_id
   )
-  select count(*) into v_freed from (select ring_queue(id, 16, 0) from over) r;
+  select count(*) into v_freed from (
+    select ring_queue(x.id, 16, 0) from (
+      select id from over
+      union select queue_id from waited w where not exists (
+        select from holds h where h.queue_id = w.queue_id and h.until > clock())
+    ) x
+  ) r;
+  -- of holds only the longest matters
+  delete from holds where ctid = any (array(
+    select h.ctid from holds h where exists (
+      select from holds l where l.queue_id = h.queue_id and (l.until, l.id) > (h.until, h.id))
+    limit 10000 for update skip locked));
 
   for v_queue in
     select * from queues where ageing_ms is not null and deleted_at is null

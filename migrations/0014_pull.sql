@@ -21,9 +21,8 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_left groups[] := '{}';
   v_queue queues;
+  v_known record;
   v_lane smallint;
-  v_last bigint;
-  v_is_any boolean := false;
   v_lease_id bigint;
   v_visible_at timestamptz;
   v_claim record;
@@ -48,18 +47,9 @@ begin
     return;
   end if;
   p_visibility_ms := coalesce(p_visibility_ms, v_queue.visibility_ms);
-  select last_value into v_last from job_seq;
-  foreach v_lane in array v_queue.lanes loop
-    -- a cursor ahead of the sequence is ignored, as in claim_many()
-    select exists (select from jobs j where j.queue_id = v_queue.id and j.lane = v_lane
-      and j.seq is not null and j.lease_id is null and j.seq > case
-        when c.after > v_last then 0 else c.after end)
-    into v_is_any
-    from (select coalesce(p_after[array_position(p_lanes, v_lane)],
-      lane_floor(v_queue.id, v_lane)) as after) c;
-    exit when v_is_any;
-  end loop;
-  if not v_is_any then
+  select * into v_known from lane_starts(v_queue.id, p_lanes, p_after, (select last_value from job_seq));
+  select n.lane into v_lane from next_lane(v_queue.id, v_known.lanes, v_known.starts, '-32768') n;
+  if v_lane is null then
     return;
   end if;
 

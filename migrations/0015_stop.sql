@@ -31,10 +31,10 @@ begin
   v_id := nextval('job_seq');
   insert into pills (job_id, mode, placed_at) values (v_id, p_mode, clock());
   insert into jobs (id, seq, enqueued_at, queue_id, lane, payload, headers)
-  select v_id, v_id, clock(), id, (select max(l) from unnest(lanes) l) | 1::smallint, 'null',
-    jsonb_build_object('howdah-stop', p_mode)
-  from queues where id = v_queue_id;
-  perform add_lane(v_queue_id, lane) from jobs where id = v_id;
+  -- behind all that is ready
+  select v_id, v_id, clock(), v_queue_id,
+    greatest((select max(r.lane) from ready_lanes(v_queue_id) r), 201::smallint) | 1::smallint, 'null',
+    jsonb_build_object('howdah-stop', p_mode);
   insert into counter_deltas (queue_id, enqueued, ready) values (v_queue_id, 1, 1);
   perform ring_queue(v_queue_id, 1, 0);
   return v_id;

@@ -359,10 +359,6 @@ begin
     raise exception 'a job cannot be changed by %', coalesce(quote_literal(v_key), 'run_at and delay_ms')
       using errcode = 'HW183', hint = 'use payload, headers, priority, and run_at or delay_ms';
   end if;
-  -- a new lane locks the queue, which comes before groups and their blocked jobs
-  perform add_lane(j.queue_id, (201 - 2 * (p_changes ->> 'priority')::numeric)::smallint)
-  from jobs j where j.id = p_id and j.group_seq is not null and p_changes ? 'priority'
-    and not is_out_of_range(p_changes -> 'priority', -100, 100) and p_changes -> 'priority' <> 'null';
   perform lock_jobs(array[p_id]);
   select * into v_job from jobs where id = p_id for update;
   if not found then
@@ -414,7 +410,6 @@ begin
   end if;
   if (100 - p_job.lane / 2) <> (p_changes ->> 'priority')::numeric then
     v_lane := 201 - 2 * (p_changes ->> 'priority')::numeric::integer;
-    perform add_lane(v_queue.id, v_lane);
   end if;
   if p_job.group_seq is null then
     -- one that waits for another job of its dedupe key stays scheduled until that is over

@@ -153,8 +153,7 @@ create function {{schema}}.follows_plainly(p_job jsonb) returns boolean
 language sql stable security definer {{settings}} as $$
   select p_job is null or not p_job ?| '{group,dedupe}' and exists (
     select from queues q where q.name = p_job ->> 'queue' and q.deleted_at is null
-      and not q.is_guarded
-      and 201 - 2 * coalesce((p_job ->> 'priority')::numeric::integer, 0) = any (q.lanes))
+      and not q.is_guarded)
 $$;
 
 -- A dead job of a batch is sent back: while the batch has not ended it is pending there again. Afterwards it

@@ -6,6 +6,10 @@ const FAR_MS = 2_000;
 const STEP_MS = 50;
 /** What deep claims cost beyond others may take at most this share of the time. */
 const DEEP_SHARE = 0.02;
+/** So many lanes keep their cursors however long nothing is claimed in them. */
+const LANES_KEPT = 8;
+/** Of more lanes, those are forgotten in which nothing was claimed for this long. */
+const FORGET_MS = 60_000;
 /** Weight of the newest duration of an ordinary claim. */
 const WEIGHT = 0.2;
 
@@ -41,6 +45,8 @@ export class Cursors {
   #deepEveryMs = STEP_MS;
   /** How long a claim takes that is not deep. */
   #usualMs = 0;
+  /** Of more than {@link LANES_KEPT} lanes: when each was seen to move last, and to where. */
+  #moves = new Map<number, { readonly at: number; readonly seq: number }>();
 
   /** Where the claim that is sent now begins. */
   start(now: number): ClaimStart {
@@ -68,16 +74,32 @@ export class Cursors {
     } else this.#usualMs += (tookMs - this.#usualMs) * WEIGHT;
   }
 
+  /** Lanes that were used once, by jobs of many priorities, are looked into no more: claims find them without. */
+  #forgetLanes(now: number): void {
+    if (this.#seqs.size <= LANES_KEPT) return;
+    for (const [lane, seq] of this.#seqs) {
+      if (this.#moves.get(lane)?.seq !== seq) this.#moves.set(lane, { at: now, seq });
+    }
+    const byMove = [...this.#moves].sort(([, a], [, b]) => b.at - a.at);
+    for (const [lane, { at }] of byMove.slice(LANES_KEPT)) {
+      if (now - at < FORGET_MS) continue;
+      this.#seqs.delete(lane);
+      this.#moves.delete(lane);
+    }
+  }
+
   /** Forgets everything: the next claim begins at zero. For a database whose sequence went back. */
   reset(): void {
     this.#seqs = new Map();
     this.#history = [];
+    this.#moves = new Map();
     this.#deepAt = Number.NEGATIVE_INFINITY;
   }
 
   #remember(now: number): void {
     const last = this.#history.at(-1);
     if (last && now - last.at < STEP_MS) return;
+    this.#forgetLanes(now);
     this.#history.push({ at: now, seqs: new Map(this.#seqs) });
     while ((this.#history[1]?.at ?? now) <= now - FAR_MS) this.#history.shift();
   }

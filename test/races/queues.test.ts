@@ -54,15 +54,83 @@ describe('queues', () => {
     await a.rollback();
   });
 
-  test('two new priorities at once: no lane is lost', async ({ db, a, b }) => {
+  test('new priorities at once: nobody waits, no lane is lost', async ({ db, a, b }) => {
     await db.createQueue('lanes');
     await a.begin();
     await a.enqueue('lanes', 1, { priority: 5 });
-    const [second] = await b.blocks((session) => session.enqueue('lanes', 1, { priority: 6 }));
-    await a.commit();
-    await second;
+    await b.enqueue('lanes', 1, { priority: 6 });
+    await b.enqueue('lanes', 1, { priority: 5 });
     const lease = await db.openLease();
     expect(await db.claim('lanes', lease, 9)).toHaveLength(2);
+    await a.commit();
+    expect(await db.claim('lanes', lease, 9)).toHaveLength(1);
+    await db.expectTruth();
+  });
+
+  test('an open transaction that uses a priority first stops nothing else', async ({
+    db,
+    a,
+    b,
+  }) => {
+    await db.createQueue('mine', { max_attempts: 1 });
+    await db.createQueue('other');
+    await db.enqueue('mine', 4);
+    await db.enqueue('other', 1);
+    const [dead, lease] = [await db.openLease('dead'), await db.openLease()];
+    await db.claimOne('mine', dead);
+    await db.claimOne('other', dead);
+    const [released, failed] = await db.claim('mine', lease, 2);
+    const [buried] = await db.claim('mine', lease, 1);
+    if (!released || !failed || !buried) throw new Error('four were enqueued');
+    await a.begin();
+    await a.enqueue('mine', 1, { priority: 5 });
+    await a.enqueue('dead-letters', 1, { priority: 5 });
+    await b.rows(`set lock_timeout = '2s'`);
+    // its lane at the head, its lane among the dead, and back
+    expect(await b.end(lease, released, 'release')).toBe('ready');
+    expect(await b.end(lease, failed, 'fail')).toBe('dead');
+    expect(await b.end(lease, buried, 'dead_letter')).toBe('dead');
+    expect(await b.rows('select * from howdah.redrive()')).toHaveLength(2);
+    await db.killLease(dead);
+    expect(await b.reap()).toMatchObject({ leases: 1, requeued: 1, dead: 1 });
+    await b.rows(`select howdah.pause_queue('mine')`);
+    await b.rows(`select howdah.alter_queue('mine', '{"max_attempts": 2}')`);
+    await b.rows(`select howdah.resume_queue('mine')`);
+    expect(await b.closeLease(lease)).toBe(0);
+    await a.commit();
+    await db.expectTruth();
+  });
+
+  test('a handler that is told to come later and an operator do not wait for each other', async ({
+    db,
+    a,
+    b,
+  }) => {
+    await db.createQueue('told');
+    await db.enqueue('told', 2);
+    const lease = await db.openLease();
+    const [first, second] = await db.claim('told', lease, 2);
+    if (!first || !second) throw new Error('two were enqueued');
+    const ask = { delay_ms: 60_000 };
+    await b.rows(`set lock_timeout = '2s'`);
+    await a.begin();
+    await a.rows(`select howdah.pause_queue('told')`);
+    expect(await b.end(lease, first, 'rate_limited', ask)).toBe('ready');
+    await a.commit();
+    await a.begin();
+    expect(await a.end(lease, second, 'rate_limited', { delay_ms: 90_000 })).toBe('ready');
+    await b.rows(`select howdah.resume_queue('told')`);
+    await a.commit();
+    const [hold] = await db.rows<{ rest: Record<string, number> }>(
+      `select rest from howdah.claim_many('told', $1)`,
+      [lease],
+    );
+    expect(hold?.rest.reason).toBe('rate-limited');
+    expect(hold?.rest.again_ms).toBeGreaterThan(80_000);
+    // the shorter says nothing any more
+    await db.rows('select * from howdah.tend_queues()');
+    expect(await db.one('select count(*)::int from howdah.holds')).toBe(1);
+    await db.expectTruth();
   });
 
   test('an enqueue that commits after the deletion ends with the dead, not nowhere', async ({

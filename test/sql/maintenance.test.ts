@@ -226,9 +226,6 @@ describe('expire', () => {
     await db.rows(`update howdah.jobs set expires_at = null where id = any($1)`, [[retried]]);
     const lease = await db.openLease('w', 43_200_000);
     await db.rows(`update howdah.jobs set lane = 200 where id = $1`, [running]);
-    await db.rows(
-      `select howdah.add_lane(id, 200::smallint) from howdah.queues where name = 'ttl'`,
-    );
     expect((await db.claimOne('ttl', lease)).id).toBe(running);
     expect(await db.one('select howdah.expire()')).toBe(0);
     await db.shiftClock(61_000);

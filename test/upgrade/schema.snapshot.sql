@@ -137,6 +137,10 @@ column history_view.errors jsonb
 column history_view.result jsonb
 column history_view.group_key text
 column history_view.batch_id bigint
+column holds.queue_id integer not null
+column holds.until timestamp with time zone not null
+column holds.id bigint not null
+column holds.reason text not null
 column job_logs.id bigint
 column job_logs.n integer
 column job_logs.at timestamp with time zone
@@ -360,11 +364,8 @@ column queues.paused_reason text
 column queues.closed_at timestamp with time zone
 column queues.closed_reason text
 column queues.paused_until timestamp with time zone
-column queues.lanes smallint[] not null default '{201}'::smallint[]
-column queues.limited_until timestamp with time zone
-column queues.limited_reason text
 column queues.is_watched boolean not null default false
-column queues.is_limited boolean default ((concurrency_max IS NOT NULL) OR (rate_max IS NOT NULL) OR (breaker_failures IS NOT NULL) OR (limited_until IS NOT NULL))
+column queues.is_limited boolean default ((concurrency_max IS NOT NULL) OR (rate_max IS NOT NULL) OR (breaker_failures IS NOT NULL))
 column queues.aged_at timestamp with time zone not null default '-infinity'::timestamp with time zone
 column queues.aged_seq bigint
 column queues.is_guarded boolean not null default ((max_depth IS NOT NULL) OR (max_bytes IS NOT NULL) OR (closed_at IS NOT NULL))
@@ -478,6 +479,7 @@ constraint group_openings_pkey on howdah.group_openings PRIMARY KEY (queue_id)
 constraint group_rates_pkey on howdah.group_rates PRIMARY KEY (queue_id, key)
 constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
+constraint holds_pkey on howdah.holds PRIMARY KEY (queue_id, until, id)
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
 constraint lane_floors_pkey on howdah.lane_floors PRIMARY KEY (queue_id, lane)
 constraint leader_is_only_check on howdah.leader CHECK (is_only)
@@ -548,6 +550,8 @@ CREATE UNIQUE INDEX group_rates_pkey ON howdah.group_rates USING btree (queue_id
 CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
 CREATE INDEX history_batch_idx ON ONLY howdah.history USING btree (batch_id, id) WHERE (batch_id IS NOT NULL)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
+CREATE UNIQUE INDEX holds_pkey ON howdah.holds USING btree (queue_id, until, id)
+CREATE INDEX holds_until_idx ON howdah.holds USING btree (until)
 CREATE INDEX jobs_batch_idx ON howdah.jobs USING btree (batch_id, id) WHERE (batch_id IS NOT NULL)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
 CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
@@ -564,7 +568,6 @@ CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
 CREATE INDEX queues_ageing_idx ON howdah.queues USING btree (id) WHERE ((ageing_ms IS NOT NULL) AND (deleted_at IS NULL))
-CREATE INDEX queues_limited_idx ON howdah.queues USING btree (limited_until) WHERE (limited_until IS NOT NULL)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE INDEX queues_paused_idx ON howdah.queues USING btree (paused_until) WHERE (paused_until IS NOT NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
@@ -590,6 +593,7 @@ options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
 options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options group_rates (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options groups (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
+options holds (autovacuum_vacuum_threshold=100)
 options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0.2, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0.5)
 options lane_floors (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -606,7 +610,6 @@ options sleepers (autovacuum_vacuum_threshold=100)
 options watchers (autovacuum_vacuum_threshold=100)
 options watches (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 function howdah.add_error(howdah.jobs,jsonb) returns jsonb
-function howdah.add_lane(integer,smallint) returns void security definer
 function howdah.add_lines(howdah.reports,jsonb,integer) returns void security definer
 function howdah.admit(bigint[],boolean) returns void security definer
 function howdah.age_queue(howdah.queues,integer) returns record security definer
@@ -694,11 +697,13 @@ function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.lane_floor(integer,smallint) returns bigint security definer
 function howdah.lane_priority(smallint) returns integer
+function howdah.lane_starts(integer,smallint[],bigint[],bigint) returns record
 function howdah.lead(bigint,integer) returns TABLE(term bigint, had_gap boolean) security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
+function howdah.lock_lease(bigint) returns void
 function howdah.lock_queues(text) returns integer[] security definer
 function howdah.lost_outcome(jsonb) returns text security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
@@ -707,6 +712,7 @@ function howdah.ms_to_time(jsonb) returns timestamp with time zone
 function howdah.ms_until(timestamp with time zone) returns bigint
 function howdah.names_of(integer[]) returns text[] security definer
 function howdah.new_head(howdah.jobs) returns howdah.groups
+function howdah.next_lane(integer,smallint[],bigint[],smallint) returns record
 function howdah.note_added(bigint[]) returns void security definer
 function howdah.note_completed(bigint[]) returns void security definer
 function howdah.note_completions(jsonb) returns void security definer
@@ -737,6 +743,7 @@ function howdah.put_schedule(text,jsonb,text) returns text security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
 function howdah.raise_floor(integer,smallint,bigint) returns bigint security definer
+function howdah.ready_lanes(integer,smallint[],bigint[]) returns TABLE(lane smallint, start bigint) security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone, group_key text) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer

@@ -53,6 +53,23 @@ describe('Cursors', () => {
     expect(cursors.start(1050).isDeep).toBe(true);
   });
 
+  test('of many lanes those are forgotten in which nothing was claimed for a minute', () => {
+    const cursors = new Cursors();
+    for (let lane = 1; lane <= 400; lane++) claim(cursors, 0, [lane], false, lane);
+    expect(cursors.start(10).lanes).toHaveLength(400);
+    for (let now = 50; now <= 59_000; now += 50) claim(cursors, now, [1_000 + now], false, 201);
+    expect(cursors.start(59_050).lanes).toHaveLength(400);
+    for (let now = 59_100; now <= 65_000; now += 50)
+      claim(cursors, now, [99_000 + now], false, 201);
+    const { lanes, after } = cursors.start(65_010);
+    expect(lanes).toHaveLength(8);
+    expect(after[lanes.indexOf(201)]).toBeGreaterThan(99_000);
+    // one that is used again is known again, and few are never forgotten
+    claim(cursors, 65_020, [7_000_000], false, 5);
+    expect(cursors.start(65_021).lanes).toContain(5);
+    expect(cursors.start(999_000).lanes).toHaveLength(8);
+  });
+
   test('a deep claim that takes no longer than others costs nothing', () => {
     const cursors = new Cursors();
     cursors.finish(cursors.start(0), false, 1);

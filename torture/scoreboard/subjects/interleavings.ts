@@ -33,8 +33,8 @@ const PLANTS: readonly Plant[] = [
   {
     bug: 'a claim takes what is held',
     of: 'claim_many',
-    find: /and j\.seq > v_after and j\.lease_id is null/g,
-    put: 'and j.seq > v_after',
+    find: / and j\.lease_id is null/g,
+    put: '',
   },
   {
     bug: 'the attempt is not counted at the claim',
