@@ -58,6 +58,8 @@ create table {{schema}}.queues (
   -- priority ageing: begin of the last pass, and the seq up to which it goes
   aged_at              timestamptz not null default '-infinity',
   aged_seq             bigint,
+  -- engine: job_seq when it got a bound; what is counted came later
+  bounded_seq          bigint not null default 0,
   -- engine: enqueue() asks pass_gate() about every job
   is_guarded           boolean not null generated always as
     (max_depth is not null or max_bytes is not null or closed_at is not null) stored,
@@ -218,6 +220,9 @@ begin
     group_rate_max = n.group_rate_max, group_rate_ms = n.group_rate_ms,
     group_rate_burst = n.group_rate_burst,
     max_depth = n.max_depth, max_bytes = n.max_bytes,
+    bounded_seq = case
+      when coalesce(o.max_depth, o.max_bytes) is null and coalesce(n.max_depth, n.max_bytes) is not null
+      then (select last_value from job_seq) else o.bounded_seq end,
     concurrency_max = n.concurrency_max, rate_max = n.rate_max, rate_ms = n.rate_ms,
     rate_burst = n.rate_burst, breaker_failures = n.breaker_failures,
     breaker_window_ms = n.breaker_window_ms, breaker_cooldown_ms = n.breaker_cooldown_ms,

@@ -63,6 +63,12 @@ language sql immutable parallel safe as $$
     then coalesce((p_job.errors -> -1 ->> 'attempt')::integer, 0) else p_job.attempt - p_job.uncounted end
 $$;
 
+-- Whether the job that another one must not begin before (jobs.after_id) is not over.
+create function {{schema}}.is_pending(p_after_id bigint) returns boolean
+language sql stable security definer {{settings}} as $$
+  select p_after_id is not null and exists (select from jobs where id = p_after_id and dead_at is null)
+$$;
+
 -- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested, permit: see above.
 create index jobs_claim_idx on {{schema}}.jobs (queue_id, lane, seq) where seq is not null;
 create index jobs_due_idx on {{schema}}.jobs (run_at)
@@ -276,6 +282,7 @@ drop table {{schema}}.lane_floors;
 drop table {{schema}}.history;
 drop function {{schema}}.lane_priority(smallint);
 drop function {{schema}}.plain_lane(smallint);
+drop function {{schema}}.is_pending(bigint);
 drop function {{schema}}.attempts_of({{schema}}.jobs);
 drop table {{schema}}.jobs;
 drop sequence {{schema}}.job_seq;

@@ -323,6 +323,7 @@ declare
   v_is_gated boolean := false;
   v_admitted record;
   v_after_ids bigint[];
+  v_all_joined groups[] := '{}';
 begin
   v_payloads := case jsonb_typeof(p_jobs) when 'object' then p_jobs -> 'payloads' end;
   if v_payloads is not null and jsonb_typeof(v_payloads) <> 'array' then
@@ -419,9 +420,8 @@ begin
     if v_batches is not null then
       perform note_added(v_batches);
     end if;
-    if v_joined is not null then
-      perform change_groups(v_joined, p_ring);
-    end if;
+    -- the first round's too only at the end, for groups come after dedupe keys
+    v_all_joined := v_all_joined || v_joined;
     if p_ring then
       -- one look tells whether anybody sleeps at all on these queues
       perform ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
@@ -434,11 +434,20 @@ begin
     exit when v_is_gated or 'gate' = any (v_problems) is not true;
     v_is_gated := true;
     v_admitted := pass_gate(p_jobs, v_row_ids, v_problems, p_now, p_on_error, p_ring);
+    v_all_joined := v_all_joined || v_admitted.held;
     exit when v_admitted.jobs = '[]';
     v_jobs := v_admitted.jobs;
     v_ids := v_admitted.ids;
     v_after_ids := v_admitted.after_ids;
   end loop;
+  if v_all_joined <> '{}' then
+    perform change_groups(v_all_joined, p_ring);
+  end if;
+  if v_is_gated then
+    if v_admitted.left_groups <> '{}' then
+      perform change_groups(v_admitted.left_groups, p_ring);
+    end if;
+  end if;
 
   if v_is_gated then
     return query select u.n::integer, u.id, u.created, d.code, d.message, d.hint, u.same, u.details

@@ -5,7 +5,8 @@
 
 -- Moves a job out of jobs into history, as one of its end states. The caller holds the row's lock.
 create function {{schema}}.finish(
-  p_job {{schema}}.jobs, p_state text, p_reason text default null, p_result jsonb default null
+  p_job {{schema}}.jobs, p_state text, p_reason text default null, p_result jsonb default null,
+  p_ring boolean default true
 ) returns void
 language plpgsql security definer {{settings}} as $$
 declare
@@ -32,9 +33,10 @@ begin
     perform return_permits(p_job.queue_id, p_job.permit);
   end if;
   if p_job.batch_id is not null and p_job.dead_at is null then
-    perform note_ended(p_job.batch_id, (p_state = 'completed')::integer, (p_state <> 'completed')::integer);
+    perform note_ended(p_job.batch_id, (p_state = 'completed')::integer, (p_state <> 'completed')::integer,
+      p_ring);
   end if;
-  if v_is_awaited then
+  if v_is_awaited and p_ring then
     perform tell_watchers(array[p_job.id]);
   end if;
 end $$;
@@ -450,4 +452,4 @@ drop function {{schema}}.add_error({{schema}}.jobs, jsonb);
 drop function {{schema}}.backoff_ms({{schema}}.queues, integer);
 drop function {{schema}}.bury({{schema}}.jobs, text);
 drop function {{schema}}.put_back({{schema}}.jobs, timestamptz, boolean, boolean);
-drop function {{schema}}.finish({{schema}}.jobs, text, text, jsonb);
+drop function {{schema}}.finish({{schema}}.jobs, text, text, jsonb, boolean);

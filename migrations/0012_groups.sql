@@ -110,12 +110,6 @@ begin
   end if;
 end $$;
 
--- Whether the job that another one must not begin before (jobs.after_id) is not over.
-create function {{schema}}.is_pending(p_after_id bigint) returns boolean
-language sql stable security definer {{settings}} as $$
-  select p_after_id is not null and exists (select from jobs where id = p_after_id and dead_at is null)
-$$;
-
 -- Blocked jobs get their turn, in the order given: ready, or scheduled until they are due and the job before
 -- them of their dedupe key is over. The caller holds the rows of their groups.
 create function {{schema}}.admit(p_ids bigint[], p_ring boolean) returns void
@@ -332,7 +326,6 @@ drop function {{schema}}.begin_opening(integer);
 drop function {{schema}}.open_groups(integer, integer);
 drop table {{schema}}.group_openings;
 drop function {{schema}}.admit(bigint[], boolean);
-drop function {{schema}}.is_pending(bigint);
 drop function {{schema}}.change_groups({{schema}}.groups[], boolean);
 drop function {{schema}}.try_group({{schema}}.jobs);
 drop function {{schema}}.left_group({{schema}}.jobs);

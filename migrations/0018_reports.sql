@@ -359,6 +359,11 @@ begin
     raise exception 'a job cannot be changed by %', coalesce(quote_literal(v_key), 'run_at and delay_ms')
       using errcode = 'HW183', hint = 'use payload, headers, priority, and run_at or delay_ms';
   end if;
+  perform 1 from jobs where id = p_id and lease_id is null and group_seq is null for update skip locked;
+  if not found and is_wanted(p_id) then
+    raise exception 'job % is about to begin', p_id using errcode = 'HW181',
+      hint = 'it is due, a worker waits for it, and others change it all the time: enqueue another';
+  end if;
   perform lock_jobs(array[p_id]);
   select * into v_job from jobs where id = p_id for update;
   if not found then
@@ -413,9 +418,10 @@ begin
   end if;
   if p_job.group_seq is null then
     -- one that waits for another job of its dedupe key stays scheduled until that is over
-    if v_run_at > v_now or p_job.after_id is not null and p_job.seq is null then
+    if v_run_at > v_now or p_job.seq is null and is_pending(p_job.after_id) then
       v_seq := null;
-    elsif v_seq is null and v_run_at is not null or v_seq is not null and v_lane <> p_job.lane then
+    -- one that is due does not wait for promote(), which passes over what is locked all the time
+    elsif v_seq is null and coalesce(v_run_at, p_job.run_at) <= v_now or v_seq is not null and v_lane <> p_job.lane then
       v_seq := nextval('job_seq');
     end if;
   end if;
@@ -432,7 +438,8 @@ begin
     select p_job.queue_id, n, -n, v_bytes - p_job.bytes
     from (select (v_seq is not null)::integer - (p_job.seq is not null)::integer as n) c;
   end if;
-  if v_state = 'ready' and v_seq is distinct from p_job.seq then
+  if v_state = 'ready' then
+    -- also one that was: a claim may have met it locked
     perform ring_queue(p_job.queue_id, 1, 0);
   elsif v_state = 'scheduled' and v_run_at is not null then
     perform ring_promoter(v_run_at);

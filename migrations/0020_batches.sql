@@ -123,12 +123,13 @@ $$;
 -- Jobs of a batch have ended. Whoever ends the last ones and sees that decides at once, unless that
 -- would make it wait or read much. Two that end the last ones at the same moment do not see each other: then
 -- fold_batches() decides.
-create function {{schema}}.note_ended(p_batch_id bigint, p_completed bigint, p_failed bigint)
-returns void
+create function {{schema}}.note_ended(
+  p_batch_id bigint, p_completed bigint, p_failed bigint, p_may_decide boolean default true
+) returns void
 language plpgsql security definer {{settings}} as $$
 begin
   insert into batch_deltas (batch_id, completed, failed) values (p_batch_id, p_completed, p_failed);
-  if exists (
+  if p_may_decide and exists (
     select from batches b cross join lateral (
       select count(*) as n, sum(d.added - d.completed - d.failed) as pending
       from (select * from batch_deltas where batch_id = b.id limit 201) d
@@ -390,7 +391,7 @@ drop function {{schema}}.fold_batch(bigint, integer);
 drop function {{schema}}.rejoin_batch(bigint);
 drop function {{schema}}.follows_plainly(jsonb);
 drop function {{schema}}.note_completed(bigint[]);
-drop function {{schema}}.note_ended(bigint, bigint, bigint);
+drop function {{schema}}.note_ended(bigint, bigint, bigint, boolean);
 drop function {{schema}}.note_added(bigint[]);
 drop function {{schema}}.close_batch(bigint, boolean);
 drop function {{schema}}.with_counts(jsonb, {{schema}}.batches);

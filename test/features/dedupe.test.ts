@@ -1,4 +1,4 @@
-import { createClient, queue, work } from 'howdah';
+import { createClient, type HowdahError, queue, work } from 'howdah';
 import { describe, expect } from 'vitest';
 import { codeOf, test } from '../support/client.js';
 import { waitFor } from '../support/wait-for.js';
@@ -125,5 +125,87 @@ describe('a dedupe key makes one job per window', () => {
         'HOWDAH_DEDUPE_INVALID',
       );
     }
+  });
+});
+
+describe('producers that enqueue one key all the time do not keep its job from beginning', () => {
+  for (const [mode, delay] of [
+    ['latest', 0],
+    ['latest', 200],
+    ['throttle', 200],
+    ['replace', 0],
+  ] as const) {
+    test(`mode ${mode}, delay ${delay} ms`, { timeout: 90_000 }, async ({ client, url }) => {
+      const hot = queue<number>('hot');
+      const runs: number[] = [];
+      let running = 0;
+      let together = 0;
+      await startWorker({
+        url,
+        queues: [
+          work(hot, async ({ payload }) => {
+            together = Math.max(together, ++running);
+            runs.push(payload);
+            await new Promise((resolve) => setTimeout(resolve, 20));
+            running--;
+          }),
+        ],
+      });
+      const producers = Array.from({ length: 4 }, () => createClient({ url }));
+      let sent = 0;
+      let isOver = false;
+      const sending = Promise.all(
+        producers.map(async (producer) => {
+          const options = { delay, dedupe: { key: 'k', window: '10m', mode } } as const;
+          let last = 0;
+          while (!isOver) {
+            last = ++sent;
+            await producer.enqueue(hot, last, options);
+          }
+          return last;
+        }),
+      );
+      await waitFor(() => runs.length >= 12, {
+        what: 'runs while producers go on',
+        timeoutMs: 40_000,
+      });
+      isOver = true;
+      const last = await sending;
+      // the newest is never lost
+      await waitFor(() => last.some((payload) => runs.includes(payload)), { what: 'the newest' });
+      if (mode === 'latest') expect(together).toBe(1);
+      expect(sent).toBeGreaterThan(runs.length);
+      await Promise.all(producers.map((producer) => producer.close()));
+      expect((await client.queueStats(hot))[0]?.ready).toBe(0);
+    });
+  }
+
+  test('edits in a loop', { timeout: 90_000 }, async ({ client, url }) => {
+    const hot = queue<number>('edited');
+    const runs: number[] = [];
+    await client.createQueue(hot);
+    await client.pauseQueue(hot);
+    const { id } = await client.enqueue(hot, 0);
+    const editors = Array.from({ length: 3 }, () => createClient({ url }));
+    let edits = 0;
+    const editing = Promise.all(
+      editors.map(async (editor) => {
+        for (;;) {
+          try {
+            await editor.edit(id, { payload: ++edits });
+          } catch (error) {
+            return (error as HowdahError).code;
+          }
+        }
+      }),
+    );
+    await startWorker({ url, queues: [work(hot, ({ payload }) => void runs.push(payload))] });
+    await waitFor(() => edits > 20, { what: 'edits under way' });
+    await client.resumeQueue(hot);
+    await waitFor(() => runs.length > 0, { what: 'the job to begin', timeoutMs: 30_000 });
+    for (const code of await editing) {
+      expect(['HOWDAH_JOB_RUNNING', 'HOWDAH_JOB_ENDED']).toContain(code);
+    }
+    await Promise.all(editors.map((editor) => editor.close()));
   });
 });

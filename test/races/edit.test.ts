@@ -66,6 +66,28 @@ describe('edit against the end of another', () => {
     await db.expectTruth();
   });
 
+  test('a due job that a worker waits for is not held by edits that take turns', async ({
+    db,
+    a,
+    b,
+  }) => {
+    await db.createQueue('restless');
+    const [id] = await db.enqueue('restless');
+    const lease = await db.openLease();
+    await db.rows('select howdah.sleep($1, $2)', [lease, ['restless']]);
+    await db.shiftClock(1000);
+    await a.begin();
+    await a.one(`select howdah.edit_job($1, '{"payload": 2}')`, [id]);
+    expect(
+      await sqlError(b.one(`select howdah.edit_job($1, '{"payload": 3}')`, [id])),
+    ).toMatchObject({
+      code: 'HW181',
+    });
+    await a.commit();
+    expect(await db.claimOne('restless', lease)).toMatchObject({ id, payload: 2 });
+    await db.shiftClock(0);
+  });
+
   test('cancelled first, the edit is refused', async ({ a, b, db }) => {
     await db.createQueue('cancelled');
     const [id] = await db.enqueue('cancelled');

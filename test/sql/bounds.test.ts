@@ -11,6 +11,82 @@ async function waiting(db: Engine, queue: string): Promise<{ depth: number; byte
   return { depth: Number(row?.depth), bytes: Number(row?.bytes) };
 }
 
+describe('drop_oldest makes enough room, or does nothing', () => {
+  const put = (db: Engine, queue: string, payload: string, more: object = {}) =>
+    db.enqueueRows([{ queue, payload, on_full: 'drop_oldest', ...more }], 'report');
+  const discarded = async (db: Engine, queue: string) =>
+    Number(
+      await db.one(
+        `select count(*) from howdah.history_view where state = 'discarded' and queue = $1`,
+        [queue],
+      ),
+    );
+  const chars = (count: number) => 'x'.repeat(count - 2);
+
+  test('discards nothing where it cannot make enough room', async ({ db }) => {
+    await db.createQueue('tight', { max_bytes: 1000 });
+    for (let i = 0; i < 8; i++) {
+      await db.enqueueRows([{ queue: 'tight', payload: chars(100), delay_ms: 60_000 }]);
+    }
+    await db.enqueueRows([{ queue: 'tight', payload: chars(100) }]);
+    await db.enqueueRows([{ queue: 'tight', payload: chars(100) }]);
+    const [row] = await put(db, 'tight', chars(880), { dedupe: { key: 'k' } });
+    expect(row).toMatchObject({ error_code: 'HOWDAH_QUEUE_FULL', details: { bytes: 1000 } });
+    expect(await discarded(db, 'tight')).toBe(0);
+    // a refused one leaves no key, no group and no count
+    const [again] = await put(db, 'tight', chars(10), { dedupe: { key: 'k' }, group: 'g' });
+    expect(again).toMatchObject({ created: true });
+    expect(await discarded(db, 'tight')).toBe(1);
+    await db.expectTruth();
+  });
+
+  test('discards as few as are enough of what is counted', async ({ db }) => {
+    await db.createQueue('late');
+    await db.enqueue('late', 500);
+    await db.createQueue('late', { max_bytes: 1000 });
+    for (let i = 0; i < 10; i++) await db.enqueueRows([{ queue: 'late', payload: chars(100) }]);
+    expect(await put(db, 'late', chars(100))).toMatchObject([{ created: true }]);
+    expect(await discarded(db, 'late')).toBe(1);
+    expect((await waiting(db, 'late')).bytes).toBe(1000);
+    // by their number the oldest of all go
+    await db.createQueue('late', { max_depth: 510 });
+    expect(await put(db, 'late', '')).toMatchObject([{ created: true }]);
+    expect(await discarded(db, 'late')).toBe(2);
+    await db.expectTruth();
+  });
+
+  test('one statement discards at most 10,000, or none', async ({ db }) => {
+    await db.createQueue('lowered');
+    await db.rows(`select count(*) from howdah.enqueue(jsonb_build_object('queue', 'lowered', 'payloads',
+      (select jsonb_agg(1) from generate_series(1, 10100))))`);
+    await db.createQueue('lowered', { max_depth: 10 });
+    expect(await put(db, 'lowered', '')).toMatchObject([{ error_code: 'HOWDAH_QUEUE_FULL' }]);
+    expect(await discarded(db, 'lowered')).toBe(0);
+    await db.createQueue('lowered', { max_depth: 200 });
+    expect(await put(db, 'lowered', '')).toMatchObject([{ created: true }]);
+    expect(await discarded(db, 'lowered')).toBe(9901);
+    await db.expectTruth();
+  });
+
+  test('a newer payload of a waiting job counts for the jobs after it', async ({ db }) => {
+    await db.createQueue('grown', { max_bytes: 300 });
+    const dedupe = { key: 'a', mode: 'replace' };
+    const job = (size: number, more: object) => ({ queue: 'grown', payload: chars(size), ...more });
+    await db.enqueueRows([job(100, { dedupe })]);
+    const rows = await db.enqueueRows(
+      [job(250, { dedupe }), job(100, { dedupe: { key: 'b' } }), job(50, { dedupe: { key: 'c' } })],
+      'report',
+    );
+    expect(rows.map(({ created, error_code: code }) => [created, code])).toEqual([
+      [false, null],
+      [false, 'HOWDAH_QUEUE_FULL'],
+      [true, null],
+    ]);
+    expect((await waiting(db, 'grown')).bytes).toBe(300);
+    await db.expectTruth();
+  });
+});
+
 describe('max_depth', () => {
   test('refuses what would exceed it, and says by how much to wait', async ({ db }) => {
     await db.createQueue('depth', { max_depth: 3 });

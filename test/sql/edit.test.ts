@@ -148,7 +148,7 @@ describe('edit_job', () => {
     const end = async () =>
       Number(
         await db.one(
-          `select round(extract(epoch from expires_at - enqueued_at)) from howdah.jobs where id = $1`,
+          `select 10 * round(extract(epoch from expires_at - enqueued_at) / 10) from howdah.jobs where id = $1`,
           [id],
         ),
       );

@@ -368,6 +368,7 @@ column queues.is_watched boolean not null default false
 column queues.is_limited boolean default ((concurrency_max IS NOT NULL) OR (rate_max IS NOT NULL) OR (breaker_failures IS NOT NULL))
 column queues.aged_at timestamp with time zone not null default '-infinity'::timestamp with time zone
 column queues.aged_seq bigint
+column queues.bounded_seq bigint not null default 0
 column queues.is_guarded boolean not null default ((max_depth IS NOT NULL) OR (max_bytes IS NOT NULL) OR (closed_at IS NOT NULL))
 column queues.created_at timestamp with time zone not null default howdah.clock()
 column queues.deleted_at timestamp with time zone
@@ -656,7 +657,7 @@ function howdah.describe_problem(text,jsonb,jsonb) returns record security defin
 function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
 function howdah.drain_order(bigint) returns text security definer
 function howdah.drain_worker(text) returns TABLE(lease_id bigint, worker text) security definer
-function howdah.drop_oldest(integer,bigint,bigint) returns record security definer
+function howdah.drop_oldest(integer,bigint,bigint,integer,boolean) returns record security definer
 function howdah.drop_partitions() returns record security definer
 function howdah.drop_watches(bigint) returns void security definer
 function howdah.due_schedules(integer) returns record security definer
@@ -674,7 +675,7 @@ function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security d
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
 function howdah.find_orphans(bigint,integer) returns TABLE(looked integer, orphans integer, mark bigint) security definer
 function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running boolean) security definer
-function howdah.finish(howdah.jobs,text,text,jsonb) returns void security definer
+function howdah.finish(howdah.jobs,text,text,jsonb,boolean) returns void security definer
 function howdah.finish_batch(howdah.batches) returns boolean security definer
 function howdah.fire_schedules(jsonb) returns TABLE(planned integer, enqueued integer, refused integer, skipped integer) security definer
 function howdah.fold_batch(bigint,integer) returns record security definer
@@ -685,6 +686,7 @@ function howdah.follows_plainly(jsonb) returns boolean security definer
 function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) returns jsonb security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.has_options(jsonb) returns boolean
+function howdah.has_room(integer,bigint,integer,bigint) returns boolean security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.history_kept() returns interval security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
@@ -693,8 +695,10 @@ function howdah.is_bad_dedupe(jsonb) returns boolean
 function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_pending(bigint) returns boolean security definer
+function howdah.is_wanted(bigint) returns boolean security definer
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.key_until(jsonb,bigint,timestamp with time zone) returns timestamp with time zone security definer
 function howdah.lane_floor(integer,smallint) returns bigint security definer
 function howdah.lane_priority(smallint) returns integer
 function howdah.lane_starts(integer,smallint[],bigint[],bigint) returns record
@@ -703,6 +707,7 @@ function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
 function howdah.lock_jobs(bigint[]) returns void security definer
+function howdah.lock_keys(jsonb,bigint[],text[],timestamp with time zone) returns record security definer
 function howdah.lock_lease(bigint) returns void
 function howdah.lock_queues(text) returns integer[] security definer
 function howdah.lost_outcome(jsonb) returns text security definer
@@ -716,9 +721,10 @@ function howdah.next_lane(integer,smallint[],bigint[],smallint) returns record
 function howdah.note_added(bigint[]) returns void security definer
 function howdah.note_completed(bigint[]) returns void security definer
 function howdah.note_completions(jsonb) returns void security definer
-function howdah.note_ended(bigint,bigint,bigint) returns void security definer
+function howdah.note_ended(bigint,bigint,bigint,boolean) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.obey_stop(bigint,bigint,integer) returns text security definer
+function howdah.oldest_ready(integer,bigint,bigint,integer,bigint[]) returns bigint[] security definer
 function howdah.open_batch(jsonb) returns bigint security definer
 function howdah.open_groups(integer,integer) returns integer security definer
 function howdah.open_lease(text,integer,jsonb) returns bigint security definer
