@@ -5,7 +5,7 @@
 
 -- A time as text, or null when it is none. Only run_at given as text pays for the exception block.
 create function {{schema}}.parse_time(p_text text) returns timestamptz
-language plpgsql stable security definer {{settings}} as $$
+language plpgsql stable security definer {{settings}} {{plain}} as $$
 begin
   return p_text::timestamptz;
 exception when others then

@@ -19,7 +19,7 @@ $$;
 -- payload (contains).
 create function {{schema}}.find_dead(p_filter jsonb, p_limit integer)
 returns setof {{schema}}.jobs
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} {{plain}} as $$
 declare
   v_key text;
   v_ids bigint[];

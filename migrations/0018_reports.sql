@@ -251,7 +251,7 @@ select l.job_id as id, l.n, l.at, l.attempt, l.level, l.message, l.fields from {
 -- (contains). Dead ones are none of them, nor running ones that are to be cancelled already.
 create function {{schema}}.find_unfinished(p_filter jsonb, p_limit integer)
 returns table (id bigint, running boolean)
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} {{plain}} as $$
 #variable_conflict use_column
 declare
   v_key text;

@@ -4,6 +4,7 @@ import type { Session } from './executor.js';
 import type { Hosts } from './hosts.js';
 import type { DatabaseSettings } from './options.js';
 import { toHowdahError } from './pg-error.js';
+import { PINNED, type Setting } from './pinned.js';
 import type { StatementNames } from './query.js';
 import { PgSession } from './session.js';
 
@@ -38,8 +39,10 @@ export async function openSession(
   const config = { ...base, ...own, query_timeout: connectTimeoutMs };
   const connection = await connectToPrimary(config, hosts, schema);
   try {
-    const { processId, isPooled } = await connection.identify();
-    if (!isPooled) await connection.query(settingsSql(statementTimeoutMs, options));
+    const { processId, isPooled } = await connection.pin(
+      settingsOf(statementTimeoutMs, options),
+      options.isBusy ? KEEP_MEMORY : undefined,
+    );
     return new PgSession({
       connection,
       names,
@@ -60,12 +63,12 @@ export async function openSession(
  * faults. It stops doing so for blocks smaller than the largest it has seen freed (mallopt(3),
  * M_TRIM_THRESHOLD); elsewhere this does nothing.
  */
-const KEEP_MEMORY = `select octet_length(repeat('x', 2000000))`;
+const KEEP_MEMORY = `octet_length(repeat('x', 2000000))`;
 
 /** The server gives up a little after we did, so that no statement outlives its connection. */
-function settingsSql(statementTimeoutMs: number, options: ConnectOptions): string {
-  const keepMemory = options.isBusy ? `; ${KEEP_MEMORY}` : '';
-  const asyncCommit = options.asyncCommit ? '; set synchronous_commit = off' : '';
-  // A lease is given back in read committed only, whatever the database's default is.
-  return `set default_transaction_isolation = 'read committed'; set statement_timeout = ${statementTimeoutMs + 1_000}${asyncCommit}${keepMemory}`;
+function settingsOf(statementTimeoutMs: number, options: ConnectOptions): readonly Setting[] {
+  const timeout = ['statement_timeout', String(statementTimeoutMs + 1_000)] as const;
+  return [...PINNED, timeout, ...(options.asyncCommit ? [ASYNC_COMMIT] : [])];
 }
+
+const ASYNC_COMMIT = ['synchronous_commit', 'off'] as const;

@@ -2,8 +2,10 @@ import type { EventEmitter } from 'node:events';
 import net from 'node:net';
 import pg from 'pg';
 import { HowdahError } from '../core/errors.js';
+import { DECODERS } from './decoders.js';
 import type { Hosts } from './hosts.js';
 import { toHowdahError } from './pg-error.js';
+import type { Setting } from './pinned.js';
 
 /** Idle time before TCP asks whether the peer still lives. */
 const KEEP_ALIVE_MS = 10_000;
@@ -61,9 +63,28 @@ export class Connection extends pg.Client {
 
   /** A transaction pooler makes up the process id it reports at connect. */
   async identify(): Promise<{ processId: number; isPooled: boolean }> {
-    const { rows } = await this.query<{ id: number }>('select pg_backend_pid() as id');
+    return this.pin([]);
+  }
+
+  /**
+   * Sets what this connection depends on, and says whose it is, in one round trip. Behind a transaction
+   * pooler nothing is set: it would reach other clients. Settings that the server does not know are passed over.
+   */
+  async pin(
+    settings: readonly Setting[],
+    warmUp = 'null',
+  ): Promise<{ processId: number; isPooled: boolean }> {
+    const reported = Number((this as unknown as { processID: number | null }).processID ?? 0);
+    const pairs = settings.map(([name, value]) => `('${name}', '${value}')`).join(', ');
+    const pinned = pairs
+      ? `select pg_catalog.count(pg_catalog.set_config(s.name, s.value, false)) from (values ${pairs}) s (name, value)
+        where pg_catalog.pg_backend_pid() = ${reported} and pg_catalog.current_setting(s.name, true) <> s.value`
+      : 'select 0';
+    const { rows } = await this.query<{ id: number }>({
+      text: `select pg_catalog.pg_backend_pid() as id, (${pinned}) as pinned, ${warmUp} as warm`,
+      types: DECODERS,
+    });
     const processId = rows[0]?.id ?? 0;
-    const reported = (this as unknown as { processID: number | null }).processID;
     return { processId, isPooled: processId !== reported };
   }
 
@@ -74,9 +95,10 @@ export class Connection extends pg.Client {
     if (standby !== undefined && readOnly !== undefined) {
       return standby === 'on' || readOnly === 'on';
     }
-    const { rows } = await this.query<{ is_read_only: boolean }>(
-      `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as is_read_only`,
-    );
+    const { rows } = await this.query<{ is_read_only: boolean }>({
+      text: `select pg_is_in_recovery() or current_setting('transaction_read_only') = 'on' as is_read_only`,
+      types: DECODERS,
+    });
     return rows[0]?.is_read_only === true;
   }
 
@@ -116,7 +138,8 @@ export async function connectToPrimary(
   schema: string,
 ): Promise<Connection> {
   for (let tried = 1; ; tried += 1) {
-    const connection = new Connection(config, hosts);
+    // of our own: nobody else's statements run on it, whose parsers would count
+    const connection = new Connection({ ...config, types: DECODERS } as pg.ClientConfig, hosts);
     // Without a listener the 'error' event would end the process; the statement reports the failure.
     connection.on('error', () => undefined);
     try {

@@ -4,6 +4,7 @@ import { HowdahError } from '../core/errors.js';
 import { type ConnectContext, type ConnectOptions, openSession } from './connect.js';
 import { type Executor, prepare, type Session, type Statement } from './executor.js';
 import { Hosts } from './hosts.js';
+import { DEFAULT_ISOLATION, ISOLATION, isIsolationFailure } from './isolation.js';
 import type { LentTransaction } from './lent-transaction.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
 import { isConnectionUnusable, isTermination, toHowdahError } from './pg-error.js';
@@ -24,6 +25,8 @@ export class Database implements Executor {
   readonly #context: ConnectContext;
   readonly #ownPool: OwnPool | undefined;
   readonly #pool: PoolLike;
+  /** Statements that stand alone would run in another isolation than read committed: see {@link ISOLATION}. */
+  #isIsolationRaised = false;
   #kysely: Promise<Kysely<Tables>> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -58,7 +61,10 @@ export class Database implements Executor {
    * the statement had left: it may have taken effect, unless they say `isUndone`, too.
    */
   query<R extends object>(statement: Statement, values: readonly unknown[] = []): Promise<R[]> {
-    return this.#use((checkout) => this.#query<R>(checkout, statement, values));
+    if (this.#isIsolationRaised) return this.transaction((tx) => tx.query<R>(statement, values));
+    return this.#use((checkout) => this.#query<R>(checkout, statement, values)).catch((error) =>
+      this.#queryIsolated<R>(error, statement, values),
+    );
   }
 
   /** See {@link runTransaction}: COMMIT is checked; `run` runs again after 40001 and 40P01. */
@@ -132,6 +138,21 @@ export class Database implements Executor {
       const isUndone = isIncomplete && values.length > 0 && isTermination(error);
       throw sent(toHowdahError(error, this.schema), isUndone);
     }
+  }
+
+  /** The pool's connections are the application's, too: nothing is set on them, but a transaction is begun. */
+  async #queryIsolated<R extends object>(
+    error: unknown,
+    statement: Statement,
+    values: readonly unknown[],
+  ): Promise<R[]> {
+    if (!isIsolationFailure(error)) throw error;
+    const [row] = await this.#use((checkout) =>
+      this.#query<{ isolation: string }>(checkout, { text: DEFAULT_ISOLATION }, []),
+    );
+    if (row?.isolation === ISOLATION) throw error;
+    this.#isIsolationRaised = true;
+    return this.transaction((tx) => tx.query<R>(statement, values));
   }
 
   async #use<T>(run: (checkout: Checkout) => Promise<T>): Promise<T> {

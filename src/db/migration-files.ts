@@ -30,6 +30,9 @@ const FUNCTION_SETTINGS = [
   'set jit = off',
 ].join(' ');
 
+/** Further settings (`{{plain}}`) of functions that read times given as text: ISO 8601, UTC where no zone is named. */
+const PLAIN_TIMES = `set datestyle = 'ISO, MDY' set timezone = 'UTC'`;
+
 const FILE_NAME = /^(\d{4})_[a-z0-9_]+\.sql$/;
 const PARTS = /^-- Up Migration\s*$([\s\S]*?)^-- Down Migration\s*$([\s\S]*)/m;
 
@@ -51,5 +54,8 @@ async function readMigration(file: string, schema: string): Promise<MigrationFil
 }
 
 function render(text: string, schema: string): string {
-  return text.replaceAll('{{settings}}', FUNCTION_SETTINGS).replaceAll('{{schema}}', `"${schema}"`);
+  return text
+    .replaceAll('{{settings}}', FUNCTION_SETTINGS)
+    .replaceAll('{{plain}}', PLAIN_TIMES)
+    .replaceAll('{{schema}}', `"${schema}"`);
 }

@@ -5,6 +5,7 @@ import { type Connection, connectionConfig, connectToPrimary } from './connectio
 import { Hosts } from './hosts.js';
 import { type DatabaseOptions, resolveDatabaseOptions } from './options.js';
 import { sqlstateOf, toHowdahError } from './pg-error.js';
+import { PINNED } from './pinned.js';
 import { distrustSql, unsafe } from './schema-trust.js';
 
 /** How to reach the database for a migration. */
@@ -33,10 +34,11 @@ export async function withMigrationSession<T>(
   const config = connectionConfig(`${applicationName} migrate`, connectTimeoutMs);
   const connection = await connectToPrimary(config, hosts, schema);
   try {
-    // Names of the catalog mean the catalog's, whatever the role or the database have been set to.
-    await connection.query(
-      `set search_path = pg_catalog; set lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`,
-    );
+    // Names of the catalog mean the catalog's, whatever the role or the database have been set to; migrations
+    // create functions and read what is recorded in a session as they were written for.
+    await connection.query('set search_path = pg_catalog');
+    await connection.pin([...PINNED, ['statement_timeout', '0']]);
+    await connection.query(`set lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`);
     return await run(connection);
   } catch (error) {
     throw toHowdahError(error, schema);

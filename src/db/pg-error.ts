@@ -69,12 +69,24 @@ export function sqlstateOf(error: unknown): string | undefined {
   return isServerError(error) ? error.code : undefined;
 }
 
+/** The function of the server that raised the error: it tells causes of one SQLSTATE apart in any language. */
+export function routineOf(error: unknown): string | undefined {
+  if (error instanceof HowdahError) return routineOf(error.cause);
+  return isServerError(error) ? error.routine : undefined;
+}
+
+/**
+ * What ends a session. The driver knows the severity in the language of the server only (FATAL, ВАЖНО), so the
+ * SQLSTATE counts: connection trouble, operator intervention, time-outs of the session or its transaction.
+ */
+const ENDS_SESSION = /^(08...|57P..|25P03|25P04)$/;
+
 /** Whether the connection must not be used again after this error. */
 export function isConnectionUnusable(error: unknown): boolean {
   const cause = error instanceof HowdahError ? error.cause : error;
   if (cause === undefined) return false;
   if (!isServerError(cause)) return true;
-  return cause.severity === 'FATAL' || cause.code === '25006' || cause.code.startsWith('57P');
+  return endsSession(cause) || cause.code === '25006';
 }
 
 /**
@@ -83,7 +95,11 @@ export function isConnectionUnusable(error: unknown): boolean {
  */
 export function isTermination(error: unknown): boolean {
   if (!isServerError(error)) return false;
-  return error.severity === 'FATAL' && error.routine === 'ProcessInterrupts';
+  return endsSession(error) && error.routine === 'ProcessInterrupts';
+}
+
+function endsSession({ severity, code }: ServerError): boolean {
+  return severity === 'FATAL' || severity === 'PANIC' || ENDS_SESSION.test(code);
 }
 
 /** Whether the server answers, but has no room to carry out anything: on its disk, in memory, in its tables of locks. */
@@ -124,8 +140,9 @@ function codeOfServer(error: ServerError, schema: string): HowdahErrorCode {
   return 'HOWDAH_DATABASE_ERROR';
 }
 
+/** Messages and their quotation marks may be translated (« howdah »), names in them never are. */
 function namesSchema(message: string, schema: string): boolean {
-  return message.includes(`${schema}.`) || message.includes(`"${schema}"`);
+  return new RegExp(`(^|[^\\w$.])${schema}([^\\w$]|$)`).test(message);
 }
 
 function fromDriver(error: unknown): HowdahError {

@@ -1,5 +1,6 @@
+import { DECODERS, type Decoders } from './decoders.js';
 import type { Statement } from './executor.js';
-import { sqlstateOf } from './pg-error.js';
+import { routineOf, sqlstateOf } from './pg-error.js';
 
 /** What the driver takes. A fresh object per call: the driver writes into it. */
 export interface QueryConfig {
@@ -8,6 +9,7 @@ export interface QueryConfig {
   name?: string;
   rowMode?: 'array';
   query_timeout?: number;
+  types?: Decoders;
 }
 
 /** What the driver gives back, as far as it is read here. */
@@ -29,6 +31,7 @@ export class StatementNames {
       text: statement.text,
       values: values as unknown[],
       query_timeout: timeoutMs,
+      types: DECODERS,
     };
     if (statement.name !== undefined && !this.#isOff) {
       config.name =
@@ -47,7 +50,8 @@ export class StatementNames {
       return true;
     }
     // After a migration a prepared statement may return other columns: prepare it anew.
-    if (sqlstate === '0A000' && /cached plan/.test((error as Error).message)) {
+    // The message may be translated; 0A000 has other causes, the function that raises it for this has none.
+    if (sqlstate === '0A000' && routineOf(error) === 'RevalidateCachedQuery') {
       this.#generation += 1;
       return true;
     }

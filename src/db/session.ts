@@ -2,6 +2,7 @@ import type pg from 'pg';
 import { HowdahError } from '../core/errors.js';
 import type { Connection } from './connection.js';
 import type { Session, Statement } from './executor.js';
+import { BEGIN, DEFAULT_ISOLATION, ISOLATION, isIsolationFailure } from './isolation.js';
 import { toHowdahError } from './pg-error.js';
 import type { QueryConfig, StatementNames } from './query.js';
 
@@ -25,6 +26,8 @@ export class PgSession implements Session {
   readonly #parts: SessionParts;
   readonly #connection: Connection;
   readonly #channels = new Map<string, (payload: string) => void>();
+  /** Behind a pooler, where nothing can be set: each statement gets a transaction of its own. */
+  #isIsolationRaised = false;
   #lostListeners: ((error: Error) => void)[] = [];
   #lost: HowdahError | undefined;
   #closing: Promise<void> | undefined;
@@ -48,8 +51,11 @@ export class PgSession implements Session {
     const { names, statementTimeoutMs, schema } = this.#parts;
     const config = names.config(statement, values, statementTimeoutMs);
     try {
-      return (await this.#run(config)) as R[];
+      return (await (this.#isIsolationRaised
+        ? this.#runIsolated(config)
+        : this.#run(config))) as R[];
     } catch (error) {
+      if (await this.#isRaisedHere(error)) return this.query(statement, values);
       if (names.learn(config, error)) return this.query(statement, values);
       const mapped = toHowdahError(error, schema);
       // The server still works on the statement: the connection cannot be used for another.
@@ -77,6 +83,27 @@ export class PgSession implements Session {
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  async #isRaisedHere(error: unknown): Promise<boolean> {
+    if (!this.isPooled || this.#isIsolationRaised || !isIsolationFailure(error)) return false;
+    const config = this.#parts.names.config({ text: DEFAULT_ISOLATION }, [], CLOSE_MS);
+    const [row] = (await this.#run(config)) as { isolation: string }[];
+    this.#isIsolationRaised = row?.isolation !== ISOLATION;
+    return this.#isIsolationRaised;
+  }
+
+  async #runIsolated(config: QueryConfig): Promise<unknown[]> {
+    const { query_timeout = CLOSE_MS } = config;
+    await this.#run({ text: BEGIN, query_timeout });
+    try {
+      const rows = await this.#run(config);
+      await this.#run({ text: 'commit', query_timeout });
+      return rows;
+    } catch (error) {
+      await this.#run({ text: 'rollback', query_timeout }).catch(() => undefined);
+      throw error;
+    }
   }
 
   /** Callbacks instead of the driver's promises: fewer hops on the hot path. */

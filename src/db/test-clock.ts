@@ -1,6 +1,7 @@
 import { HowdahError } from '../core/errors.js';
 import type { Database } from './database.js';
 import type { Executor } from './executor.js';
+import { withPlainTimes } from './times.js';
 
 /** Comment of a clock() that may be moved: only a schema made for tests has it. */
 const PERMIT = 'howdah: a test may move this clock';
@@ -50,7 +51,7 @@ export async function isMovable(database: Database): Promise<boolean> {
 /** The time of the schema. */
 export async function readNow(executor: Executor, database: Database): Promise<Date> {
   const [row] = await executor.query<{ now: Date }>({
-    text: database.sql('select {{schema}}.clock() as now'),
+    text: database.sql(withPlainTimes('select {{schema}}.clock() as now')),
   });
   return (row as { now: Date }).now;
 }
@@ -96,7 +97,7 @@ async function expressionOf(
   const [target, values] = targetOf(move);
   const staysFrozen = move.verb === 'freeze' || (isFrozen && move.verb !== 'resume');
   const text = staysFrozen
-    ? `select format('timestamptz %L', ${target}) as body`
+    ? `select format('timestamptz %L', to_char((${target}) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"')) as body`
     : `select format('pg_catalog.clock_timestamp() + interval %L',
         extract(epoch from ${target} - clock_timestamp()) || ' seconds') as body`;
   const [row] = await tx.query<{ body: string }>({ text: database.sql(text) }, values);

@@ -1,5 +1,6 @@
 import { HowdahError } from '../core/errors.js';
 import type { Executor, Statement } from './executor.js';
+import { BEGIN } from './isolation.js';
 import { LentTransaction } from './lent-transaction.js';
 import { isConnectionUnusable, sqlstateOf, toHowdahError } from './pg-error.js';
 import type { Checkout, PoolClientLike } from './pool-like.js';
@@ -28,7 +29,7 @@ export async function runTransaction<T>(
   for (let retries = 0; ; retries += 1) {
     const tx = new Transaction(context);
     try {
-      return await context.use((checkout) => tx.run(checkout, run));
+      return await context.use((checkout) => tx.run(checkout, run, BEGIN));
     } catch (error) {
       if (retries >= RETRIES_MAX || !(tx.isStatementNameRefused || isConflict(error))) throw error;
     }
@@ -46,6 +47,7 @@ export function lendTransaction<T>(
   const transaction = new Transaction(context);
   return context.use((checkout) =>
     transaction.run(checkout, async () => {
+      // as the application's database has it: these are its statements
       const lent = new LentTransaction(checkout.client);
       try {
         return await run(lent);
@@ -72,10 +74,10 @@ class Transaction implements Executor {
     this.#context = context;
   }
 
-  async run<T>(checkout: Checkout, run: (tx: Executor) => Promise<T>): Promise<T> {
+  async run<T>(checkout: Checkout, run: (tx: Executor) => Promise<T>, begin = 'begin'): Promise<T> {
     this.#client = checkout.client;
     try {
-      await this.query({ text: 'begin' });
+      await this.query({ text: begin });
       const result = await run(this);
       this.#client = undefined;
       await this.#commit(checkout);

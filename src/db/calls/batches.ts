@@ -1,6 +1,7 @@
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 import type { BatchStatesView } from '../tables.js';
+import { withPlainTimes } from '../times.js';
 
 /** `closed`: waits for its jobs. `failed`: all have ended, not all of them well. */
 export type BatchState = 'open' | 'closed' | 'completed' | 'failed';
@@ -33,11 +34,13 @@ export function batchCalls(database: Database): BatchCalls {
     database.sql(
       `select {{schema}}.close_batch($1::text::bigint, ${isEmptyAllowed === true}) as state`,
     );
-  const get = database.sql('select * from {{schema}}.batch_states where id = $1::bigint');
+  const get = database.sql(
+    withPlainTimes('select * from {{schema}}.batch_states where id = $1::bigint'),
+  );
   const list = database.sql(
-    `select * from {{schema}}.batch_states
+    withPlainTimes(`select * from {{schema}}.batch_states
     where ($1::text[] is null or state = any ($1)) and ($2::bigint is null or id < $2)
-    order by id desc limit $3::integer`,
+    order by id desc limit $3::integer`),
   );
   return {
     openText,

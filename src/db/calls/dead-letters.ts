@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { withPlainTimes } from '../times.js';
 
 /** A dead job that was, or would be, sent back. */
 export interface RedrivenRow {
@@ -78,9 +79,10 @@ export function deadLetterCalls(database: Database): DeadLetterCalls {
   };
   const groups = {
     text: database.sql(
-      `select fingerprint, jobs::integer, name, message, coalesce(queues, '{}') as queues,
+      withPlainTimes(`select fingerprint, jobs::integer, name, message,
+        to_json(coalesce(queues, '{}')) as queues,
         first_dead_at as "firstDeadAt", last_dead_at as "lastDeadAt", id
-      from {{schema}}.dead_letter_groups($1, $2, $3)`,
+      from {{schema}}.dead_letter_groups($1, $2, $3)`),
     ),
   };
   return {

@@ -52,7 +52,7 @@ export async function serverFacts(executor: Executor, schema: string): Promise<S
       to_regnamespace(quote_ident($1)) is not null as "hasSchema",
       (select s.version from pg_stat_ssl s where s.pid = pg_backend_pid()) as tls,
       coalesce(host(inet_client_addr()) in ('127.0.0.1', '::1'), true) as "isLocal",
-      (extract(epoch from clock_timestamp()) * 1000)::float8 as "nowMs",
+      (extract(epoch from clock_timestamp()) * 1000)::numeric as "nowMs",
       current_setting('autovacuum') = 'on' as "isAutovacuumOn"`;
   const [row] = await executor.query<ServerFacts>({ text }, [schema]);
   return row as ServerFacts;
@@ -72,8 +72,8 @@ export async function notify(executor: Executor, channel: string, payload: strin
 /** The snapshot that holds back vacuum the most: of a session, a prepared transaction or a slot. */
 export async function oldestSnapshot(executor: Executor): Promise<OldSnapshot | undefined> {
   const text = `
-    select holder, (extract(epoch from clock_timestamp() - since) * 1000)::float8 as "ageMs",
-      age(xmin)::float8 as xids
+    select holder, (extract(epoch from clock_timestamp() - since) * 1000)::numeric as "ageMs",
+      age(xmin)::numeric as xids
     from (
       select format('session %s of %s (%s, %s)', pid, usename,
           coalesce(nullif(application_name, ''), 'no name'), state) as holder,
@@ -95,8 +95,8 @@ export async function jobsTableFacts(
   schema: string,
 ): Promise<TableFacts | undefined> {
   const text = `
-    select s.n_tup_upd::float8 as updates, s.n_tup_hot_upd::float8 as "hotUpdates",
-      s.n_dead_tup::float8 as "deadRows", s.n_live_tup::float8 as "liveRows",
+    select s.n_tup_upd::numeric as updates, s.n_tup_hot_upd::numeric as "hotUpdates",
+      s.n_dead_tup::numeric as "deadRows", s.n_live_tup::numeric as "liveRows",
       coalesce(c.reloptions && array['autovacuum_enabled=false', 'autovacuum_enabled=off'], false)
         as "isAutovacuumOff"
     from pg_stat_user_tables s join pg_class c on c.oid = s.relid
@@ -112,7 +112,7 @@ export async function leaseFacts(
   const text = sql(`
     select count(*) filter (where alive)::integer as alive,
       count(*) filter (where not alive)::integer as expired,
-      (extract(epoch from max(clock_timestamp() - expires_at) filter (where not alive)) * 1000)::float8
+      (extract(epoch from max(clock_timestamp() - expires_at) filter (where not alive)) * 1000)::numeric
         as "oldestMs",
       coalesce(bool_or(leads), false) as "hasLeader"
     from {{schema}}.workers`);

@@ -10,6 +10,7 @@ import type {
   QueueStatsView,
   Tables,
 } from '../tables.js';
+import { withPlainTimes } from '../times.js';
 
 /** A job without its payload, headers, errors and result. */
 export interface JobSummaryRow
@@ -89,20 +90,22 @@ const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
 export function inspectCalls(database: Database): InspectCalls {
   const job = database.statement(
     'job',
-    `select j.*, p.progress, p.progress_at, (
+    withPlainTimes(`select j.*, p.progress, p.progress_at, (
       select coalesce(jsonb_agg(jsonb_build_object('at', l.at, 'attempt', l.attempt, 'level', l.level,
         'message', l.message, 'fields', l.fields) order by l.n), '[]')
       from {{schema}}.job_logs l where l.id = $1::bigint) as logs
     from {{schema}}.jobs_all j left join {{schema}}.job_progress p on p.id = j.id
-    where j.id = $1::bigint`,
+    where j.id = $1::bigint`),
   );
   const stats = database.statement(
     'queue_stats',
-    'select * from {{schema}}.queue_stats where $1::text is null or queue = $1 order by queue',
+    withPlainTimes(
+      'select * from {{schema}}.queue_stats where $1::text is null or queue = $1 order by queue',
+    ),
   );
   const blockedGroups = database.sql(
-    `select * from {{schema}}.blocked_groups where queue = $1::text
-    order by since, group_key limit $2::integer`,
+    withPlainTimes(`select * from {{schema}}.blocked_groups where queue = $1::text
+    order by since, group_key limit $2::integer`),
   );
   return {
     job: async (id) => (await database.query<JobDetailsRow>(job, [id]))[0],
@@ -122,7 +125,7 @@ function lastError(eb: ExpressionBuilder<Tables, 'job_states' | 'history_view'>)
 /** Built by Kysely, run by us: with our time-outs and our errors. */
 function run<R extends object>(database: Database, query: Compilable<R>): Promise<R[]> {
   const { sql, parameters } = query.compile();
-  return database.query<R>({ text: sql }, parameters);
+  return database.query<R>({ text: withPlainTimes(sql) }, parameters);
 }
 
 /** Reads the history only where finished jobs are asked for, and the others likewise. */

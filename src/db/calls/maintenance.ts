@@ -91,7 +91,8 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
   const resign = database.statement('resign', 'select {{schema}}.resign($1::bigint)');
   const promote = database.statement(
     'promote',
-    `select promoted, next_ms::float8 as "nextMs", mark::text as mark, commit_mode
+    `select promoted, next_ms::numeric as "nextMs", case when isfinite(mark)
+      then to_char(mark at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') else '-infinity' end as mark, commit_mode
     from {{schema}}.promote($1, $2::text::timestamptz), ${ASYNC_COMMIT}`,
   );
   const reap = database.statement('reap', 'select leases, requeued, dead from {{schema}}.reap($1)');

@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import type { QueuePoliciesView, WorkersView } from '../tables.js';
+import { withPlainTimes } from '../times.js';
 
 /** The installation at a glance. */
 export interface ServerOverview {
@@ -24,8 +25,12 @@ export function overviewCalls(database: Database): OverviewCalls {
     `select current_setting('server_version') as server, current_database()::text as database,
       current_user::text as role, {{schema}}.schema_version() as "schemaVersion"`,
   );
-  const workers = database.sql('select * from {{schema}}.workers order by opened_at, lease_id');
-  const policies = database.sql('select * from {{schema}}.queue_policies order by queue');
+  const workers = database.sql(
+    withPlainTimes('select * from {{schema}}.workers order by opened_at, lease_id'),
+  );
+  const policies = database.sql(
+    withPlainTimes('select * from {{schema}}.queue_policies order by queue'),
+  );
   return {
     server: async () => {
       const [row] = await database.query<ServerOverview>({ text: server });

@@ -3,6 +3,7 @@ import type { JobError } from '../../core/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { withPlainTimes } from '../times.js';
 
 /** A job that was received. */
 export interface ReceivedRow {
@@ -61,9 +62,9 @@ export interface PullCalls {
 export function pullCalls(database: Database): PullCalls {
   const receive = database.statement(
     'receive',
-    `select lease_id, id, attempt, uncounted, payload, headers, enqueued_at, max_attempts, errors,
+    withPlainTimes(`select lease_id, id, attempt, uncounted, payload, headers, enqueued_at, max_attempts, errors,
       lane, seq, visible_at, group_key
-    from {{schema}}.receive($1, $2, $3, $4::smallint[], $5::bigint[], $6)`,
+    from {{schema}}.receive($1, $2, $3, $4::smallint[], $5::bigint[], $6)`),
   );
   const settle = database.statement(
     'settle_received',
@@ -71,7 +72,9 @@ export function pullCalls(database: Database): PullCalls {
   );
   const extend = database.statement(
     'extend_job',
-    'select lease_id, visible_at from {{schema}}.extend_job($1::bigint, $2::bigint, $3, $4)',
+    withPlainTimes(
+      'select lease_id, visible_at from {{schema}}.extend_job($1::bigint, $2::bigint, $3, $4)',
+    ),
   );
   const stop = database.statement(
     'stop_ringing',

@@ -2,6 +2,7 @@ import type { JobError, JobState } from '../../core/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { withPlainTimes } from '../times.js';
 
 /** How a job stands that somebody waits for. */
 export interface WatchedRow {
@@ -49,8 +50,8 @@ export interface ReportCalls {
 export function reportCalls(database: Database): ReportCalls {
   const watch = database.statement(
     'watch',
-    `select id, queue, state, kept, attempt, reason, errors, result, progress, progress_at
-    from {{schema}}.watch($1::bigint, $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])`,
+    withPlainTimes(`select id, queue, state, kept, attempt, reason, errors, result, progress, progress_at
+    from {{schema}}.watch($1::bigint, $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])`),
   );
   const report = database.statement(
     'report',

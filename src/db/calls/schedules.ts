@@ -1,6 +1,7 @@
 import type { Database } from '../database.js';
 import type { Executor, Statement } from '../executor.js';
 import type { ScheduleRunsView, SchedulesView } from '../tables.js';
+import { withPlainTimes } from '../times.js';
 
 /** What became of one schedule of a list that was reconciled. */
 export interface ScheduleChange {
@@ -48,12 +49,16 @@ export function scheduleCalls(database: Database): ScheduleCalls {
   const resume = text('select {{schema}}.resume_schedule($1)');
   const remove = text('select {{schema}}.delete_schedule($1)');
   const run = text('select {{schema}}.run_schedule($1) as id');
-  const list = text(`select * from {{schema}}.schedules_view
+  const list = text(
+    withPlainTimes(`select * from {{schema}}.schedules_view
     where ($1::text is null or name = $1) and ($2::text is null or queue = $2) and name > $3
-    order by name limit $4`);
-  const runs = text(`select * from {{schema}}.schedule_runs_view where name = $1
-    order by nominal_at desc limit $2`);
-  const now = text('select extract(epoch from {{schema}}.clock())::float8 * 1000 as ms');
+    order by name limit $4`),
+  );
+  const runs = text(
+    withPlainTimes(`select * from {{schema}}.schedule_runs_view where name = $1
+    order by nominal_at desc limit $2`),
+  );
+  const now = text('select extract(epoch from {{schema}}.clock()) * 1000 as ms');
   return {
     async put(executor, name, schedule) {
       const [row] = await executor.query<Pick<ScheduleChange, 'change'>>(put, [name, schedule]);

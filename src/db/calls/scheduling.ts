@@ -80,7 +80,7 @@ type DueEntry = readonly [
 export function schedulingCalls(database: Database): SchedulingCalls {
   const due = database.statement(
     'due_schedules',
-    `select due, now_ms as "nowMs", next_ms::float8 as "nextMs", commit_mode
+    `select due, now_ms::numeric as "nowMs", next_ms::numeric as "nextMs", commit_mode
     from {{schema}}.due_schedules($1), ${ASYNC_COMMIT}`,
   );
   const fire = database.statement(

@@ -80,7 +80,7 @@ export function settleCalls(database: Database): SettleCalls {
   );
   const settle = database.statement(
     'settle',
-    `select id, outcome, date_part('epoch', run_at) * 1000
+    `select id, outcome, extract(epoch from run_at) * 1000
     from {{schema}}.settle($1::bigint, $2::text::jsonb)`,
     'array',
   );

@@ -1,6 +1,7 @@
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 import type { TopicsView } from '../tables.js';
+import { withPlainTimes } from '../times.js';
 
 /** A job that a publication has become. */
 export interface Published {
@@ -34,8 +35,8 @@ export function topicCalls(database: Database): TopicCalls {
   );
   const publish = database.statement('publish', publishText);
   const list = database.sql(
-    `select topic, queue, subscribed_at from {{schema}}.topics
-    where $1::text is null or topic = $1 order by topic, queue limit $2::integer`,
+    withPlainTimes(`select topic, queue, subscribed_at from {{schema}}.topics
+    where $1::text is null or topic = $1 order by topic, queue limit $2::integer`),
   );
   const change = async (text: string, topic: string, queue: string) => {
     const [row] = await database.query<{ changed: boolean }>({ text }, [topic, queue]);

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { HowdahError } from '../../../src/core/errors.js';
-import { isConnectionUnusable, toHowdahError } from '../../../src/db/pg-error.js';
+import { isConnectionUnusable, isTermination, toHowdahError } from '../../../src/db/pg-error.js';
+import { StatementNames } from '../../../src/db/query.js';
 
 function serverError(code: string, message = 'it failed', severity = 'ERROR'): Error {
   return Object.assign(new Error(message), { code, severity });
@@ -90,4 +91,49 @@ test('a connection survives an SQL error only', () => {
   expect(isConnectionUnusable(serverError('25006'))).toBe(true);
   expect(isConnectionUnusable(new Error('Connection terminated'))).toBe(true);
   expect(isConnectionUnusable(new HowdahError('HOWDAH_OPTION_INVALID', 'No.'))).toBe(false);
+});
+
+describe('messages in another language', () => {
+  const terminated = Object.assign(
+    serverError('57P01', 'закрытие подключения по команде', 'ВАЖНО'),
+    {
+      routine: 'ProcessInterrupts',
+    },
+  );
+
+  test('a connection that was terminated is known by its SQLSTATE and routine', () => {
+    expect([isConnectionUnusable(terminated), isTermination(terminated)]).toEqual([true, true]);
+    const cancelled = Object.assign(serverError('57014', 'выполнение отменено', 'ОШИБКА'), {
+      routine: 'ProcessInterrupts',
+    });
+    expect([isConnectionUnusable(cancelled), isTermination(cancelled)]).toEqual([false, false]);
+    for (const code of ['25P03', '25P04', '57P05', '08006']) {
+      expect(isConnectionUnusable(serverError(code, 'x', 'FATALE')), code).toBe(true);
+    }
+  });
+
+  test('a statement whose result has changed is prepared anew', () => {
+    const names = new StatementNames();
+    const config = names.config({ name: 'n', text: 'select 1' }, [], 1_000);
+    const changed = Object.assign(serverError('0A000', 'в кешированном плане изменился тип'), {
+      routine: 'RevalidateCachedQuery',
+    });
+    expect(names.learn(config, serverError('0A000', 'cached plan'))).toBe(false);
+    expect(names.learn(config, changed)).toBe(true);
+    expect(names.config({ name: 'n', text: 'select 1' }, [], 1_000).name).toBe('n_1');
+  });
+
+  test('a schema that is missing is known by its name, in any quotation marks', () => {
+    for (const message of [
+      'le schéma « jobs » n’existe pas',
+      'Relation »jobs.queues« existiert nicht',
+    ]) {
+      expect(toHowdahError(serverError('3F000', message), 'jobs').code).toBe(
+        'HOWDAH_SCHEMA_MISSING',
+      );
+      expect(toHowdahError(serverError('3F000', message), 'job').code).toBe(
+        'HOWDAH_DATABASE_ERROR',
+      );
+    }
+  });
 });
