@@ -5,6 +5,8 @@
 
 -- The one clock of the installation. Everything that compares or stores a time calls it, so that a
 -- test can move time by replacing this function. Inlined by the planner: it costs nothing.
+-- It is volatile, so an index is searched for a variable of its value or for (select clock()) only: a bare clock() there
+-- would be compared with each entry.
 create function {{schema}}.clock() returns timestamptz
 language sql volatile parallel safe as 'select pg_catalog.clock_timestamp()';
 
@@ -100,7 +102,11 @@ create table {{schema}}.queues (
 create unique index queues_name_key on {{schema}}.queues (name) where deleted_at is null;
 -- What upkeep looks for every second, so that it need not read every queue.
 create index queues_paused_idx on {{schema}}.queues (paused_until) where paused_until is not null;
-create index queues_ageing_idx on {{schema}}.queues (id) where ageing_ms is not null and deleted_at is null;
+create index queues_retention_idx on {{schema}}.queues (retention_ms) where deleted_at is null;
+create index queues_deleted_idx on {{schema}}.queues (deleted_at) where deleted_at is not null;
+create index queues_dead_letter_idx on {{schema}}.queues (dead_letter_queue_id);
+create index queues_ageing_idx on {{schema}}.queues (ageing_ms, id)
+  where ageing_ms is not null and deleted_at is null;
 
 -- A handler was told to come again later (HTTP 429): nothing is claimed until the last of these is over. Only
 -- inserted, in no row that an operator may hold: a settle waits for nobody (see hold_queue in 0013_limits.sql).

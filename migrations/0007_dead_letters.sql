@@ -14,6 +14,19 @@ language sql immutable parallel safe as $$
       '[[:space:]]+', ' ', 'g'), 300)), 12)
 $$;
 
+-- Whether a dead job fits what find_dead() has no index for. It is inlined.
+create function {{schema}}.fits_dead(p_job {{schema}}.jobs, p_filter jsonb, p_in integer, p_from integer)
+returns boolean
+language sql stable as $$
+  select p_job.lease_id is null and (p_in is null or p_job.queue_id = p_in)
+    and (p_from is null or p_job.origin_queue_id = p_from)
+    and (not p_filter ? 'reason' or p_job.dead_reason = p_filter ->> 'reason')
+    and (not p_filter ? 'error' or strpos(p_job.errors -> -1 ->> 'message', p_filter ->> 'error') > 0)
+    and (not p_filter ? 'fingerprint'
+      or {{schema}}.error_fingerprint(p_job.errors -> -1) = p_filter ->> 'fingerprint')
+    and (not p_filter ? 'payload' or p_job.payload @> (p_filter -> 'payload'))
+$$;
+
 -- Dead, not running jobs that match a filter, oldest first, locked. Keys: ids, dead_letter_queue,
 -- queue (where it came from), reason, error (part of the last message), fingerprint, since, until (of its death),
 -- payload (contains).
@@ -25,6 +38,8 @@ declare
   v_ids bigint[];
   v_in integer;
   v_from integer;
+  v_since timestamptz;
+  v_until timestamptz;
 begin
   p_filter := coalesce(p_filter, '{}');
   if jsonb_typeof(p_filter) <> 'object' then
@@ -45,27 +60,38 @@ begin
     if p_filter ? 'ids' then
       v_ids := array(select e::bigint from jsonb_array_elements_text(p_filter -> 'ids') e);
     end if;
-    perform (p_filter ->> 'since')::timestamptz, (p_filter ->> 'until')::timestamptz;
+    v_since := coalesce((p_filter ->> 'since')::timestamptz, '-infinity');
+    v_until := coalesce((p_filter ->> 'until')::timestamptz, 'infinity');
   exception when others then
     raise exception 'filter % is not valid: %', p_filter, sqlerrm using errcode = 'HW030',
       hint = 'ids is an array of job ids; since and until are times';
   end;
-  return query
-    select * from jobs j
-    where j.dead_at is not null and j.lease_id is null
-      and (v_ids is null or j.id = any (v_ids))
-      and (v_in is null or j.queue_id = v_in)
-      and (v_from is null or j.origin_queue_id = v_from)
-      and (not p_filter ? 'reason' or j.dead_reason = p_filter ->> 'reason')
-      and (not p_filter ? 'error'
-        or strpos(j.errors -> -1 ->> 'message', p_filter ->> 'error') > 0)
-      and (not p_filter ? 'fingerprint'
-        or error_fingerprint(j.errors -> -1) = p_filter ->> 'fingerprint')
-      and (not p_filter ? 'since' or j.dead_at >= (p_filter ->> 'since')::timestamptz)
-      and (not p_filter ? 'until' or j.dead_at < (p_filter ->> 'until')::timestamptz)
-      and (not p_filter ? 'payload' or j.payload @> (p_filter -> 'payload'))
-    order by j.dead_at limit least(greatest(p_limit, 0), 100000)
-    for update skip locked;
+  p_limit := least(greatest(p_limit, 0), 100000);
+  if v_ids is not null then
+    -- said so that only the primary key can find them
+    return query
+      select * from jobs j
+      where j.id = any (v_ids) and coalesce(j.dead_at, 'infinity') >= v_since
+        and coalesce(j.dead_at, 'infinity') < v_until and fits_dead(j, p_filter, v_in, v_from)
+      order by j.dead_at limit p_limit for update skip locked;
+  elsif v_from is not null then
+    return query
+      select * from jobs j
+      where j.origin_queue_id = v_from and j.dead_at >= v_since and j.dead_at < v_until
+        and fits_dead(j, p_filter, v_in, v_from)
+      order by j.dead_at limit p_limit for update skip locked;
+  elsif v_in is not null then
+    return query
+      select * from jobs j
+      where j.queue_id = v_in and j.dead_at >= v_since and j.dead_at < v_until
+        and fits_dead(j, p_filter, v_in, v_from)
+      order by j.dead_at limit p_limit for update skip locked;
+  else
+    return query
+      select * from jobs j
+      where j.dead_at >= v_since and j.dead_at < v_until and fits_dead(j, p_filter, v_in, v_from)
+      order by j.dead_at limit p_limit for update skip locked;
+  end if;
 end $$;
 
 -- Sends one dead job to a queue with fresh attempts, at once or at p_run_at: a member of a group to the
@@ -190,11 +216,20 @@ begin
         (array_agg(d.id order by d.dead_at desc, d.id desc))[1] as id,
         array_agg(distinct o.name order by o.name) filter (where o.name is not null) as queues
       from (
-        select j.id, j.dead_at, j.origin_queue_id, error_fingerprint(j.errors -> -1) as fingerprint
-        from jobs j
-        where j.dead_at is not null and (v_from is null or j.origin_queue_id = v_from)
-          and (v_in is null or j.queue_id = v_in)
-        order by j.dead_at desc limit 100000
+        -- of these three one is read, by its own index
+        select x.id, x.dead_at, x.origin_queue_id, error_fingerprint(x.errors -> -1) as fingerprint from (
+          (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
+          where v_from is null and v_in is null and j.dead_at is not null
+          order by j.dead_at desc limit 100000)
+          union all
+          (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
+          where j.origin_queue_id = v_from and (v_in is null or j.queue_id = v_in) and j.dead_at is not null
+          order by j.dead_at desc limit 100000)
+          union all
+          (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
+          where v_from is null and j.queue_id = v_in and j.dead_at is not null
+          order by j.dead_at desc limit 100000)
+        ) x
       ) d left join queues o on o.id = d.origin_queue_id
       group by d.fingerprint
       order by count(*) desc, max(d.dead_at) desc limit least(greatest(p_limit, 0), 1000)
@@ -212,4 +247,5 @@ drop function {{schema}}.discard(jsonb, integer, boolean);
 drop function {{schema}}.redrive(jsonb, integer, boolean, text, double precision);
 drop function {{schema}}.redrive_one({{schema}}.jobs, integer, timestamptz);
 drop function {{schema}}.find_dead(jsonb, integer);
+drop function {{schema}}.fits_dead({{schema}}.jobs, jsonb, integer, integer);
 drop function {{schema}}.error_fingerprint(jsonb);

@@ -203,7 +203,17 @@ begin
   update queues set dead_letter_queue_id = 1 where dead_letter_queue_id = v_id and id <> v_id;
   update queues set deleted_at = clock() where id = v_id;
   -- unforced, what an enqueue brought since the count is left to prune()
-  v_ids := array(select id from jobs where p_force and queue_id = v_id and lease_id is null);
+  if p_force then
+    -- each by its index; that of scheduled jobs is not by queues, so it is read only where there are some
+    v_ids := array(
+      select id from jobs where queue_id = v_id and seq is not null and lease_id is null
+      union all
+      select id from jobs where queue_id = v_id and group_seq is not null
+      union all
+      select id from jobs where queue_id = v_id and seq is null and run_at is not null and group_seq is null
+        and (select sum(n) <> 0 from (select scheduled as n from counters where queue_id = v_id
+          union all select scheduled from counter_deltas where queue_id = v_id) c));
+  end if;
   perform lock_jobs(v_ids);
   for v_job in select * from jobs where id = any (v_ids) and queue_id = v_id and lease_id is null
     order by id for update loop

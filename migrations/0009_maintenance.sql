@@ -30,8 +30,11 @@ begin
   if promoted > 0 then
     -- drawn first, not in the UPDATE: distributed engines refuse nextval() there
     v_seqs := array(select nextval('job_seq') from generate_series(1, promoted));
+    -- sorted, so that the place of an id is found by halving; (select v_ids) is copied once, not for each job
+    select array_agg(u.id order by u.id), array_agg(u.seq order by u.id) into v_ids, v_seqs
+    from unnest(v_ids, v_seqs) u (id, seq);
     with changed as (
-      update jobs j set seq = v_seqs[array_position(v_ids, j.id)] where j.id = any (v_ids)
+      update jobs j set seq = v_seqs[width_bucket(j.id, (select v_ids))] where j.id = any (v_ids)
       returning j.queue_id
     ), counted as (
       insert into counter_deltas (queue_id, scheduled, ready)
@@ -192,7 +195,7 @@ begin
       from jobs j
       where j.queue_id = v_mark.queue_id and j.lane = v_mark.lane and j.seq is not null
         and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease_id
-        and j.id <> all (p_known)), '[]');
+        and j.id not in (select unnest(p_known))), '[]');
   end loop;
   perform settle(p_lease_id, v_strays);
   return jsonb_array_length(v_strays);
@@ -380,7 +383,7 @@ declare
   v_limit integer := least(greatest(p_limit, 0), 10000);
 begin
   for v_job in
-    select * from jobs j where j.expires_at is not null and j.expires_at < clock()
+    select * from jobs j where j.expires_at is not null and j.expires_at < (select clock())
       and j.lease_id is null and j.group_seq is null
     order by j.expires_at limit v_limit for update skip locked
   loop
@@ -390,7 +393,7 @@ begin
     v_total := v_total + 1;
   end loop;
   for v_job in
-    select * from jobs j where j.expires_at is not null and j.expires_at < clock()
+    select * from jobs j where j.expires_at is not null and j.expires_at < (select clock())
       and j.group_seq is not null
     order by j.expires_at limit v_limit - v_total
   loop
@@ -543,7 +546,7 @@ declare
 begin
   with gone as (
     delete from history_default where ctid = any (array(
-      select d.ctid from history_default d where d.finished_at < clock() - history_kept()
+      select d.ctid from history_default d where d.finished_at < (select clock()) - (select history_kept())
       limit p_limit for update skip locked))
     returning 1
   )
@@ -551,39 +554,84 @@ begin
   return v_cleared;
 end $$;
 
--- Jobs that an enqueue put into a queue while it was deleted.
+-- Queues that have jobs which are ready or run, or blocked: a look into an index for each, however many jobs and
+-- deleted queues there are.
+create function {{schema}}.queues_in_use() returns setof integer
+language sql stable security definer {{settings}} as $$
+  with recursive ready as (
+    (select queue_id from jobs where seq is not null order by queue_id limit 1)
+    union all
+    select (select j.queue_id from jobs j where j.seq is not null and j.queue_id > r.queue_id
+      order by j.queue_id limit 1)
+    from ready r where r.queue_id is not null
+  ), blocked as (
+    (select queue_id from jobs where group_seq is not null order by queue_id limit 1)
+    union all
+    select (select j.queue_id from jobs j where j.group_seq is not null and j.queue_id > b.queue_id
+      order by j.queue_id limit 1)
+    from blocked b where b.queue_id is not null
+  )
+  select queue_id from ready where queue_id is not null
+  union select queue_id from blocked where queue_id is not null
+$$;
+
+-- Jobs that an enqueue put into a queue while it was deleted, at most a thousand of a kind and queue.
 create function {{schema}}.bury_orphans() returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_queue_id integer;
-  v_lane smallint;
   v_job jobs;
   v_left groups[] := '{}';
 begin
-  for v_queue_id, v_lane in
-    select q.id, r.lane from queues q, ready_lanes(q.id) r where q.deleted_at is not null order by 1, 2
+  for v_queue_id in
+    select u from queues_in_use() u
+    where not exists (select from queues q where q.id = u and q.deleted_at is null) order by u limit 100
   loop
     for v_job in
-      select * from jobs j where j.queue_id = v_queue_id and j.lane = v_lane and j.seq is not null
-        and j.lease_id is null
-      order by j.seq limit 1000 for update skip locked
+      select * from jobs j where j.queue_id = v_queue_id and j.seq is not null and j.lease_id is null
+      order by j.lane, j.seq limit 1000 for update skip locked
     loop
       continue when v_job.group_key is not null and not try_group(v_job);
       perform bury(v_job, 'queue deleted');
       v_left := v_left || left_group(v_job);
     end loop;
-  end loop;
-  for v_job in
-    select j.* from queues q join jobs j on j.queue_id = q.id and j.group_seq is not null
-    where q.deleted_at is not null order by j.queue_id, j.group_key, j.group_seq limit 1000
-  loop
-    continue when not try_group(v_job);
-    select * into v_job from jobs j where j.id = v_job.id and j.group_seq is not null for update;
-    continue when not found;
-    perform bury(v_job, 'queue deleted');
-    v_left := v_left || left_group(v_job);
+    for v_job in
+      select * from jobs j where j.queue_id = v_queue_id and j.group_seq is not null
+      order by j.group_key, j.group_seq limit 1000
+    loop
+      continue when not try_group(v_job);
+      select * into v_job from jobs j where j.id = v_job.id and j.group_seq is not null for update;
+      continue when not found;
+      perform bury(v_job, 'queue deleted');
+      v_left := v_left || left_group(v_job);
+    end loop;
   end loop;
   perform change_groups(v_left);
+end $$;
+
+-- Rows of deleted queues of which nothing is left in jobs, nor, by now, in the history. Returns how many.
+create function {{schema}}.forget_queues(p_limit integer default 1000) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_ids integer[] := array(
+    select q.id from queues q
+    where q.deleted_at < (select clock()) - (select history_kept()) - interval '2 days'
+      and not exists (select from counters c
+        where c.queue_id = q.id and (c.ready, c.scheduled, c.running, c.blocked, c.dead) <> (0, 0, 0, 0, 0))
+      and not exists (select from jobs j where j.queue_id = q.id and j.seq is not null)
+      and not exists (select from jobs j where j.queue_id = q.id and j.group_seq is not null)
+      and not exists (select from jobs j where j.origin_queue_id = q.id and j.dead_at is not null)
+    order by q.deleted_at limit p_limit for update skip locked);
+begin
+  if v_ids <> '{}' then
+    update queues set dead_letter_queue_id = 1 where dead_letter_queue_id = any (v_ids);
+    delete from counters where queue_id = any (v_ids);
+    delete from limits where queue_id = any (v_ids);
+    delete from lane_floors where queue_id = any (v_ids);
+    delete from group_openings where queue_id = any (v_ids);
+    delete from queues where id = any (v_ids);
+  end if;
+  return cardinality(v_ids);
 end $$;
 
 -- Housekeeping, each step on its own. problems: what could not be done, and why; null where all could.
@@ -607,6 +655,11 @@ begin
   exception when others then
     problems := problems || format('jobs of deleted queues cannot be buried: %s', sqlerrm);
   end;
+  begin
+    perform forget_queues();
+  exception when others then
+    problems := problems || format('deleted queues cannot be forgotten: %s', sqlerrm);
+  end;
   v_found := create_partitions();
   created := v_found.created;
   problems := problems || v_found.problems;
@@ -624,7 +677,9 @@ revoke execute on all functions in schema {{schema}} from public;
 -- Down Migration
 
 drop function {{schema}}.prune();
+drop function {{schema}}.forget_queues(integer);
 drop function {{schema}}.bury_orphans();
+drop function {{schema}}.queues_in_use();
 drop function {{schema}}.clear_default(integer);
 drop function {{schema}}.drop_partitions();
 drop function {{schema}}.create_partitions();

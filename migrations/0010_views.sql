@@ -65,28 +65,30 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
   case when q.max_depth is not null or q.max_bytes is not null then c.bytes end as waiting_bytes,
   c.blocked
 from {{schema}}.queues q
+left join {{schema}}.counters n on n.queue_id = q.id
+-- all at once: for each queue alone every row would be read, for they are not in an order of queues
+left join (
+  select queue_id, sum(ready) as ready, sum(scheduled) as scheduled, sum(running) as running,
+    sum(dead) as dead, sum(enqueued) as enqueued, sum(completed) as completed,
+    sum(failed) as failed, sum(buried) as buried, sum(cancelled) as cancelled,
+    sum(expired) as expired, sum(discarded) as discarded, sum(blocked) as blocked,
+    sum(bytes) as bytes
+  from {{schema}}.counter_deltas group by queue_id
+) d on d.queue_id = q.id
 cross join lateral (
-  select coalesce(sum(x.ready), 0)::bigint as ready,
-    coalesce(sum(x.scheduled), 0)::bigint as scheduled,
-    coalesce(sum(x.running), 0)::bigint as running,
-    coalesce(sum(x.dead), 0)::bigint as dead,
-    coalesce(sum(x.enqueued), 0)::bigint as enqueued,
-    coalesce(sum(x.completed), 0)::bigint as completed,
-    coalesce(sum(x.failed), 0)::bigint as failed,
-    coalesce(sum(x.buried), 0)::bigint as buried,
-    coalesce(sum(x.cancelled), 0)::bigint as cancelled,
-    coalesce(sum(x.expired), 0)::bigint as expired,
-    coalesce(sum(x.discarded), 0)::bigint as discarded,
-    coalesce(sum(x.blocked), 0)::bigint as blocked, coalesce(sum(x.bytes), 0)::bigint as bytes
-  from (
-    select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
-      discarded, blocked, bytes
-    from {{schema}}.counters where queue_id = q.id
-    union all
-    select ready, scheduled, running, dead, enqueued, completed, failed, buried, cancelled, expired,
-      discarded, blocked, bytes
-    from {{schema}}.counter_deltas where queue_id = q.id
-  ) x
+  select (coalesce(n.ready, 0) + coalesce(d.ready, 0))::bigint as ready,
+    (coalesce(n.scheduled, 0) + coalesce(d.scheduled, 0))::bigint as scheduled,
+    (coalesce(n.running, 0) + coalesce(d.running, 0))::bigint as running,
+    (coalesce(n.dead, 0) + coalesce(d.dead, 0))::bigint as dead,
+    (coalesce(n.enqueued, 0) + coalesce(d.enqueued, 0))::bigint as enqueued,
+    (coalesce(n.completed, 0) + coalesce(d.completed, 0))::bigint as completed,
+    (coalesce(n.failed, 0) + coalesce(d.failed, 0))::bigint as failed,
+    (coalesce(n.buried, 0) + coalesce(d.buried, 0))::bigint as buried,
+    (coalesce(n.cancelled, 0) + coalesce(d.cancelled, 0))::bigint as cancelled,
+    (coalesce(n.expired, 0) + coalesce(d.expired, 0))::bigint as expired,
+    (coalesce(n.discarded, 0) + coalesce(d.discarded, 0))::bigint as discarded,
+    (coalesce(n.blocked, 0) + coalesce(d.blocked, 0))::bigint as blocked,
+    (coalesce(n.bytes, 0) + coalesce(d.bytes, 0))::bigint as bytes
 ) c
 left join {{schema}}.limits m on m.queue_id = q.id
 left join lateral (

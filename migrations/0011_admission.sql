@@ -21,7 +21,7 @@ declare
   v_pruned integer;
 begin
   delete from dedupes where ctid = any (array(
-    select d.ctid from dedupes d where d.expires_at < clock()
+    select d.ctid from dedupes d where d.expires_at < (select clock())
     order by d.expires_at limit least(greatest(p_limit, 0), 100000) for update skip locked));
   get diagnostics v_pruned = row_count;
   return v_pruned;

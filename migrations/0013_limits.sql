@@ -402,7 +402,10 @@ begin
       );
       if cardinality(v_ids) > 0 then
         v_seqs := array(select nextval('job_seq') from generate_series(1, cardinality(v_ids)));
-        update jobs j set lane = v_to, seq = v_seqs[array_position(v_ids, j.id)]
+        -- as in promote()
+        select array_agg(u.id order by u.id), array_agg(u.seq order by u.id) into v_ids, v_seqs
+        from unnest(v_ids, v_seqs) u (id, seq);
+        update jobs j set lane = v_to, seq = v_seqs[width_bucket(j.id, (select v_ids))]
         where j.id = any (v_ids);
         aged := aged + cardinality(v_ids);
       end if;
@@ -424,18 +427,19 @@ declare
   v_aged integer := 0;
   v_freed integer;
   v_opened integer := 0;
+  v_queue_id integer;
 begin
   with over as (
     update queues set
       paused_at = case when paused_until <= clock() then null else paused_at end,
       paused_reason = case when paused_until <= clock() then null else paused_reason end,
       paused_until = case when paused_until <= clock() then null else paused_until end
-    where id = any (array(select id from queues where paused_until <= clock()
-      order by id for no key update skip locked))
+    where id = any (array(select id from queues where paused_until <= (select clock())
+      order by paused_until for no key update skip locked))
     returning id
   ), waited as (
     delete from holds where ctid = any (array(
-      select h.ctid from holds h where h.until <= clock()
+      select h.ctid from holds h where h.until <= (select clock())
       order by h.until limit 10000 for update skip locked))
     returning queue_id
   )
@@ -455,7 +459,7 @@ begin
   for v_queue in
     select * from queues where ageing_ms is not null and deleted_at is null
       and (aged_seq is not null or aged_at < clock() - ageing_ms * interval '1 millisecond')
-    order by id for no key update skip locked
+    order by ageing_ms, id for no key update skip locked
   loop
     if v_queue.aged_seq is null then
       v_queue.aged_at := clock();
@@ -467,10 +471,8 @@ begin
       aged_seq = case when not v_pass.done then v_queue.aged_seq end
     where id = v_queue.id;
   end loop;
-  for v_queue in
-    select q.* from group_openings o join queues q on q.id = o.queue_id order by q.id limit 10
-  loop
-    v_opened := v_opened + open_groups(v_queue.id, least(greatest(p_limit, 1), 1000));
+  for v_queue_id in select queue_id from group_openings order by queue_id limit 10 loop
+    v_opened := v_opened + open_groups(v_queue_id, least(greatest(p_limit, 1), 1000));
   end loop;
   return query select v_freed, v_aged, v_opened;
 end $$;

@@ -64,7 +64,7 @@ declare
   v_pruned integer;
 begin
   delete from group_rates where ctid = any (array(
-    select r.ctid from group_rates r where r.next_at < clock()
+    select r.ctid from group_rates r where r.next_at < (select clock())
     order by r.next_at limit least(greatest(p_limit, 0), 100000) for update skip locked));
   get diagnostics v_pruned = row_count;
   return v_pruned;

@@ -13,13 +13,16 @@ create table {{schema}}.reports (
   progress_at timestamptz,
   lines       integer not null default 0,    -- log lines so far, those dropped included
   line_bytes  integer not null default 0,    -- of those that are kept
-  reported_at timestamptz not null
+  reported_at timestamptz not null,
+  -- when prune_reports() saw it last, at first when it was made; whether its job was not there any more
+  looked_at   timestamptz not null default {{schema}}.clock(),
+  is_over     boolean not null default false
 ) with (
   fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500,
   autovacuum_vacuum_cost_delay = 0
 );
 
-create index reports_reported_idx on {{schema}}.reports (reported_at);
+create index reports_looked_idx on {{schema}}.reports (looked_at);
 
 -- Its last 500 log lines, at most 256 KiB of them.
 create table {{schema}}.report_lines (
@@ -221,22 +224,27 @@ begin
   update reports set line_bytes = v_bytes where job_id = p_report.job_id;
 end $$;
 
--- What jobs said that are in neither jobs nor, as long as anything is kept there, in the history.
+-- What jobs said is kept as long as anything is kept in the history after they have ended, or a little longer. A
+-- report is looked at once in that time: where its job has ended meanwhile, once more, and then it goes. So those of
+-- jobs that wait or are dead for long are not walked over by each call.
 create function {{schema}}.prune_reports(p_limit integer default 10000) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
-  v_ids bigint[] := array(
-    select r.job_id from reports r
-    where r.reported_at < clock()
-        - (select max(retention_ms) * interval '1 millisecond' + interval '1 day' from queues where deleted_at is null)
-      and not exists (select from jobs j where j.id = r.job_id)
-    order by r.reported_at limit least(greatest(p_limit, 0), 100000) for update of r skip locked);
+  v_old record;
 begin
-  if v_ids <> '{}' then
-    delete from report_lines where job_id = any (v_ids);
-    delete from reports where job_id = any (v_ids);
-  end if;
-  return cardinality(v_ids);
+  select array_agg(o.job_id) filter (where o.is_over and not o.is_there) as gone,
+    array_agg(o.job_id) filter (where o.is_there) as there,
+    array_agg(o.job_id) filter (where not o.is_over and not o.is_there) as over
+  into v_old from (
+    select r.job_id, r.is_over, exists (select from jobs j where j.id = r.job_id) as is_there from reports r
+    where r.looked_at < (select clock())
+      - (select max(retention_ms) * interval '1 millisecond' + interval '1 day' from queues where deleted_at is null)
+    order by r.looked_at limit least(greatest(p_limit, 0), 100000) for update of r skip locked) o;
+  update reports set looked_at = clock(), is_over = false where job_id = any (v_old.there);
+  update reports set looked_at = clock(), is_over = true where job_id = any (v_old.over);
+  delete from report_lines where job_id = any (v_old.gone);
+  delete from reports where job_id = any (v_old.gone);
+  return coalesce(cardinality(v_old.gone), 0);
 end $$;
 
 create view {{schema}}.job_progress as
@@ -256,7 +264,8 @@ language plpgsql security definer {{settings}} {{plain}} as $$
 declare
   v_key text;
   v_states text[];
-  v_queue_ids integer[];
+  v_low integer := 0;  -- ids of queues: one, or all
+  v_high integer := 2147483647;
   v_since timestamptz;
   v_until timestamptz;
 begin
@@ -286,18 +295,20 @@ begin
     raise exception 'filter % is not valid: %', left(p_filter::text, 500), sqlerrm
       using errcode = 'HW030', hint = 'since and until are times, older_than_ms is milliseconds';
   end;
-  v_queue_ids := case when p_filter ? 'queue' then array[queue_id_of(p_filter ->> 'queue')]
-    else array(select q.id from queues q) end;
+  if p_filter ? 'queue' then
+    v_low := queue_id_of(p_filter ->> 'queue');
+    v_high := v_low;
+  end if;
   return query
     select j.id, j.lease_id is not null
     from (
-      select * from jobs where v_states && '{ready,running}' and queue_id = any (v_queue_ids)
+      select * from jobs where v_states && '{ready,running}' and queue_id between v_low and v_high
         and seq is not null
       union all
-      select * from jobs where 'scheduled' = any (v_states) and queue_id = any (v_queue_ids)
+      select * from jobs where 'scheduled' = any (v_states) and queue_id between v_low and v_high
         and seq is null and run_at is not null and group_seq is null
       union all
-      select * from jobs where 'blocked' = any (v_states) and queue_id = any (v_queue_ids)
+      select * from jobs where 'blocked' = any (v_states) and queue_id between v_low and v_high
         and group_seq is not null
     ) j
     where j.dead_at is null

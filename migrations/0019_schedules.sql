@@ -201,6 +201,7 @@ language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
   v_names text[];
+  v_gone bigint[];  -- of those that are there and not given
   v_given record;
   v_renamed schedules;
   v_change text;
@@ -225,6 +226,8 @@ begin
   perform 1 from locks where id = 1 + (hashtext(p_owner) & 63) for update;
   -- in the order in which the scheduler locks them
   perform 1 from schedules s where s.owner = p_owner order by s.id for update;
+  v_gone := array(
+    select s.id from schedules s where s.owner = p_owner and s.name not in (select unnest(v_names)));
   for v_given in
     select e ->> 'name' as name, e - 'name' as schedule from jsonb_array_elements(p_schedules) e
     order by e ->> 'name' collate "C"
@@ -234,12 +237,13 @@ begin
     if not exists (select from schedules s where s.name = v_given.name) then
       perform check_schedule(v_given.name, v_given.schedule);
       select s.* into v_renamed from schedules s
-      where s.owner = p_owner and s.name <> all (v_names) and s.zone = coalesce(v_given.schedule ->> 'zone', 'UTC')
+      where s.id = any (v_gone) and s.zone = coalesce(v_given.schedule ->> 'zone', 'UTC')
         and s.cron = regexp_replace(btrim(v_given.schedule ->> 'cron'), '[[:space:]]+', ' ', 'g')
         and s.job = '{"payload": null}' || (v_given.schedule - '{cron,zone,missed,missed_max}'::text[])
       order by s.name limit 1 for update;
       if found then
         update schedules s set name = v_given.name, revision = revision + 1 where s.id = v_renamed.id;
+        v_gone := array_remove(v_gone, v_renamed.id);
         change := 'renamed';
       end if;
     end if;
@@ -248,8 +252,7 @@ begin
     return next;
   end loop;
   for v_renamed in
-    select * from schedules s where s.owner = p_owner and s.name <> all (v_names)
-    order by s.name for update
+    select * from schedules s where s.id = any (v_gone) order by s.name for update
   loop
     perform delete_schedule(v_renamed.name);
     name := v_renamed.name;
@@ -481,7 +484,7 @@ declare
   v_pruned integer;
 begin
   delete from schedule_runs where ctid = any (array(
-    select r.ctid from schedule_runs r where r.decided_at < clock() - interval '1 day'
+    select r.ctid from schedule_runs r where r.decided_at < (select clock()) - interval '1 day'
     order by r.decided_at limit least(greatest(p_limit, 0), 100000) for update skip locked));
   get diagnostics v_pruned = row_count;
   return v_pruned;

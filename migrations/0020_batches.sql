@@ -258,7 +258,7 @@ begin
     )
     (select batch_id from changed where batch_id is not null limit p_limit)
     union
-    (select b.id from batches b where b.retry_at <= clock() order by b.retry_at limit p_limit));
+    (select b.id from batches b where b.retry_at <= (select clock()) order by b.retry_at limit p_limit));
   has_more := cardinality(v_ids) >= p_limit;
   foreach v_id in array v_ids loop
     v_one := fold_batch(v_id);
@@ -272,7 +272,7 @@ begin
     end if;
   end loop;
   delete from batches where id = any (array(
-    select b.id from batches b where b.finished_at < clock() - interval '7 days'
+    select b.id from batches b where b.finished_at < (select clock()) - interval '7 days'
     order by b.finished_at limit p_limit for update skip locked));
   return next;
 end $$;

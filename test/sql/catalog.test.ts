@@ -37,6 +37,7 @@ describe('privileges', () => {
       'clock',
       'day_start',
       'error_fingerprint',
+      'fits_dead',
       'has_options',
       'is_alone',
       'is_bad_dedupe',
@@ -180,7 +181,7 @@ describe('the hot path', () => {
     const rows = await db.rows<{ indexdef: string }>(
       `select indexdef from pg_indexes where schemaname = 'howdah' and tablename = 'jobs'`,
     );
-    expect(rows).toHaveLength(7);
+    expect(rows).toHaveLength(9);
     for (const { indexdef } of rows) {
       expect(indexdef).not.toMatch(/lease_id|attempt|claimed_at|cancel_requested/);
     }

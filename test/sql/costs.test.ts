@@ -90,3 +90,195 @@ describe('a step is bounded, whatever there is', () => {
     await db.expectTruth();
   });
 });
+
+/** The same number of buffers, give or take a level of an index, whatever else there is. */
+const FLAT = 1.5;
+
+/** What a statement touches beside little and, after `grow`, beside ten times as much. */
+async function buffersAround(
+  pool: pg.Pool,
+  text: string,
+  grow: () => Promise<unknown>,
+): Promise<number> {
+  const before = await costOf(pool, text, 3);
+  await grow();
+  const after = await costOf(pool, text, 3);
+  return after.buffers / before.buffers;
+}
+
+describe('what is not asked for costs nothing', () => {
+  const DEAD = `insert into howdah.jobs (id, seq, enqueued_at, queue_id, lane, payload, dead_at,
+      dead_reason, origin_queue_id, attempt, uncounted, errors)
+    select i, i, howdah.clock(), 1, 201, to_jsonb(i), howdah.clock() - make_interval(days => 3, secs => 100000 - i),
+      'attempts exhausted', $3, 10, 10, '[{"name": "Error", "message": "refused", "attempt": 10}]'
+    from generate_series($1::integer, $2::integer) i`;
+
+  test('dead jobs: by id, by queue, by time', { timeout: 60_000 }, async ({ pool, db }) => {
+    const [rare, usual] = [await db.createQueue('rare'), await db.createQueue('usual')];
+    await db.rows(DEAD, [10_000_001, 10_000_005, rare]);
+    await db.rows(DEAD, [10_001_000, 10_002_000, usual]);
+    const asks = [
+      'redrive(\'{"ids": [10001999]}\', 1, true)',
+      'redrive(\'{"ids": [10001999]}\')',
+      'discard(\'{"ids": [10001998]}\', 1, true)',
+      'redrive(\'{"queue": "rare"}\', 10, true)',
+      'redrive(\'{"since": "2100-01-01"}\', 10, true)',
+      "dead_letter_groups('rare')",
+    ];
+    const before = [];
+    for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
+    await db.rows(DEAD, [10_010_000, 10_020_000, usual]);
+    for (const [i, ask] of asks.entries()) {
+      const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
+      expect(buffers / (before[i]?.buffers ?? 0), ask).toBeLessThan(FLAT);
+    }
+    await db.rows('delete from howdah.jobs where id > 10000000');
+  });
+
+  test('reports of jobs that have not ended are not walked over by each sweep', async ({
+    pool,
+    db,
+  }) => {
+    const queue = await db.createQueue('reported');
+    await db.rows(DEAD, [20_000_001, 20_003_000, queue]);
+    const sweep = 'select howdah.sweep()';
+    const { buffers } = await costOf(pool, sweep, 2);
+    await db.rows(
+      `insert into howdah.reports (job_id, attempt, progress, reported_at, looked_at)
+      select id, 10, '50', howdah.clock() - interval '3 days', howdah.clock() - interval '3 days'
+      from howdah.jobs where id > 20000000`,
+    );
+    for (let i = 0; i < 3; i += 1) await db.rows(sweep);
+    // what was looked at leaves dead entries of its index behind until it is vacuumed
+    await db.rows('vacuum howdah.reports');
+    expect((await costOf(pool, sweep, 2)).buffers).toBeLessThan(buffers + 20);
+    await db.rows('delete from howdah.reports');
+    await db.rows('delete from howdah.jobs where id > 20000000');
+  });
+
+  test('deleted queues: upkeep, cancelling and statistics, and one day they go', async ({
+    pool,
+    db,
+  }) => {
+    await db.createQueue('left');
+    await db.enqueue('left', 3);
+    const asks = [
+      'tend_queues()',
+      `cancel_jobs('{"state": "ready"}', null, 3, true)`,
+      'bury_orphans()',
+      `delete_queue('left', true)`,
+    ];
+    const before = [];
+    for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
+    await db.rows(
+      `insert into howdah.queues (name, dead_letter_queue_id, deleted_at)
+      select 'gone' || i, 1, howdah.clock() from generate_series(1, 3000) i`,
+    );
+    for (const [i, ask] of asks.entries()) {
+      const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
+      expect(buffers, ask).toBeLessThan(FLAT * (before[i]?.buffers ?? 0) + 20);
+    }
+    const deleted = () => db.one('select count(*) from howdah.queues where deleted_at is not null');
+    await db.rows('select * from howdah.prune()');
+    expect(await deleted()).toBe('3000');
+    await db.rows("update howdah.queues set deleted_at = deleted_at - interval '4 days'");
+    for (let i = 0; i < 3; i += 1) await db.rows('select * from howdah.prune()');
+    expect(await deleted()).toBe('0');
+    await db.expectTruth();
+  });
+
+  test('forcing the deletion of a queue does not read the others', async ({ pool, db }) => {
+    await db.createQueue('small');
+    await db.enqueue('small', 2);
+    await db.createQueue('big');
+    await fill(db, 'big', 1_000);
+    const ratio = await buffersAround(pool, "select howdah.delete_queue('small', true)", () =>
+      fill(db, 'big', 10_000),
+    );
+    expect(ratio).toBeLessThan(FLAT);
+  });
+});
+
+describe('upkeep reads what is due, not all there is', () => {
+  test.for([
+    [
+      'prune_dedupes()',
+      `insert into howdah.dedupes select 1, 'k' || i, i, '', howdah.clock() + interval '1 hour' from generate_series(1, 3000) i`,
+    ],
+    [
+      'prune_group_rates()',
+      `insert into howdah.group_rates select 1, 'k' || i, howdah.clock() + interval '1 hour' from generate_series(1, 3000) i`,
+    ],
+    [
+      'prune_schedule_runs()',
+      `insert into howdah.schedule_runs select 1, howdah.clock() + i * interval '1 s', howdah.clock(), 'skipped' from generate_series(1, 3000) i`,
+    ],
+    [
+      'fold_batches()',
+      `insert into howdah.batches (closed_at, finished_at) select howdah.clock(), howdah.clock() from generate_series(1, 3000) i`,
+    ],
+    [
+      'expire()',
+      `insert into howdah.jobs (id, seq, enqueued_at, queue_id, lane, payload, expires_at)
+      select i, i, howdah.clock(), 1, 201, '1', howdah.clock() + interval '1 hour' from generate_series(30000001, 30003000) i`,
+    ],
+  ] as const)('%s', async ([duty, more], { pool, db }) => {
+    const text = `select * from howdah.${duty}`;
+    const before = await costOf(pool, text, 2);
+    await db.rows(more);
+    const after = await costOf(pool, text, 2);
+    expect(after.buffers).toBeLessThan(FLAT * before.buffers + 20);
+    await db.rows('delete from howdah.jobs where id > 30000000');
+  });
+});
+
+describe('statistics', () => {
+  test('read each counter once, not once a queue', async ({ pool, db }) => {
+    await db.rows(
+      `insert into howdah.queues (name, dead_letter_queue_id) select 's' || i, 1 from generate_series(1, 300) i`,
+    );
+    const deltas = (n: number) =>
+      db.rows(
+        `insert into howdah.counter_deltas (queue_id, ready)
+        select (select max(id) from howdah.queues), 0 from generate_series(1, $1) i`,
+        [n],
+      );
+    await deltas(1_000);
+    const few = await costOf(pool, 'select * from howdah.queue_stats', 3);
+    await deltas(10_000);
+    const many = await costOf(pool, 'select * from howdah.queue_stats', 3);
+    const [{ pages } = { pages: 0 }] = await db.rows<{ pages: number }>(
+      "select (pg_relation_size('howdah.counter_deltas') / 8192)::integer as pages",
+    );
+    expect(many.buffers - few.buffers).toBeLessThanOrEqual(2 * pages);
+    await db.rows(
+      'delete from howdah.counter_deltas where ready = 0 and queue_id = (select max(id) from howdah.queues)',
+    );
+  });
+});
+
+describe('what a job has said', () => {
+  test('is kept as long as its history, however long it waited since', async ({ db }) => {
+    await db.createQueue('said');
+    const [id = ''] = await db.enqueue('said');
+    const lease = await db.openLease();
+    const job = await db.claimOne('said', lease);
+    await db.rows('select howdah.report($1, $2)', [
+      lease,
+      JSON.stringify({ id, attempt: 1, progress: 50, lines: [{ message: 'half done' }] }),
+    ]);
+    const lines = () => db.one('select count(*) from howdah.job_logs where id = $1', [id]);
+    const daysPass = async (days: number) => {
+      await db.rows('update howdah.reports set looked_at = looked_at - make_interval(days => $1)', [
+        days,
+      ]);
+      await db.rows('select howdah.sweep()');
+    };
+    await daysPass(3); // it waits: a snooze, a backoff
+    await db.complete(lease, [job]);
+    await daysPass(3);
+    expect(await lines()).toBe('1');
+    await daysPass(3);
+    expect(await lines()).toBe('0');
+  });
+});

@@ -174,11 +174,14 @@ describe('report', () => {
     if (done) await db.complete(lease, [done]);
     expect(await db.one('select howdah.prune_reports()')).toBe(0);
     const ids = jobs.map(({ id }) => id);
-    await db.rows(
-      `update howdah.reports set reported_at = howdah.clock() - interval '49 hours' where job_id = any ($1)`,
-      [ids],
-    );
-    await db.rows('select howdah.sweep()');
+    // looked at when it was made, when its job has ended, and as long afterwards as history is kept
+    for (let looks = 0; looks < 2; looks += 1) {
+      await db.rows(
+        `update howdah.reports set looked_at = howdah.clock() - interval '49 hours' where job_id = any ($1)`,
+        [ids],
+      );
+      await db.rows('select howdah.sweep()');
+    }
     for (const table of ['reports', 'report_lines']) {
       expect(
         await db.rows(`select job_id::text from howdah.${table} where job_id = any ($1)`, [ids]),

@@ -386,6 +386,8 @@ column reports.progress_at timestamp with time zone
 column reports.lines integer not null default 0
 column reports.line_bytes integer not null default 0
 column reports.reported_at timestamp with time zone not null
+column reports.looked_at timestamp with time zone not null default howdah.clock()
+column reports.is_over boolean not null default false
 column schedule_runs.schedule_id bigint not null
 column schedule_runs.nominal_at timestamp with time zone not null
 column schedule_runs.decided_at timestamp with time zone not null
@@ -554,11 +556,13 @@ CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
 CREATE UNIQUE INDEX holds_pkey ON howdah.holds USING btree (queue_id, until, id)
 CREATE INDEX holds_until_idx ON howdah.holds USING btree (until)
 CREATE INDEX jobs_batch_idx ON howdah.jobs USING btree (batch_id, id) WHERE (batch_id IS NOT NULL)
+CREATE INDEX jobs_buried_idx ON howdah.jobs USING btree (queue_id, dead_at) WHERE (dead_at IS NOT NULL)
 CREATE INDEX jobs_claim_idx ON howdah.jobs USING btree (queue_id, lane, seq) WHERE (seq IS NOT NULL)
 CREATE INDEX jobs_dead_idx ON howdah.jobs USING btree (dead_at) WHERE (dead_at IS NOT NULL)
 CREATE INDEX jobs_due_idx ON howdah.jobs USING btree (run_at) WHERE ((seq IS NULL) AND (run_at IS NOT NULL) AND (group_seq IS NULL))
 CREATE INDEX jobs_expires_idx ON howdah.jobs USING btree (expires_at) WHERE (expires_at IS NOT NULL)
 CREATE INDEX jobs_group_idx ON howdah.jobs USING btree (queue_id, group_key, group_seq) WHERE (group_seq IS NOT NULL)
+CREATE INDEX jobs_origin_idx ON howdah.jobs USING btree (origin_queue_id, dead_at) WHERE (dead_at IS NOT NULL)
 CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
 CREATE UNIQUE INDEX lane_floors_pkey ON howdah.lane_floors USING btree (queue_id, lane)
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
@@ -568,13 +572,16 @@ CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
-CREATE INDEX queues_ageing_idx ON howdah.queues USING btree (id) WHERE ((ageing_ms IS NOT NULL) AND (deleted_at IS NULL))
+CREATE INDEX queues_ageing_idx ON howdah.queues USING btree (ageing_ms, id) WHERE ((ageing_ms IS NOT NULL) AND (deleted_at IS NULL))
+CREATE INDEX queues_dead_letter_idx ON howdah.queues USING btree (dead_letter_queue_id)
+CREATE INDEX queues_deleted_idx ON howdah.queues USING btree (deleted_at) WHERE (deleted_at IS NOT NULL)
 CREATE UNIQUE INDEX queues_name_key ON howdah.queues USING btree (name) WHERE (deleted_at IS NULL)
 CREATE INDEX queues_paused_idx ON howdah.queues USING btree (paused_until) WHERE (paused_until IS NOT NULL)
 CREATE UNIQUE INDEX queues_pkey ON howdah.queues USING btree (id)
+CREATE INDEX queues_retention_idx ON howdah.queues USING btree (retention_ms) WHERE (deleted_at IS NULL)
 CREATE UNIQUE INDEX report_lines_pkey ON howdah.report_lines USING btree (job_id, n)
+CREATE INDEX reports_looked_idx ON howdah.reports USING btree (looked_at)
 CREATE UNIQUE INDEX reports_pkey ON howdah.reports USING btree (job_id)
-CREATE INDEX reports_reported_idx ON howdah.reports USING btree (reported_at)
 CREATE INDEX schedule_runs_decided_idx ON howdah.schedule_runs USING btree (decided_at)
 CREATE UNIQUE INDEX schedule_runs_pkey ON howdah.schedule_runs USING btree (schedule_id, nominal_at)
 CREATE INDEX schedules_due_idx ON howdah.schedules USING btree (due_at) WHERE (due_at IS NOT NULL)
@@ -678,11 +685,13 @@ function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running 
 function howdah.finish(howdah.jobs,text,text,jsonb,boolean) returns void security definer
 function howdah.finish_batch(howdah.batches) returns boolean security definer
 function howdah.fire_schedules(jsonb) returns TABLE(planned integer, enqueued integer, refused integer, skipped integer) security definer
+function howdah.fits_dead(howdah.jobs,jsonb,integer,integer) returns boolean
 function howdah.fold_batch(bigint,integer) returns record security definer
 function howdah.fold_batches(integer) returns TABLE(folded integer, finished integer, has_more boolean) security definer
 function howdah.fold_deltas(integer) returns void security definer
 function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security definer
 function howdah.follows_plainly(jsonb) returns boolean security definer
+function howdah.forget_queues(integer) returns integer security definer
 function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) returns jsonb security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
 function howdah.has_options(jsonb) returns boolean
@@ -748,6 +757,7 @@ function howdah.put_back(howdah.jobs,timestamp with time zone,boolean,boolean) r
 function howdah.put_schedule(text,jsonb,text) returns text security definer
 function howdah.queue_id_of(text) returns integer security definer
 function howdah.queue_size(integer) returns bigint security definer
+function howdah.queues_in_use() returns SETOF integer security definer
 function howdah.raise_floor(integer,smallint,bigint) returns bigint security definer
 function howdah.ready_lanes(integer,smallint[],bigint[]) returns TABLE(lane smallint, start bigint) security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
