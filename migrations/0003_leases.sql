@@ -111,13 +111,23 @@ begin
   return v_expires_at;
 end $$;
 
+-- Every notification is a hint, and goes this way: the server keeps them all until the last listener has read
+-- them, and once there is no more room every transaction that notifies fails as it commits, an application's
+-- own too. So none is sent when half of that is used, and whoever would have heard it looks at its poll.
+-- Called only when somebody sleeps, or waits.
+create function {{schema}}.notify_lease(p_lease_id bigint, p_payload text) returns void
+language sql volatile as $$
+  select pg_catalog.pg_notify('howdah_' || p_lease_id, p_payload)
+  where pg_catalog.pg_notification_queue_usage() < 0.5
+$$;
+
 -- Doorbell. NOTIFY takes a database-wide lock at commit, so it is sent only when somebody sleeps, and
 -- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval. Of a few
 -- drawn at random, those who have missed a heartbeat come last: they are likely dead.
 create function {{schema}}.ring_queue(p_queue_id integer, p_count integer, p_except bigint)
 returns void
 language sql security definer {{settings}} as $$
-  select pg_notify('howdah_' || s.lease_id, '')
+  select notify_lease(s.lease_id, '')
   from (
     select c.lease_id from (
       select lease_id from sleepers where queue_id = p_queue_id and lease_id <> p_except
@@ -138,7 +148,7 @@ end $$;
 -- The promoter wakes on time by itself for what is due later; it needs to hear of what is due soon.
 create function {{schema}}.ring_promoter(p_run_at timestamptz) returns void
 language sql security definer {{settings}} as $$
-  select pg_notify('howdah_' || lease_id, 'p') from leader
+  select notify_lease(lease_id, 'p') from leader
   where p_run_at < clock() + interval '2 seconds' and expires_at > clock()
 $$;
 
@@ -220,6 +230,7 @@ drop function {{schema}}.sleep(bigint, text[]);
 drop function {{schema}}.ring_promoter(timestamptz);
 drop function {{schema}}.ring(text, integer, bigint);
 drop function {{schema}}.ring_queue(integer, integer, bigint);
+drop function {{schema}}.notify_lease(bigint, text);
 drop function {{schema}}.extend(bigint, integer);
 drop function {{schema}}.heartbeat(bigint);
 drop function {{schema}}.open_lease(text, integer, jsonb);

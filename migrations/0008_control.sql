@@ -38,7 +38,7 @@ begin
       where jobs.id = v_id;
       -- once a lease: each version of its row would be walked over by the next update
       update leases set attention = true where leases.id = v_job.lease_id and not leases.attention;
-      perform pg_notify('howdah_' || v_job.lease_id, 'c');
+      perform notify_lease(v_job.lease_id, 'c');
       outcome := 'requested';
     end if;
     return next;

@@ -44,7 +44,7 @@ end $$;
 create function {{schema}}.order_drain(p_lease_ids bigint[], p_reason text) returns void
 language sql security definer {{settings}} as $$
   update leases set drain_reason = left(p_reason, 500), attention = true where id = any (p_lease_ids);
-  select pg_notify('howdah_' || id, 'd') from unnest(p_lease_ids) id
+  select notify_lease(id, 'd') from unnest(p_lease_ids) id
 $$;
 
 -- A worker has claimed a job that says it is a pill. 'stop': it is to drain; 'ignored': it came after a pill

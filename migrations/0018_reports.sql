@@ -56,7 +56,7 @@ create index watches_lease_idx on {{schema}}.watches (lease_id);
 create function {{schema}}.tell_watchers(p_ids bigint[], p_is_progress boolean default false)
 returns void
 language sql security definer {{settings}} as $$
-  select pg_notify('howdah_' || w.lease_id, 'r' || case when w.jobs <= 100 then w.ids else '' end) from (
+  select notify_lease(w.lease_id, 'r' || case when w.jobs <= 100 then w.ids else '' end) from (
     select lease_id, count(*) as jobs, string_agg(job_id::text, ',') as ids from watches
     where job_id = any (p_ids) and (wants_progress or not p_is_progress) group by lease_id limit 64
   ) w

@@ -53,7 +53,7 @@ create index schedule_runs_decided_idx on {{schema}}.schedule_runs (decided_at);
 -- The scheduler sleeps until something is due; it needs to hear of changes.
 create function {{schema}}.ring_scheduler() returns void
 language sql security definer {{settings}} as $$
-  select pg_notify('howdah_' || lease_id, 's') from leader where expires_at > clock()
+  select notify_lease(lease_id, 's') from leader where expires_at > clock()
 $$;
 
 -- The job of one nominal time: it says of which. Like ms_to_time() it is inlined: thousands are made at once.

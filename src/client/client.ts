@@ -6,6 +6,7 @@ import type { Duration } from '../core/duration.js';
 import { snapshotError } from '../core/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
+import { fenceOf } from '../core/fence.js';
 import type { JobState } from '../core/job.js';
 import type { JobEdit } from '../core/job-edit.js';
 import type { Json } from '../core/json.js';
@@ -102,7 +103,7 @@ export class Client {
     const codecs = codecsOf(options.codec, database.schema);
     const logger = options.logger ?? jsonLogger({ level: 'warn' });
     const hub = new EventHub<ClientEvents>(({ type, ...facts }) => {
-      if (type === 'listener.threw') logger.error(type, facts);
+      if (type === 'listener.threw' || type === 'part.threw') logger.error(type, facts);
     });
     const calls = enqueueCalls(database);
     const clock = systemClock;
@@ -129,9 +130,10 @@ export class Client {
     this.#workers = new Workers(database);
     this.#batches = new Batches(database, clock, context, codecs, this.#producer);
     this.#topics = new Topics(database, clock, context, codecs, this.#producer);
-    this.#station = new SharedStation(database, clock);
+    const fence = fenceOf(clock, hub);
+    this.#station = new SharedStation(database, clock, fence);
     this.#pull = new Pull({ database, declarations, clock, codecs, hub, station: this.#station });
-    this.#watcher = new JobWatcher(database, clock, this.#station, codecs, (error) =>
+    this.#watcher = new JobWatcher(database, clock, this.#station, codecs, fence, (error) =>
       hub.emit('listener.threw', { error: snapshotError(error) }),
     );
     this.schedules = new Schedules(database, declarations, clock, codecs);

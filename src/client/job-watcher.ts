@@ -4,6 +4,7 @@ import { backoffMs, lateLookAfterMs, pollAfterMs, RECONNECT } from '../core/back
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
+import type { Fence } from '../core/fence.js';
 import { type ReportCalls, reportCalls, type WatchedRow } from '../db/calls/reports.js';
 import type { Database } from '../db/database.js';
 import { toHowdahError } from '../db/pg-error.js';
@@ -51,6 +52,7 @@ export class JobWatcher {
   readonly #clock: Clock;
   readonly #station: SharedStation;
   readonly #codecs: Codecs | undefined;
+  readonly #fence: Fence;
   /** A listener has thrown. */
   readonly onThrow: (error: unknown) => void;
   readonly #waits = new Map<string, Set<JobWait>>();
@@ -77,9 +79,11 @@ export class JobWatcher {
     clock: Clock,
     station: SharedStation,
     codecs: Codecs | undefined,
+    fence: Fence,
     onThrow: (error: unknown) => void,
   ) {
     this.#codecs = codecs;
+    this.#fence = fence;
     this.onThrow = onThrow;
     this.#database = database;
     this.#calls = reportCalls(database);
@@ -150,16 +154,18 @@ export class JobWatcher {
   async #run(): Promise<void> {
     // calls of the same moment share a look
     await new Promise((resolve) => setImmediate(resolve));
-    while (!this.#isClosed && (this.#waits.size > 0 || this.#gone.size > 0)) {
-      const now = this.#clock.monotonic();
-      const dueMs = this.#dueAt(now) - now;
-      const waitMs = dueMs > 0 ? dueMs : this.#allowance.take(now);
-      if (waitMs > 0) {
-        await (dueMs > 0 ? this.#next.wait(waitMs) : this.#clock.sleep(waitMs));
-        continue;
-      }
-      await this.#look(now);
-    }
+    await this.#fence.loop('watch', () => this.#turn());
+  }
+
+  /** @returns whether anybody waits, or something is to be forgotten */
+  async #turn(): Promise<boolean> {
+    if (this.#isClosed || (this.#waits.size === 0 && this.#gone.size === 0)) return false;
+    const now = this.#clock.monotonic();
+    const dueMs = this.#dueAt(now) - now;
+    const waitMs = dueMs > 0 ? dueMs : this.#allowance.take(now);
+    if (waitMs <= 0) await this.#look(now);
+    else await (dueMs > 0 ? this.#next.wait(waitMs) : this.#clock.sleep(waitMs));
+    return true;
   }
 
   #dueAt(now: number): number {

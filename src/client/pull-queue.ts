@@ -2,6 +2,7 @@ import { backoffMs, lateLookAfterMs, pollAfterMs, RECONNECT } from '../core/back
 import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
+import type { Fence } from '../core/fence.js';
 import type { PullCalls, ReceivedRow } from '../db/calls/pull.js';
 import { toHowdahError } from '../db/pg-error.js';
 import { DEAF_POLL_MS, POLL_MS, type PullStation } from './pull-station.js';
@@ -33,6 +34,7 @@ export interface PullQueueParts {
   readonly calls: PullCalls;
   readonly consumer: string;
   readonly clock: Clock;
+  readonly fence: Fence;
   /** Opened only where somebody really waits. */
   readonly station: () => PullStation;
   /** Gives back jobs whose waiter has gone. */
@@ -116,27 +118,36 @@ export class PullQueue {
     this.#timer = undefined;
     this.#looking = this.#lookWhileWanted().finally(() => {
       this.#looking = undefined;
-      if (this.#closing.signal.aborted) return;
-      if (this.#isWanted && this.#waiters.size > 0) this.#look();
-      else if (this.#waiters.size > 0) this.#pollLater();
-      else this.#linger();
+      this.#parts.fence.call('receive', () => this.#goOn());
     });
+  }
+
+  #goOn(): void {
+    if (this.#closing.signal.aborted) return;
+    if (this.#isWanted && this.#waiters.size > 0) this.#look();
+    else if (this.#waiters.size > 0) this.#pollLater();
+    else this.#linger();
   }
 
   async #lookWhileWanted(): Promise<void> {
     // waiters of the same moment share the look
     await new Promise((resolve) => setImmediate(resolve));
-    while (this.#isWanted && this.#waiters.size > 0 && !this.#closing.signal.aborted) {
-      this.#isWanted = false;
-      try {
-        const isShort = await this.#lookOnce();
-        this.#failures = 0;
-        if (!isShort) this.#isWanted = true;
-        else if (this.#waiters.size > 0) await this.#register();
-      } catch (thrown) {
-        await this.#failed(toHowdahError(thrown));
-      }
+    await this.#parts.fence.loop('receive', () => this.#turn(), this.#closing.signal);
+  }
+
+  /** @returns whether somebody wants another */
+  async #turn(): Promise<boolean> {
+    if (!this.#isWanted || this.#waiters.size === 0) return false;
+    this.#isWanted = false;
+    try {
+      const isShort = await this.#lookOnce();
+      this.#failures = 0;
+      if (!isShort) this.#isWanted = true;
+      else if (this.#waiters.size > 0) await this.#register();
+    } catch (thrown) {
+      await this.#failed(toHowdahError(thrown));
     }
+    return true;
   }
 
   /** @returns whether it found fewer than were wanted: nothing is left */
@@ -236,10 +247,9 @@ export class PullQueue {
 
   #pollLater(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(
-      () => this.#look(),
-      Math.max(0, this.#dueAt - this.#parts.clock.monotonic()),
-    );
+    const { fence, clock } = this.#parts;
+    const waitMs = fence.call('receive', () => this.#dueAt - clock.monotonic()) ?? DEAF_POLL_MS;
+    this.#timer = setTimeout(() => fence.call('receive', () => this.#look()), Math.max(0, waitMs));
   }
 
   #linger(): void {

@@ -2,6 +2,7 @@ import { Alarm } from '../core/alarm.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub } from '../core/events.js';
+import type { Fence } from '../core/fence.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import type { PullCalls } from '../db/calls/pull.js';
 import type { Database } from '../db/database.js';
@@ -23,6 +24,7 @@ export interface PullStationParts {
   readonly calls: PullCalls;
   readonly consumer: string;
   readonly clock: Clock;
+  readonly fence: Fence;
   /** Some queue has work, or some job that is awaited has said something or ended: or may have. */
   readonly onRing: (about: RingSubject, ids?: readonly string[]) => void;
 }
@@ -51,7 +53,7 @@ export class PullStation {
   #isClosed = false;
 
   constructor(parts: PullStationParts) {
-    const { database, clock, onRing } = parts;
+    const { database, clock, fence, onRing } = parts;
     const hub = new EventHub();
     this.#parts = parts;
     this.#leases = leaseCalls(database);
@@ -70,6 +72,7 @@ export class PullStation {
       other: database,
       clock,
       hub,
+      fence,
       pollMs: DEAF_POLL_MS,
       onRing: (payload) => {
         const ids = REPORTS.exec(payload)?.[1];
@@ -166,15 +169,16 @@ export class PullStation {
 
   /** Renews the lease. */
   async #keep(): Promise<void> {
-    while (!this.#isClosed) {
+    await this.#parts.fence.loop('station', async () => {
       await this.#beat.wait(HEARTBEAT_MS);
       const leaseId = this.#leaseId;
-      if (this.#isClosed || leaseId === undefined) continue;
+      if (this.#isClosed || leaseId === undefined) return !this.#isClosed;
       const answer = await this.#leases
         .heartbeat(this.#parts.database, leaseId)
         .catch(() => undefined);
       if (answer?.isAlive === false) this.#lose(leaseId);
-    }
+      return true;
+    });
   }
 
   /** The lease is gone and with it every registration: those who wait register anew. */

@@ -4,6 +4,7 @@ import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { fenceOf } from '../core/fence.js';
 import { isPermanent } from '../core/outcome.js';
 import { type AnyQueue, nameOf } from '../core/queue.js';
 import { type PullCalls, pullCalls, type ReceivedRow } from '../db/calls/pull.js';
@@ -159,6 +160,7 @@ export class Pull {
       calls: this.#calls,
       consumer: this.#station.consumer,
       clock: this.#clock,
+      fence: fenceOf(this.#clock, this.#hub),
       station: () => this.#station.get(),
       giveBack: (rows) => this.#giveBack(rows),
     });

@@ -6,6 +6,7 @@ import { HowdahError } from '../core/errors.js';
 import { type Job, priorityOf } from '../core/job.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { WAIT_MS_MAX } from '../core/queue-policy.js';
+import { textOf } from '../core/shown-text.js';
 import type { PullCalls, ReceivedRow } from '../db/calls/pull.js';
 import { STOP_HEADER } from '../db/calls/stop.js';
 import type { PullSettler } from './pull-settler.js';
@@ -13,7 +14,6 @@ import { formatReceipt, type Hold } from './receipt.js';
 
 /** Largest result in bytes of JSON. */
 const RESULT_BYTES_MAX = 1_048_576;
-const REASON_CHARS_MAX = 500;
 
 /** Bounds of a visibility in milliseconds. */
 export const VISIBILITY = { min: 100, max: 43_200_000 } as const;
@@ -42,8 +42,11 @@ export interface Receipt {
   snooze(delay: Duration): Promise<void>;
   /** Back at once, at the head of its lane; the attempt does not count. */
   release(): Promise<void>;
-  /** To its dead-letter queue, whatever attempts are left. */
-  deadLetter(reason?: string): Promise<void>;
+  /**
+   * To its dead-letter queue, whatever attempts are left.
+   * @param reason an error, which is kept with its stack, or text, or any value of which text is made
+   */
+  deadLetter(reason?: unknown): Promise<void>;
   /**
    * The visibility ends this long from now, 100 ms to 12 hours.
    * @returns when it ends, by the clock of the database
@@ -119,12 +122,13 @@ export class HeldReceipt implements Receipt {
     await this.#settle('"outcome":"release"');
   }
 
-  async deadLetter(reason = 'dead-lettered by its consumer'): Promise<void> {
-    const error = snapshotError(new Error(reason), { stack: false });
+  async deadLetter(reason: unknown = 'dead-lettered by its consumer'): Promise<void> {
+    const isError = reason instanceof Error;
+    const error = snapshotError(isError ? reason : new Error(textOf(reason)), { stack: isError });
     const ask = {
       outcome: 'dead_letter',
       error: this.#errorOf(error),
-      reason: error.message.slice(0, REASON_CHARS_MAX).toWellFormed(),
+      reason: textOf(error.message),
     };
     await this.#settle(JSON.stringify(ask).slice(1, -1));
   }

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import type { Clock } from '../core/clock.js';
+import type { Fence } from '../core/fence.js';
 import { pullCalls } from '../db/calls/pull.js';
 import type { Database } from '../db/database.js';
 import { PullStation, type RingSubject } from './pull-station.js';
@@ -22,15 +23,17 @@ export class SharedStation {
   readonly consumer = `${hostname()}:${process.pid}`.slice(0, 200);
   readonly #database: Database;
   readonly #clock: Clock;
+  readonly #fence: Fence;
   readonly #users: StationUser[] = [];
   #station: PullStation | undefined;
   #idle: NodeJS.Timeout | undefined;
   #holds = 0;
   #isClosed = false;
 
-  constructor(database: Database, clock: Clock) {
+  constructor(database: Database, clock: Clock, fence: Fence) {
     this.#database = database;
     this.#clock = clock;
+    this.#fence = fence;
   }
 
   use(user: StationUser): void {
@@ -44,8 +47,11 @@ export class SharedStation {
       calls: pullCalls(this.#database),
       consumer: this.consumer,
       clock: this.#clock,
+      fence: this.#fence,
       onRing: (about, ids) => {
-        for (const user of this.#users) if (user.about === about) user.onRing(ids);
+        for (const user of this.#users) {
+          if (user.about === about) this.#fence.call('ring', () => user.onRing(ids));
+        }
       },
     });
     return this.#station;
@@ -73,7 +79,7 @@ export class SharedStation {
       if (this.#holds > 0) return;
       const station = this.#station;
       this.#station = undefined;
-      for (const user of this.#users) user.onClosed();
+      for (const user of this.#users) this.#fence.call('station', () => user.onClosed());
       void station?.close().catch(() => undefined);
     }, IDLE_MS);
     this.#idle.unref();

@@ -42,6 +42,8 @@ export interface ClientEvents {
   'job.redriven': { readonly job: EnqueuedRef; readonly from: string };
   /** `discard` deleted it. The queue, from which it came, is null where that is gone. */
   'job.discarded': { readonly job: { readonly id: string; readonly queue: string | null } };
+  /** Something threw that should not have, in a part that goes on: please report it. */
+  'part.threw': { readonly part: string; readonly error: ErrorSnapshot };
   /** A listener of events threw; only the log is told. */
   'listener.threw': { readonly error: ErrorSnapshot };
 }

@@ -79,6 +79,10 @@ export interface WorkerEvents {
   'job.rate-limited': { readonly job: JobRef; readonly waitMs: number };
   'claim.failed': { readonly queue: string; readonly error: HowdahError };
   'settle.failed': { readonly jobs: number; readonly error: HowdahError };
+  /** Its outcome could not be stored for as long as a lease: the job is given back and runs again. */
+  'job.abandoned': { readonly job: JobRef; readonly error: HowdahError };
+  /** Something threw that should not have, in a part that goes on: please report it. */
+  'part.threw': { readonly part: string; readonly error: ErrorSnapshot };
   /** A listener of events threw; only the log is told. */
   'listener.threw': { readonly error: ErrorSnapshot };
   'maintenance.leading': { readonly term: string };

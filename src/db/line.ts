@@ -2,6 +2,7 @@ import { backoffMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { fenceOf } from '../core/fence.js';
 import { Outage } from '../core/outage.js';
 import type { ConnectOptions } from './connect.js';
 import type { Database } from './database.js';
@@ -154,7 +155,7 @@ export class Line implements Executor {
       this.#adopt(session);
       if (this.#lostAt !== undefined) {
         hub.emit('connection.restored', { purpose, downMs: clock.monotonic() - this.#lostAt });
-        onRestored?.();
+        fenceOf(clock, hub).call(purpose, () => onRestored?.());
       }
       return session;
     }

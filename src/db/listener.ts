@@ -2,6 +2,7 @@ import { Alarm } from '../core/alarm.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import { channelOf, type LeaseCalls } from './calls/leases.js';
 import type { Executor, Session } from './executor.js';
 import type { Line } from './line.js';
@@ -28,6 +29,8 @@ export interface ListenerParts {
   /** '' = look for work, 'c' = look for cancel requests, 'p' = look for what is due soon. */
   readonly onRing: (payload: string) => void;
   readonly onHearing: (isHearing: boolean) => void;
+  /** Default: one that tells the hub. */
+  readonly fence?: Fence;
 }
 
 /**
@@ -40,6 +43,7 @@ export interface ListenerParts {
 export class Listener {
   readonly #parts: ListenerParts;
   readonly #next: Alarm;
+  readonly #fence: Fence;
   #leaseId: string | undefined;
   #channel: string | undefined;
   #isHearing = false;
@@ -50,6 +54,7 @@ export class Listener {
   constructor(parts: ListenerParts) {
     this.#parts = parts;
     this.#next = new Alarm(parts.clock);
+    this.#fence = parts.fence ?? fenceOf(parts.clock, parts.hub);
   }
 
   /** Begins to listen for a lease, or goes over to the channel of another. */
@@ -67,10 +72,11 @@ export class Listener {
 
   /** Tests until it is closed. */
   async run(): Promise<void> {
-    while (!this.#isClosed) {
-      await this.#test();
-      await this.#next.wait(TEST_EVERY_MS);
-    }
+    await this.#fence.loop('listen', async () => {
+      if (!this.#isClosed) await this.#test();
+      if (!this.#isClosed) await this.#next.wait(TEST_EVERY_MS);
+      return !this.#isClosed;
+    });
   }
 
   close(): void {
@@ -89,7 +95,11 @@ export class Listener {
       if (session.isPooled) return this.#deaf('a transaction pooler drops notifications');
       await this.#listen(leaseId);
       const heard = this.#hears();
-      await calls.ringSelf(other, leaseId, TEST);
+      heard.catch(() => undefined); // awaited below, where that is reached
+      if (!(await calls.ringSelf(other, leaseId, TEST))) {
+        this.#heard?.();
+        return this.#deaf("the server's queue of notifications is half full");
+      }
       if (await heard) this.#hearing(leaseId);
       else if (!this.#isClosed) {
         this.#deaf('a notification to itself did not arrive');
@@ -119,7 +129,7 @@ export class Listener {
 
   #onNotify(payload: string): void {
     if (payload === TEST) this.#heard?.();
-    else this.#parts.onRing(payload);
+    else this.#fence.call('ring', () => this.#parts.onRing(payload));
   }
 
   async #hears(): Promise<boolean> {
@@ -138,7 +148,7 @@ export class Listener {
     if (this.#isHearing) return;
     this.#isHearing = true;
     this.#parts.hub.emit('listener.hearing', { leaseId });
-    this.#parts.onHearing(true);
+    this.#fence.call('listen', () => this.#parts.onHearing(true));
   }
 
   #deaf(reason: string): void {
@@ -148,6 +158,6 @@ export class Listener {
     const { hub, onHearing } = this.#parts;
     const pollMs = Math.min(this.#parts.pollMs, DEAF_POLL_MAX_MS);
     hub.emit('listener.deaf', { reason, pollMs });
-    onHearing(false);
+    this.#fence.call('listen', () => onHearing(false));
   }
 }

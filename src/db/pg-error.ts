@@ -135,9 +135,15 @@ function fromServer(error: ServerError, schema: string): HowdahError {
 function codeOfServer(error: ServerError, schema: string): HowdahErrorCode {
   const own = errorCodeOf(error.code) ?? CODE_BY_SQLSTATE[error.code];
   if (own) return own;
+  if (isNotifyQueueFull(error)) return 'HOWDAH_DATABASE_UNAVAILABLE';
   if (UNAVAILABLE_CLASS.test(error.code)) return 'HOWDAH_DATABASE_UNAVAILABLE';
   if (MISSING.has(error.code) && namesSchema(error.message, schema)) return 'HOWDAH_SCHEMA_MISSING';
   return 'HOWDAH_DATABASE_ERROR';
+}
+
+/** Somebody LISTENs and does not read; class 54 else says that data is too large. The message may be translated. */
+function isNotifyQueueFull({ code, routine }: ServerError): boolean {
+  return code === '54000' && routine === 'PreCommit_Notify';
 }
 
 /** Messages and their quotation marks may be translated (« howdah »), names in them never are. */

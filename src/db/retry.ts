@@ -1,5 +1,5 @@
 import type { Clock } from '../core/clock.js';
-import { HowdahError } from '../core/errors.js';
+import { HowdahError, type HowdahErrorCode } from '../core/errors.js';
 
 /** Another try begins at most this long after the first began. */
 const RETRY_WITHIN_MS = 2_000;
@@ -38,6 +38,40 @@ export function hadNoEffect({ details }: HowdahError): boolean {
  */
 function isUndoneBy(sqlstate: unknown): boolean {
   return typeof sqlstate === 'string' && !/^(08|57P)/.test(sqlstate);
+}
+
+/**
+ * What the error of a settle says:
+ *   passing  of the connection, the server, its schema, its privileges: the same statement may succeed later
+ *   refused  of what was to be stored: the same statement fails for ever, another may not
+ *   unknown  of anything else, a trigger of somebody's for instance: tried again, but apart from the others
+ */
+export type SettleFault = 'passing' | 'refused' | 'unknown';
+
+/** Bad data; too large; what `settle` cannot read. */
+const REFUSED_CLASS = /^(22|54)/;
+/** Connections, authorization, transactions, conflicts, resources, objects not as they should be, the system. */
+const PASSING_CLASS = /^(08|0A|25|26|28|3D|3F|40|42|53|55|57|58)/;
+const PASSING_CODES: ReadonlySet<HowdahErrorCode> = new Set([
+  'HOWDAH_DATABASE_UNAVAILABLE',
+  'HOWDAH_DATABASE_READ_ONLY',
+  'HOWDAH_TRANSACTION_CONFLICT',
+  'HOWDAH_TIMEOUT',
+  'HOWDAH_PERMISSION_DENIED',
+  'HOWDAH_SCHEMA_MISSING',
+  'HOWDAH_CLIENT_CLOSED',
+]);
+const REFUSED_CODES: ReadonlySet<HowdahErrorCode> = new Set([
+  'HOWDAH_PAYLOAD_INVALID',
+  'HOWDAH_SETTLE_INVALID',
+]);
+
+export function settleFaultOf({ code, details }: HowdahError): SettleFault {
+  if (PASSING_CODES.has(code)) return 'passing';
+  if (REFUSED_CODES.has(code)) return 'refused';
+  const sqlstate = typeof details.sqlstate === 'string' ? details.sqlstate : '';
+  if (PASSING_CLASS.test(sqlstate)) return 'passing';
+  return REFUSED_CLASS.test(sqlstate) ? 'refused' : 'unknown';
 }
 
 function isTransient({ code, details }: HowdahError): boolean {

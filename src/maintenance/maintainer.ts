@@ -2,6 +2,7 @@ import { Alarm } from '../core/alarm.js';
 import { backoffMs } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { EventHub } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import type { Outage } from '../core/outage.js';
 import { Service } from '../core/service.js';
 import { type Election, maintenanceCalls } from '../db/calls/maintenance.js';
@@ -45,6 +46,7 @@ export class Maintainer extends Service {
   readonly #leader: Leader;
   readonly #termMs: number;
   readonly #elections: Alarm;
+  readonly #fence: Fence;
   /** The elections, and the duties of every term. */
   readonly #loops = new Set<Promise<void>>();
   /** What the last election gave; it may have lapsed since, and be renewed. */
@@ -59,6 +61,7 @@ export class Maintainer extends Service {
     this.#termMs = Math.min(5_000, Math.max(500, Math.floor(parts.leaseMs / 4)));
     const { database, clock, leaseId } = parts;
     this.#elections = new Alarm(clock);
+    this.#fence = fenceOf(clock, parts.hub);
     const calls = maintenanceCalls(database);
     this.#leader = new Leader({
       executor: database,
@@ -75,7 +78,8 @@ export class Maintainer extends Service {
   }
 
   protected override onStart(): Promise<void> {
-    this.#follow(this.#campaign());
+    const { signal } = this.#closing;
+    this.#follow(this.#fence.loop('lead', () => this.#campaign(), signal));
     return Promise.resolve();
   }
 
@@ -95,8 +99,8 @@ export class Maintainer extends Service {
     void loop.finally(() => this.#loops.delete(loop));
   }
 
-  /** Stands for election until it is stopped, and serves each term that is won. */
-  async #campaign(): Promise<void> {
+  /** Stands for election until it is stopped, and serves each term that is won. @returns false */
+  async #campaign(): Promise<boolean> {
     const { outage } = this.#parts;
     for (let failures = 0; !this.#isClosing; ) {
       try {
@@ -106,7 +110,7 @@ export class Maintainer extends Service {
         this.#isAway = false;
         if (election?.term !== this.#term?.number && !this.#isClosing) {
           this.#endTerm();
-          if (election) this.#follow(this.#serve(election));
+          if (election) this.#follow(this.#fence.follow('lead', () => this.#serve(election)));
         } else if (election?.hadGap && this.#term) {
           this.#term.gapEndedAt = this.#parts.clock.monotonic();
         }
@@ -120,6 +124,7 @@ export class Maintainer extends Service {
       }
       await this.#elections.wait(this.#campaignMs(failures));
     }
+    return false;
   }
 
   #campaignMs(failures: number): number {
@@ -140,7 +145,10 @@ export class Maintainer extends Service {
     this.#term = term;
     hub.emit('maintenance.leading', { term: number });
     const duties = dutiesOf(database, clock, leaseMs);
-    await Promise.all(duties.map((duty) => this.#perform(duty, term)));
+    const { signal } = this.#closing;
+    await Promise.all(
+      duties.map((duty) => this.#fence.loop(duty.name, () => this.#perform(duty, term), signal)),
+    );
   }
 
   #endTerm(): void {
@@ -154,9 +162,9 @@ export class Maintainer extends Service {
 
   /**
    * Runs one duty for as long as the term lasts. A term that lapses, because the event loop was blocked,
-   * or a database that is away interrupts it until an election says whose it is.
+   * or a database that is away interrupts it until an election says whose it is. @returns false
    */
-  async #perform(duty: Duty, term: Term): Promise<void> {
+  async #perform(duty: Duty, term: Term): Promise<boolean> {
     const { clock, hub } = this.#parts;
     const alarm = new Alarm(clock);
     term.alarms.set(duty, alarm);
@@ -165,7 +173,7 @@ export class Maintainer extends Service {
     let waitMs = firstMs;
     for (;;) {
       await alarm.wait(waitMs);
-      if (term.isOver) return;
+      if (term.isOver) return false;
       const begunAt = clock.monotonic();
       const hasLapsed = this.#isAway || this.#leader.term !== term.number;
       waitMs = hasLapsed ? this.#termMs / 3 : term.gapEndedAt + graceMs - begunAt;

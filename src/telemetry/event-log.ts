@@ -29,6 +29,8 @@ const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'lease.thread-ended': 'warn',
   'listener.hearing': 'info',
   'listener.deaf': 'warn',
+  'job.abandoned': 'error',
+  'part.threw': 'error',
   'listener.threw': 'error',
   'connection.lost': 'warn',
   'connection.restored': 'info',

@@ -59,7 +59,8 @@ export function withFields(
     (message: string, more?: LogFields): void => {
       also?.(level, message, more);
       try {
-        logger[level](message, more ? { ...fields, ...more } : fields);
+        const returned: unknown = logger[level](message, more ? { ...fields, ...more } : fields);
+        if (returned instanceof Promise) returned.catch(() => undefined);
       } catch {
         // a logger that fails must not fail the job
       }

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import type { Outage } from '../core/outage.js';
 import {
   type ClaimCalls,
@@ -90,6 +91,7 @@ export class Claimer {
   readonly #laneOf = new Map<Runner, Lane>();
   readonly #stopping = new AbortController();
   readonly #strays: Strays;
+  readonly #fence: Fence;
   #wake: (() => void) | undefined;
   #bellsAfter = 0;
   /** After a failure for want of resources, until a claim succeeds: resolves when it may be tried again. */
@@ -97,6 +99,7 @@ export class Claimer {
 
   constructor(parts: ClaimerParts) {
     this.#parts = parts;
+    this.#fence = fenceOf(parts.clock, parts.hub);
     this.#lanes = parts.runners.map((runner) => ({
       runner,
       cursors: new Cursors(),
@@ -115,17 +118,19 @@ export class Claimer {
 
   /** Claims until it is stopped; resolves when the last claim has come back, and nobody rings any more. */
   async run(): Promise<void> {
-    while (!this.#isStopped) {
-      if (this.#turn) await this.#turn;
-      if (this.#strays.isDue) {
-        await this.#strays.look();
-        continue;
-      }
-      const lane = this.#next();
-      if (lane) await this.#claim(lane);
-      else if (!(await this.#changeBells())) await this.#wait();
-    }
-    await this.#leave();
+    await this.#fence.loop('claim', () => this.#act(), this.#stopping.signal);
+    await this.#fence.follow('claim', () => this.#leave());
+  }
+
+  /** Does what is due next, or waits for that. */
+  async #act(): Promise<boolean> {
+    if (this.#turn) await this.#turn;
+    if (this.#isStopped) return false;
+    const lane = this.#strays.isDue ? undefined : this.#next();
+    if (this.#strays.isDue) await this.#strays.look();
+    else if (lane) await this.#claim(lane);
+    else if (!(await this.#changeBells())) await this.#wait();
+    return true;
   }
 
   /** One claim of each queue that has room, for a drain. @returns how many jobs were claimed */
@@ -192,6 +197,12 @@ export class Claimer {
   /** Jobs may be ready for which a limit has no room yet. */
   get isWaiting(): boolean {
     return this.#lanes.some(({ heldBy }) => heldBy === 'rate' || heldBy === 'concurrency');
+  }
+
+  /** This worker has given up an attempt under a lease that lives on: what that holds in excess goes back. */
+  abandoned(leaseId: string): void {
+    this.#strays.suspect(leaseId);
+    this.#wake?.();
   }
 
   /** A queue can take more jobs. Called often: when nobody waits it costs nothing. */
@@ -266,7 +277,12 @@ export class Claimer {
       if (lane.hasMore && runner.room <= 0) void this.#passOn(lane, now);
       return rows.length;
     } catch (error) {
-      this.#failed(lane, leaseId, limit, toHowdahError(error));
+      try {
+        this.#failed(lane, leaseId, limit, toHowdahError(error));
+      } catch (fault) {
+        this.#strays.suspect(leaseId);
+        throw fault;
+      }
       return 0;
     }
   }

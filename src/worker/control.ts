@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { Fence } from '../core/fence.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
 import type { Executor } from '../db/executor.js';
 import type { LeaseKeeper } from './lease-keeper.js';
@@ -11,6 +12,7 @@ export interface ControlParts {
   readonly keeper: LeaseKeeper;
   readonly runners: readonly Runner[];
   readonly clock: Clock;
+  readonly fence: Fence;
 }
 
 /** After a look that failed. */
@@ -50,10 +52,15 @@ export class Control {
 
   async #lookWhileWanted(): Promise<void> {
     this.#isLooking = true;
-    while (this.#isWanted) {
-      this.#isWanted = false;
-      await this.#lookOnce().catch(() => this.#lookLater());
-    }
+    await this.#parts.fence.loop(
+      'control',
+      async () => {
+        this.#isWanted = false;
+        await this.#lookOnce().catch(() => this.#lookLater());
+        return this.#isWanted;
+      },
+      this.#closing.signal,
+    );
     this.#isLooking = false;
   }
 
@@ -67,6 +74,7 @@ export class Control {
     const ids = runners.flatMap((runner) => runner.jobIds);
     if (keeper.id === undefined || ids.length === 0) return;
     const asked = new Set(await calls.cancelRequests(pool, keeper.id, ids));
-    if (asked.size > 0) for (const runner of runners) runner.cancel(asked);
+    if (asked.size === 0) return;
+    for (const runner of runners) this.#parts.fence.call('control', () => runner.cancel(asked));
   }
 }

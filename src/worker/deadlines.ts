@@ -1,4 +1,5 @@
 import type { Clock } from '../core/clock.js';
+import type { Fence } from '../core/fence.js';
 
 /** setTimeout takes no more. */
 const TIMER_MS_MAX = 2_147_483_647;
@@ -18,13 +19,15 @@ export interface Timed {
 export class Deadlines {
   readonly #clock: Clock;
   readonly #timed: readonly Timed[];
+  readonly #fence: Fence;
   #armedFor = Number.POSITIVE_INFINITY;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(clock: Clock, timed: readonly Timed[]) {
+  constructor(clock: Clock, timed: readonly Timed[], fence: Fence) {
     this.#clock = clock;
     this.#timed = timed;
+    this.#fence = fence;
   }
 
   /** Something is due at this time. */
@@ -37,7 +40,7 @@ export class Deadlines {
     const now = this.#clock.monotonic();
     let next = Number.POSITIVE_INFINITY;
     for (const timed of this.#timed) {
-      timed.expire(now);
+      this.#fence.call('deadlines', () => timed.expire(now));
       next = Math.min(next, timed.nextDeadline());
     }
     this.#arm(next);
@@ -53,6 +56,9 @@ export class Deadlines {
     this.#armedFor = deadline;
     if (deadline === Number.POSITIVE_INFINITY || this.#isClosed) return;
     const waitMs = Math.ceil(Math.max(0, deadline - this.#clock.monotonic()));
-    this.#timer = setTimeout(() => this.check(), Math.min(waitMs, TIMER_MS_MAX));
+    this.#timer = setTimeout(
+      () => this.#fence.call('deadlines', () => this.check()),
+      Math.min(waitMs, TIMER_MS_MAX),
+    );
   }
 }

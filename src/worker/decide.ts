@@ -86,7 +86,8 @@ const NOT_COMMITTED: Settlement = Object.freeze({
 function readOutcome(value: unknown): Settlement | undefined {
   try {
     return settlementOf(value);
-  } catch {
+  } catch (error) {
+    if (error instanceof HowdahError) return settlementOfThrown(error);
     return undefined; // a proxy that throws: encodeResult will say so
   }
 }

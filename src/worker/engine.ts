@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.js';
 import { type Codecs, codecsOf } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import { Outage } from '../core/outage.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
@@ -58,6 +59,7 @@ export class Engine {
   /** For the transactions of handlers; the same where the application gave its pool. */
   readonly handlerDatabase: Database;
   readonly tally: Tally;
+  readonly fence: Fence;
   readonly claimLine: Line;
   readonly settleLine: Line;
   readonly listenLine: Line;
@@ -92,6 +94,8 @@ export class Engine {
         : new Database({ ...settings.database, connectionsMax: wanted });
     this.#codecs = codecsOf(settings.codec, this.database.schema);
     this.tally = new Tally(hub);
+    const fence = fenceOf(clock, hub);
+    this.fence = fence;
     const outage = new Outage(clock);
     const line = (purpose: string, options: ConnectOptions, onRestored?: () => void) =>
       new Line({
@@ -123,7 +127,7 @@ export class Engine {
       ({ file }, index) => file && makePool(file, clock, () => this.runners[index]?.pump()),
     );
     this.runners = this.#makeRunners(calls.completeInText);
-    this.deadlines = new Deadlines(clock, this.runners);
+    this.deadlines = new Deadlines(clock, this.runners, fence);
     this.settler = new Settler({
       calls,
       codecs: this.#codecs,
@@ -131,11 +135,14 @@ export class Engine {
       pool: this.database,
       tally: this.tally,
       hub,
+      fence,
+      leaseMs: settings.leaseMs,
       outage,
       clock,
       isAwaited: () => this.runners.some(({ isLimited }) => isLimited),
       flush: (attempt) => this.reporter.flush([attempt]),
       onRoom: () => this.claimer.poke(),
+      onAbandoned: (leaseId) => this.claimer.abandoned(leaseId),
       onSettled: (attempts) => {
         this.claimer.settled(attempts);
         if (this.#advance(attempts)) this.claimer.lookAround();
@@ -168,7 +175,14 @@ export class Engine {
       }),
     });
     const { keeper, runners } = this;
-    this.control = new Control({ calls: leases, pool: this.database, keeper, runners, clock });
+    this.control = new Control({
+      calls: leases,
+      pool: this.database,
+      keeper,
+      runners,
+      clock,
+      fence,
+    });
     this.listener = this.#makeListener(leases);
     this.companion = parts.companion?.({
       database: this.database,
@@ -188,13 +202,15 @@ export class Engine {
       await this.#declareQueues();
       if (schedules) await declareSchedules(this.database, schedulesOwner, schedules);
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
-      this.#beat = setInterval(() => this.#onBeat(), BEAT_MS);
+      const { fence } = this;
+      this.#beat = setInterval(() => fence.call('beat', () => this.#onBeat()), BEAT_MS);
       this.#policy = setInterval(() => {
         void this.#readPolicies().catch(() => {});
         void this.#askOrder();
       }, POLICY_MS);
       // rings of cancel requests may be lost, like any
-      this.#requests = setInterval(() => this.control.look(), this.parts.settings.pollMs);
+      const look = (): void => fence.call('control', () => this.control.look());
+      this.#requests = setInterval(look, this.parts.settings.pollMs);
       await this.keeper.start();
     } catch (error) {
       await this.close();
@@ -206,7 +222,7 @@ export class Engine {
   run(): void {
     this.claiming = this.claimer.run();
     void this.listener.run();
-    void this.companion?.start();
+    void this.fence.follow('maintenance', () => this.companion?.start());
   }
 
   /** Lets go of everything at once. Whatever is not settled is left to the reaper. */
@@ -270,7 +286,7 @@ export class Engine {
           logger: settings.logger,
           codecs,
           middleware: settings.middleware,
-          settle: (attempt) => this.settler.add(attempt),
+          settle: (attempt) => this.fence.call('settle', () => this.settler.add(attempt)),
           reporter: this.reporter,
           onDeadline: (deadline) => this.deadlines.note(deadline),
           onBegin: (deadline) => this.#onBegin(deadline),
@@ -349,16 +365,17 @@ export class Engine {
     const leaseId = this.keeper.id;
     if (leaseId === undefined || !this.parts.onDrain) return;
     const reason = await this.#stops.order(this.database, leaseId).catch(() => null);
-    if (reason !== null) this.parts.onDrain(reason);
+    if (reason !== null) this.fence.call('drain', () => this.parts.onDrain?.(reason));
   }
 
   #onBeat(): void {
+    const { fence } = this;
     // First end what has timed out: a handler that blocked the loop past its time-out fails by that.
-    this.deadlines.check();
-    this.keeper.beat();
-    this.#publishDeadline();
+    fence.call('deadlines', () => this.deadlines.check());
+    fence.call('lease', () => this.keeper.beat());
+    fence.call('lease', () => this.#publishDeadline());
     const now = this.parts.clock.monotonic();
-    for (const runner of this.runners) runner.unstall(now);
+    for (const runner of this.runners) fence.call('run', () => runner.unstall(now));
   }
 
   #onBegin(deadline: number): void {
@@ -384,7 +401,7 @@ export class Engine {
   }
 
   #onLeaseLost(calls: LeaseCalls, leaseId: string, reason: HowdahError): void {
-    for (const runner of this.runners) runner.forsake(reason);
+    for (const runner of this.runners) this.fence.call('run', () => runner.forsake(reason));
     void this.#closeLost(calls, leaseId).catch(() => undefined);
   }
 

@@ -3,6 +3,7 @@ import { backoffMs } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import type { Outage } from '../core/outage.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
 import type { Executor } from '../db/executor.js';
@@ -45,6 +46,7 @@ export class LeaseKeeper {
   readonly signals: LeaseSignals;
   readonly #parts: LeaseKeeperParts;
   readonly #closing = new AbortController();
+  readonly #fence: Fence;
   #id: string | undefined;
   #generation = 0;
   #opening: Promise<string> | undefined;
@@ -55,6 +57,7 @@ export class LeaseKeeper {
 
   constructor(parts: LeaseKeeperParts) {
     this.#parts = parts;
+    this.#fence = fenceOf(parts.clock, parts.hub);
     this.signals = LeaseSignals.create(parts.clock.monotonic());
   }
 
@@ -86,7 +89,9 @@ export class LeaseKeeper {
     if (this.#id === undefined) return;
     const age = now - this.signals.renewedAt;
     if (age > this.#parts.leaseMs) this.lose('it was not renewed in time');
-    else if (age > this.#parts.heartbeatMs * 1.5) void this.#renewHere();
+    else if (age > this.#parts.heartbeatMs * 1.5) {
+      void this.#fence.follow('lease', () => this.#renewHere());
+    }
   }
 
   /** Gives the lease up and opens another. */
@@ -101,7 +106,7 @@ export class LeaseKeeper {
       details: { leaseId },
     });
     this.#parts.hub.emit('lease.lost', { leaseId, reason: why });
-    this.#parts.onLost(leaseId, reason);
+    this.#fence.call('lease', () => this.#parts.onLost(leaseId, reason));
     if (!this.#closing.signal.aborted) void this.current().catch(() => undefined);
   }
 
@@ -139,7 +144,8 @@ export class LeaseKeeper {
     this.#id = id;
     this.#tellThread();
     hub.emit('lease.opened', { leaseId: id });
-    onOpened(id);
+    // the lease is there, whatever becomes of that
+    this.#fence.call('lease', () => onOpened(id));
     return id;
   }
 
@@ -159,7 +165,9 @@ export class LeaseKeeper {
         name: 'howdah lease',
         resourceLimits: { maxOldGenerationSizeMb: 48, maxYoungGenerationSizeMb: 4 },
       });
-      thread.on('message', (message: LeaseMessage) => this.#hear(message));
+      thread.on('message', (message: LeaseMessage) =>
+        this.#fence.call('lease', () => this.#hear(message)),
+      );
       thread.on('error', (error) => this.#onThreadEnd(thread, error));
       thread.on('exit', () => this.#onThreadEnd(thread, undefined));
       this.#thread = thread;
@@ -188,7 +196,8 @@ export class LeaseKeeper {
     const { clock, hub } = this.#parts;
     hub.emit('lease.thread-ended', { reason: String(error ?? 'it exited') });
     const waitMs = backoffMs(this.#threadFailures, { min: 100, max: 30_000 }, clock.random());
-    void clock.sleep(waitMs, this.#closing.signal).then(() => {
+    void this.#fence.follow('lease', async () => {
+      await clock.sleep(waitMs, this.#closing.signal);
       if (!this.#closing.signal.aborted) this.#startThread();
     });
   }

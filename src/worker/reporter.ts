@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import { encodeJson } from '../core/json.js';
 import { encodeLogLine } from '../core/log-line.js';
 import type { ReportCalls } from '../db/calls/reports.js';
@@ -50,6 +51,7 @@ interface Unwritten {
 export class Reporter {
   readonly #parts: ReporterParts;
   readonly #unwritten = new Map<Attempt, Unwritten>();
+  readonly #fence: Fence;
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> | undefined;
   #writtenAt = Number.NEGATIVE_INFINITY;
@@ -57,6 +59,7 @@ export class Reporter {
 
   constructor(parts: ReporterParts) {
     this.#parts = parts;
+    this.#fence = fenceOf(parts.clock, parts.hub);
   }
 
   /** @throws HowdahError HOWDAH_PAYLOAD_INVALID (no JSON), HOWDAH_REPORT_INVALID (too large), HOWDAH_CODEC_FAILED */
@@ -125,13 +128,17 @@ export class Reporter {
   #writeSoon(): void {
     if (this.#timer !== undefined || this.#writing) return;
     const dueMs = this.#writtenAt + EVERY_MS - this.#parts.clock.monotonic();
-    this.#timer = setTimeout(() => void this.#write(), Math.max(dueMs, 0));
+    this.#timer = setTimeout(
+      () => void this.#fence.follow('report', () => this.#write()),
+      Math.max(dueMs, 0),
+    );
   }
 
   #write(): Promise<void> {
     this.#writing ??= this.#writeNow().finally(() => {
       this.#writing = undefined;
-      if (this.#unwritten.size > 0 && !this.#isClosed) this.#writeSoon();
+      if (this.#unwritten.size === 0 || this.#isClosed) return;
+      this.#fence.call('report', () => this.#writeSoon());
     });
     return this.#writing;
   }
@@ -142,7 +149,10 @@ export class Reporter {
     this.#writtenAt = this.#parts.clock.monotonic();
     const taken = [...this.#unwritten].slice(0, JOBS_MAX);
     for (const [attempt] of taken) this.#unwritten.delete(attempt);
-    for (const batch of batchesOf(taken, this.#writtenAt)) await this.#send(batch);
+    // never rejects: who waits for this settles then, and what it could not write is dropped
+    await this.#fence.follow('report', async () => {
+      for (const batch of batchesOf(taken, this.#writtenAt)) await this.#send(batch);
+    });
     for (const [attempt] of taken) attempt.isReporting = this.#unwritten.has(attempt);
   }
 

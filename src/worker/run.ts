@@ -76,6 +76,11 @@ export class Run implements ContextSource {
     this.#return(returned);
   }
 
+  /** It ends before its handler is called. */
+  fail(thrown: unknown): void {
+    this.#throw(thrown);
+  }
+
   /** Tells the handler to stop, once. */
   abort(reason: HowdahError): void {
     if (this.abortReason) return;

@@ -2,6 +2,7 @@ import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub, JobRef } from '../core/events.js';
+import { type Fence, fenceOf } from '../core/fence.js';
 import type { Json } from '../core/json.js';
 import { Slots } from '../core/slots.js';
 import type { ClaimedRow } from '../db/calls/claim.js';
@@ -12,8 +13,8 @@ import type { AttemptMiddleware } from './attempt-middleware.js';
 import { BatchCall } from './batch-call.js';
 import type { Binding } from './binding.js';
 import { JobBuffer } from './buffer.js';
-import { type Call, SingleCall } from './call.js';
-import type { Decision } from './decide.js';
+import { type Call, factsOf, SingleCall } from './call.js';
+import { type Decision, decideThrown } from './decide.js';
 import { Followers } from './followers.js';
 import { GroupBuffer } from './group-buffer.js';
 import { FileCall } from './isolation/file-call.js';
@@ -80,6 +81,7 @@ export class Runner implements RunHost {
   readonly #pace: Pace;
   readonly #buffer: JobBuffer | GroupBuffer;
   readonly #followers = new Followers();
+  readonly #fence: Fence;
   /** Jobs in one call of the handler. */
   readonly #size: number;
   #leaseId = '';
@@ -91,6 +93,7 @@ export class Runner implements RunHost {
     this.binding = binding;
     this.name = binding.name;
     this.#parts = parts;
+    this.#fence = fenceOf(parts.clock, parts.hub);
     this.#size = binding.batch?.size ?? 1;
     this.#buffer = binding.batch?.byGroup ? new GroupBuffer() : new JobBuffer();
     this.slots = new Slots(binding.concurrency);
@@ -195,6 +198,12 @@ export class Runner implements RunHost {
   pump(): void {
     if (this.#isPumping) return;
     this.#isPumping = true;
+    this.#fence.call('run', () => this.#beginSome());
+    this.#isPumping = false;
+    if (!this.#isStopped) this.#fence.call('run', () => this.#parts.onRoom(this));
+  }
+
+  #beginSome(): void {
     const { clock } = this.#parts;
     let now = clock.monotonic();
     const sliceEnd = now + SLICE_MS;
@@ -206,8 +215,6 @@ export class Runner implements RunHost {
         break;
       }
     }
-    this.#isPumping = false;
-    if (!this.#isStopped) this.#parts.onRoom(this);
   }
 
   invoke(run: Run, context: JobContext): unknown {
@@ -215,21 +222,35 @@ export class Runner implements RunHost {
   }
 
   onReturned(run: Run, value: unknown): void {
-    const now = this.#parts.clock.monotonic();
-    if (this.runs.isInTime(run, now)) {
-      this.#end(run, now);
-      this.#call.returned(run, value, this.#endAttempt);
-    }
-    this.#afterReturn(run);
+    this.#decide(run, () => this.#call.returned(run, value, this.#endAttempt));
   }
 
   onThrown(run: Run, thrown: unknown): void {
-    const now = this.#parts.clock.monotonic();
-    if (this.runs.isInTime(run, now)) {
-      this.#end(run, now);
-      this.#call.thrown(run, thrown, this.#endAttempt);
+    this.#decide(run, () => this.#call.thrown(run, thrown, this.#endAttempt));
+  }
+
+  /** Never throws: no attempt stays open because its end could not be decided. */
+  #decide(run: Run, decide: () => void): void {
+    try {
+      const now = this.#parts.clock.monotonic();
+      if (this.runs.isInTime(run, now)) {
+        this.#end(run, now);
+        decide();
+      }
+    } catch (thrown) {
+      // what the handler returned cannot be read: a proxy whose traps throw, a foreign outcome
+      this.#fence.call('run', () => this.#failRest(run, thrown));
     }
-    this.#afterReturn(run);
+    this.#fence.call('run', () => this.runs.returned(run));
+    this.pump();
+  }
+
+  #failRest(run: Run, thrown: unknown): void {
+    if (!run.isEnded) this.runs.end(run, run.startedAt);
+    for (const attempt of run.attempts) {
+      if (attempt.settlement) continue;
+      this.#endAttempt(attempt, decideThrown(thrown, factsOf(run, attempt)));
+    }
   }
 
   onProgress(run: Run, value: Json): void {
@@ -317,10 +338,16 @@ export class Runner implements RunHost {
     if (attempts.length === 0) return;
     const run = new Run(this, attempts, now, this.timeoutMs ?? Number.POSITIVE_INFINITY);
     this.slots.take();
-    this.runs.begin(run);
-    const { hub } = this.#parts;
-    if (hub.hears('job.started')) {
-      for (const { ref } of attempts) hub.emit('job.started', { job: ref });
+    try {
+      this.runs.begin(run);
+      const { hub } = this.#parts;
+      if (hub.hears('job.started')) {
+        for (const { ref } of attempts) hub.emit('job.started', { job: ref });
+      }
+    } catch (thrown) {
+      this.#fence.report('run', thrown);
+      run.fail(thrown);
+      return;
     }
     run.start();
   }
@@ -381,11 +408,6 @@ export class Runner implements RunHost {
       this.#parts.hub.emit('job.result-replaced', { job: attempt.ref, problem });
     }
   };
-
-  #afterReturn(run: Run): void {
-    this.runs.returned(run);
-    this.pump();
-  }
 
   #giveBackAll(): void {
     this.#giveBack(this.#buffer.takeAll().concat(this.#followers.takeAll()), this.#leaseId);

@@ -1,6 +1,6 @@
 import type { CodecPlace, Codecs } from '../core/codec.js';
 import { encodeError } from '../core/error-codec.js';
-import { toStorable } from '../core/error-snapshot.js';
+import { textOf } from '../core/shown-text.js';
 import type { SettleAsk } from '../db/calls/settle.js';
 import type { Attempt } from './attempt.js';
 
@@ -24,9 +24,21 @@ export function encodeResults(
   return results.length > 0 ? `{${results.join()}}` : null;
 }
 
-/** Any other ends, as the JSON array that `settle` takes. */
+/** Any other ends, as the JSON array that `settle` takes. Never throws: what cannot be encoded fails. */
 export function encodeAsks(attempts: readonly Attempt[], codecs: Codecs | undefined): string {
-  return JSON.stringify(attempts.map((attempt) => toAsk(attempt, codecs)));
+  return `[${attempts.map((attempt) => encodeAsk(attempt, codecs)).join()}]`;
+}
+
+function encodeAsk(attempt: Attempt, codecs: Codecs | undefined): string {
+  try {
+    return JSON.stringify(toAsk(attempt, codecs));
+  } catch (thrown) {
+    const { id, claims, xact } = attempt;
+    const message = `The outcome could not be encoded: ${textOf(thrown)}`;
+    const error = { name: 'HowdahError', message, code: 'HOWDAH_HANDLER_INVALID' };
+    const ask: SettleAsk = { id, attempt: claims, outcome: 'fail', error };
+    return JSON.stringify(xact ? { ...ask, xact: xact.id, xact_at: xact.at } : ask);
+  }
 }
 
 function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
@@ -40,7 +52,7 @@ function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
     outcome: verb,
     ...(error && { error: encodeError(codecs, error, placeOf(attempt)) }),
     ...(delayMs !== undefined && { delay_ms: delayMs }),
-    ...(shown !== undefined && { reason: toStorable(shown) }),
+    ...(shown !== undefined && { reason: textOf(shown) }),
     ...(xact && { xact: xact.id, xact_at: xact.at }),
   };
 }

@@ -1,15 +1,18 @@
 import { Alarm } from '../core/alarm.js';
+import { type BackoffBounds, backoffMs } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { Codecs } from '../core/codec.js';
-import type { HowdahError } from '../core/errors.js';
+import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
+import type { Fence } from '../core/fence.js';
 import type { Outage } from '../core/outage.js';
-import type { Settlement } from '../core/outcome.js';
-import type { SettleCalls, SettledRow, SettleOutcome } from '../db/calls/settle.js';
+import type { SettleCalls, SettleOutcome } from '../db/calls/settle.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
+import { type SettleFault, settleFaultOf } from '../db/retry.js';
 import type { Attempt } from './attempt.js';
 import { encodeAsks, encodeResult, encodeResults } from './settle-encoding.js';
+import { substituteOf } from './settle-substitutes.js';
 import type { Tally } from './tally.js';
 
 /** Most attempts in one statement. */
@@ -24,10 +27,10 @@ const PACED_MAX = 100;
 /** With this many unsettled attempts no more jobs are claimed. */
 export const UNSETTLED_MAX = 5_000;
 
-const PLACEHOLDER: Settlement = {
-  verb: 'complete',
-  result: '{"howdah":"result not stored","problem":"the database refused it"}',
-};
+/** Between two tries of what fails for a reason of its own. */
+const STUCK_PACE: BackoffBounds = { min: 50, max: 3_000 };
+/** With this many of them the reason is not theirs: whole statements are tried again. */
+const STUCK_MAX = 100;
 
 /** What a settler is made of. */
 export interface SettlerParts {
@@ -39,6 +42,9 @@ export interface SettlerParts {
   readonly pool: Executor;
   readonly tally: Tally;
   readonly hub: EventHub;
+  readonly fence: Fence;
+  /** Outcomes that fail for so long for a reason of their own are given up. */
+  readonly leaseMs: number;
   /** Each transaction of a handler settles by itself: what fails takes turns. */
   readonly outage: Outage;
   readonly clock: Clock;
@@ -48,15 +54,22 @@ export interface SettlerParts {
   readonly flush: (attempt: Attempt) => Promise<void>;
   /** Called when unsettled attempts fall below the bound again. */
   readonly onRoom: () => void;
+  /** An attempt was given up under a lease that lives on: what that holds beyond what is known goes back. */
+  readonly onAbandoned: (leaseId: string) => void;
   /** Called with what has been settled. */
   readonly onSettled: (attempts: readonly Attempt[]) => void;
 }
 
 /**
  * Gathers outcomes and settles them, many in one statement: what comes while a statement is under
- * way goes with the next, and where few come that is sent a few milliseconds after the one before. After
- * an error it tries again for ever, because each outcome is fenced and so may be sent twice; an outcome
- * the database refuses is replaced, so that no job hangs.
+ * way goes with the next, and where few come that is sent a few milliseconds after the one before. Each
+ * outcome is fenced and so may be sent twice. After an error (see `settleFaultOf`):
+ *
+ *   passing  the statement is tried again for ever
+ *   refused  it is halved until the culprit stands alone, for which less and less is settled
+ *   unknown  it is tried again, then halved; the culprit is stuck: tried now and then while the others go on. What
+ *            is stuck for a lease is settled with less, and if that is no use either given up, which ends
+ *            its hold: the job runs elsewhere
  */
 export class Settler {
   readonly #parts: SettlerParts;
@@ -67,6 +80,10 @@ export class Settler {
   readonly #reporting = new Set<Attempt>();
   /** Under way. */
   readonly #sent = new Set<readonly Attempt[]>();
+  /** Those that fail for a reason of their own, the one that was tried last at the end. */
+  readonly #stuck = new Set<Attempt>();
+  readonly #troubles = new WeakMap<Attempt, Trouble>();
+  #isRetrying = false;
   #unsettled = 0;
   #isScheduled = false;
   #onIdle: (() => void)[] = [];
@@ -88,7 +105,8 @@ export class Settler {
 
   /** Ids of the jobs whose outcome the database has not confirmed. */
   get jobIds(): string[] {
-    const batches = [this.#completes, this.#others, [...this.#reporting], ...this.#sent];
+    const apart = [...this.#reporting, ...this.#stuck];
+    const batches = [this.#completes, this.#others, apart, ...this.#sent];
     return batches.flatMap((batch) => batch.map(({ id }) => id));
   }
 
@@ -111,7 +129,7 @@ export class Settler {
   /** Its end is not visible before what it said last. */
   async #addReporting(attempt: Attempt): Promise<void> {
     this.#reporting.add(attempt);
-    await this.#parts.flush(attempt);
+    await this.#parts.fence.follow('report', () => this.#parts.flush(attempt));
     this.#reporting.delete(attempt);
     this.#take(attempt);
   }
@@ -148,6 +166,7 @@ export class Settler {
       this.#completes.some(isOf) ||
       this.#others.some(isOf) ||
       [...this.#reporting].some(isOf) ||
+      [...this.#stuck].some(isOf) ||
       [...this.#sent].some(([first]) => isOf(first))
     );
   }
@@ -159,14 +178,20 @@ export class Settler {
   }
 
   async #flush(): Promise<void> {
-    while (this.#waiting > 0 && !this.#isClosed) {
-      await this.#gather();
-      this.#isUrgent = false;
-      this.#sentAt = this.#parts.clock.monotonic();
-      if (this.#completes.length > 0) await this.#send(takeBatch(this.#completes));
-      if (this.#others.length > 0) await this.#send(takeBatch(this.#others));
-    }
+    const { fence } = this.#parts;
+    await fence.loop('settle', () => this.#turn(), this.#closing.signal);
     this.#isScheduled = false;
+  }
+
+  /** @returns whether anything waited */
+  async #turn(): Promise<boolean> {
+    if (this.#waiting === 0) return false;
+    await this.#gather();
+    this.#isUrgent = false;
+    this.#sentAt = this.#parts.clock.monotonic();
+    if (this.#completes.length > 0) await this.#send(takeBatch(this.#completes));
+    if (this.#others.length > 0) await this.#send(takeBatch(this.#others));
+    return true;
   }
 
   get #waiting(): number {
@@ -186,65 +211,74 @@ export class Settler {
     await this.#company.wait(waitMs);
   }
 
-  /** Settles attempts of one lease, all complete or none. */
-  async #send(batch: readonly Attempt[]): Promise<void> {
+  /**
+   * Settles attempts of one lease, all complete or none. Never rejects: should it throw although it must not,
+   * those that are nowhere then are stuck.
+   * @param isDoubted one of them may be the culprit of a failure before
+   */
+  async #send(batch: readonly Attempt[], isDoubted = false): Promise<void> {
     const [first] = batch;
     if (!first) return;
     this.#sent.add(batch);
-    const isComplete = first.settlement?.verb === 'complete';
-    const isSettled = isComplete
-      ? await this.#complete(batch, first.leaseId)
-      : await this.#settle(batch, first.leaseId);
-    if (!isSettled) await this.#isolate(batch);
-    this.#sent.delete(batch);
-    if (!isSettled) return;
+    try {
+      const isComplete = first.settlement?.verb === 'complete';
+      const failure = isComplete
+        ? await this.#complete(batch, first.leaseId, isDoubted)
+        : await this.#settle(batch, first.leaseId, isDoubted);
+      if (failure) return await this.#isolate(batch, failure);
+    } catch (thrown) {
+      this.#parts.fence.report('settle', thrown);
+      const open = batch.filter(({ outcome }) => outcome === undefined);
+      for (const attempt of open) this.#setBack(attempt, thrown);
+      return this.#confirm(batch.length - open.length);
+    } finally {
+      this.#sent.delete(batch);
+    }
+    if (this.#stuck.size > 0) for (const attempt of batch) this.#stuck.delete(attempt);
     this.#confirm(batch.length);
-    this.#parts.onSettled(batch);
+    this.#parts.fence.call('settled', () => this.#parts.onSettled(batch));
   }
 
-  async #complete(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
+  async #complete(
+    batch: readonly Attempt[],
+    leaseId: string,
+    isDoubted: boolean,
+  ): Promise<Failure | undefined> {
     const { calls, line, codecs } = this.#parts;
     const [first] = batch;
-    if (batch.length === 1 && first?.isLed) return this.#completeLed(first);
+    if (batch.length === 1 && first?.isLed) return this.#completeLed(first, isDoubted);
     const ids = batch.map(({ id }) => id);
     const claims = batch.map((attempt) => attempt.claims);
-    const results = encodeResults(batch, codecs, this.#onReplaced);
-    const stale = await this.#insist(batch, () =>
-      calls.complete(line, leaseId, ids, claims, results),
-    );
-    if (!stale) return false;
-    const staleIds = stale.length > 0 ? new Set(stale) : undefined;
-    for (const attempt of batch) {
-      this.#note(attempt, staleIds?.has(attempt.id) ? 'stale' : 'completed', null);
-    }
-    return true;
+    return this.#insist(batch, isDoubted, async () => {
+      const results = encodeResults(batch, codecs, this.#onReplaced);
+      const stale = new Set(await calls.complete(line, leaseId, ids, claims, results));
+      return ({ id }) => [stale.has(id) ? 'stale' : 'completed', null];
+    });
   }
 
-  async #completeLed(attempt: Attempt): Promise<boolean> {
+  #completeLed(attempt: Attempt, isDoubted: boolean): Promise<Failure | undefined> {
     const { calls, line, codecs } = this.#parts;
     const { leaseId, id, claims } = attempt;
-    const result = encodeResult(attempt, codecs, this.#onReplaced);
-    const isFound = await this.#insist([attempt], () =>
-      calls.completeLed(line, leaseId, id, claims, result),
-    );
-    if (isFound === undefined) return false;
-    this.#note(attempt, isFound ? 'completed' : 'stale', null);
-    return true;
+    return this.#insist([attempt], isDoubted, async () => {
+      const result = encodeResult(attempt, codecs, this.#onReplaced);
+      const isFound = await calls.completeLed(line, leaseId, id, claims, result);
+      return () => [isFound ? 'completed' : 'stale', null];
+    });
   }
 
-  async #settle(batch: readonly Attempt[], leaseId: string): Promise<boolean> {
+  #settle(
+    batch: readonly Attempt[],
+    leaseId: string,
+    isDoubted: boolean,
+  ): Promise<Failure | undefined> {
     const { calls, line, pool, codecs } = this.#parts;
     // may wait for the lock of a transaction that a handler has left open: not on the line then
     const executor = batch[0]?.isCompletedIn ? pool : line;
-    const asks = encodeAsks(batch, codecs);
-    const rows = await this.#insist(batch, () => calls.settle(executor, leaseId, asks));
-    if (!rows) return false;
-    const byId = new Map<string, SettledRow>(rows.map((row) => [row[0], row]));
-    for (const attempt of batch) {
-      const row = byId.get(attempt.id);
-      this.#note(attempt, row?.[1] ?? 'stale', row?.[2] ?? null);
-    }
-    return true;
+    return this.#insist(batch, isDoubted, async () => {
+      const rows = await calls.settle(executor, leaseId, encodeAsks(batch, codecs));
+      const byId = new Map(rows.map(([id, ...rest]) => [id, rest] as const));
+      return ({ id }) => byId.get(id) ?? ['stale', null];
+    });
   }
 
   readonly #onReplaced = ({ ref }: Attempt, problem: string): void => {
@@ -256,39 +290,116 @@ export class Settler {
     this.#parts.tally.settled(attempt, outcome, runAtMs);
   }
 
-  /** Tries until it succeeds. Undefined: the database refused the data, or this is closed. */
-  async #insist<T>(batch: readonly Attempt[], send: () => Promise<T>): Promise<T | undefined> {
+  /**
+   * Tries until it succeeds, and notes what became of each attempt.
+   * @returns why not: it was refused, fails for a reason that is not known, or this is closed
+   */
+  async #insist(
+    batch: readonly Attempt[],
+    isDoubted: boolean,
+    send: () => Promise<OutcomeOf>,
+  ): Promise<Failure | undefined> {
     const { outage, hub } = this.#parts;
-    for (let hasFailed = false; !this.#isClosed; hasFailed = true) {
+    for (let failures = 0; ; ) {
       try {
-        const answer = await send();
-        if (hasFailed) outage.over();
-        return answer;
+        const outcomeOf = await send();
+        if (failures > 0) outage.over();
+        for (const attempt of batch) this.#note(attempt, ...outcomeOf(attempt));
+        return undefined;
       } catch (thrown) {
+        failures += 1;
         const error = toHowdahError(thrown);
-        if (this.#isClosed) return undefined;
+        const fault = settleFaultOf(error);
+        if (this.#isClosed) return { fault, error };
         hub.emit('settle.failed', { jobs: batch.length, error });
-        if (isRefusal(error)) return undefined;
+        if (fault === 'refused') return { fault, error };
         for (const attempt of batch) attempt.isUncertain = true;
+        const isTheirs = (isDoubted || failures > 1) && this.#stuck.size < STUCK_MAX;
+        if (fault === 'unknown' && isTheirs) return { fault, error };
       }
       await outage.turn(this.#closing.signal);
+      if (this.#isClosed) return { fault: 'passing', error: CLOSED };
     }
-    return undefined;
   }
 
-  /** One of them carries what the database refuses: each is sent alone, that one with a substitute. */
-  async #isolate(batch: readonly Attempt[]): Promise<void> {
+  /** One of them is the culprit: each goes alone, and that one with a substitute, or later. */
+  async #isolate(batch: readonly Attempt[], failure: Failure): Promise<void> {
     if (this.#isClosed) return;
     const [attempt] = batch;
     if (batch.length === 1 && attempt) {
-      const substitute = substituteOf(attempt.settlement);
-      if (!substitute) return this.#confirm(1); // reported as settle.failed; its lease will end
+      const { fault, error } = failure;
+      const substitute = fault === 'refused' ? substituteOf(attempt.settlement) : undefined;
+      if (!substitute) return this.#setBack(attempt, error);
       attempt.settlement = substitute;
-      return this.#send(batch);
+      return this.#send(batch, true);
     }
     const middle = batch.length >> 1;
-    await this.#send(batch.slice(0, middle));
-    await this.#send(batch.slice(middle));
+    await this.#send(batch.slice(0, middle), true);
+    await this.#send(batch.slice(middle), true);
+  }
+
+  /** The attempt is stuck: tried later, by itself. */
+  #setBack(attempt: Attempt, thrown: unknown): void {
+    const { clock, fence } = this.#parts;
+    const { tries = 0, since = clock.monotonic() } = this.#troubles.get(attempt) ?? {};
+    this.#troubles.set(attempt, { tries: tries + 1, since, error: toHowdahError(thrown) });
+    this.#stuck.delete(attempt); // to the end
+    this.#stuck.add(attempt);
+    if (this.#isRetrying) return;
+    this.#isRetrying = true;
+    void fence.loop('settle-stuck', () => this.#retry(), this.#closing.signal);
+  }
+
+  /** Tries the one that has waited longest. @returns whether any is left */
+  async #retry(): Promise<boolean> {
+    const { clock } = this.#parts;
+    const tries = [...this.#stuck].map((each) => this.#troubles.get(each)?.tries ?? 1);
+    await clock.sleep(
+      backoffMs(Math.min(...tries), STUCK_PACE, clock.random()),
+      this.#closing.signal,
+    );
+    const [attempt] = this.#stuck;
+    if (!attempt || this.#isClosed) {
+      this.#isRetrying = false;
+      return false;
+    }
+    if (this.#isHopeless(attempt)) {
+      const substitute = substituteOf(attempt.settlement);
+      if (!substitute) {
+        this.#abandon(attempt);
+        return true;
+      }
+      attempt.settlement = substitute;
+    }
+    await this.#send([attempt], true);
+    if (!this.#stuck.has(attempt)) this.#rejoin();
+    return true;
+  }
+
+  /** One got through: so may the others, together. */
+  #rejoin(): void {
+    for (const attempt of this.#stuck) {
+      if (this.#isHopeless(attempt)) continue;
+      this.#stuck.delete(attempt);
+      this.#take(attempt);
+    }
+  }
+
+  /** It has failed for as long as a lease. */
+  #isHopeless(attempt: Attempt): boolean {
+    const { clock, leaseMs } = this.#parts;
+    const { since } = this.#troubles.get(attempt) ?? {};
+    return since !== undefined && clock.monotonic() - since > leaseMs;
+  }
+
+  /** Ends the hold of an attempt that cannot be settled. */
+  #abandon(attempt: Attempt): void {
+    const { hub, fence, onAbandoned } = this.#parts;
+    const { error = CLOSED } = this.#troubles.get(attempt) ?? {};
+    this.#stuck.delete(attempt);
+    hub.emit('job.abandoned', { job: attempt.ref, error });
+    this.#confirm(1);
+    fence.call('abandon', () => onAbandoned(attempt.leaseId));
   }
 
   #confirm(count: number): void {
@@ -307,28 +418,25 @@ export class Settler {
   }
 }
 
+/** An attempt that fails for a reason of its own. */
+interface Trouble {
+  readonly tries: number;
+  readonly since: number;
+  readonly error: HowdahError;
+}
+
+interface Failure {
+  readonly fault: SettleFault;
+  readonly error: HowdahError;
+}
+
+type OutcomeOf = (attempt: Attempt) => readonly [outcome: SettleOutcome, runAtMs: number | null];
+
+const CLOSED = new HowdahError('HOWDAH_CLIENT_CLOSED', 'The worker has stopped.');
+
 /** Takes attempts of one lease from the front. */
 function takeBatch(waiting: Attempt[]): readonly Attempt[] {
   const leaseId = waiting[0]?.leaseId;
   const other = waiting.findIndex((attempt) => attempt.leaseId !== leaseId);
   return waiting.splice(0, Math.min(BATCH_MAX, other < 0 ? waiting.length : other));
-}
-
-/** Errors of the data itself: the same statement would fail for ever. */
-function isRefusal(error: HowdahError): boolean {
-  if (error.code === 'HOWDAH_PAYLOAD_INVALID' || error.code === 'HOWDAH_SETTLE_INVALID')
-    return true;
-  const { sqlstate } = error.details;
-  return typeof sqlstate === 'string' && /^(22|54)/.test(sqlstate);
-}
-
-/**
- * First without what the handler said, then given back: a job must not hang by its own output.
- * Undefined when even that was refused.
- */
-function substituteOf(refused: Settlement | undefined): Settlement | undefined {
-  if (refused?.verb === 'complete' && refused !== PLACEHOLDER) return PLACEHOLDER;
-  if (refused?.verb === 'fail' && refused.error) return { verb: 'fail' };
-  if (refused?.verb === 'dead_letter' && refused.error) return { verb: 'dead_letter' };
-  return refused?.verb === 'release' ? undefined : { verb: 'release' };
 }

@@ -133,7 +133,7 @@ export class Worker {
 
   async #start(): Promise<Engine> {
     const engine: Engine = this.#makeEngine(this.#companion, (reason) => {
-      void this.#drainOff(engine, reason);
+      void engine.fence.follow('drain', () => this.#drainOff(engine, reason));
     });
     try {
       await engine.open();

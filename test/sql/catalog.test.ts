@@ -52,6 +52,7 @@ describe('privileges', () => {
       'ms_until',
       'new_head',
       'next_lane',
+      'notify_lease',
       'plain_lane',
       'refill_ms',
       'refuse_claim',
@@ -157,6 +158,17 @@ describe('privileges', () => {
     } finally {
       await client.end();
     }
+  });
+
+  test('only one function notifies, and it does so below a safe fill of the queue', async ({
+    db,
+  }) => {
+    const rows = await db.rows<{ name: string; body: string }>(
+      `select proname as name, prosrc as body from pg_proc
+      where pronamespace = 'howdah'::regnamespace and prosrc ~* '\\m(pg_)?notify\\M'`,
+    );
+    expect(rows.map(({ name }) => name)).toEqual(['notify_lease']);
+    expect(rows[0]?.body).toContain('pg_notification_queue_usage() < 0.5');
   });
 
   test('names of the caller do not reach into a definer function', async ({ pool, db }) => {

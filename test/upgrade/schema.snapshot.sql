@@ -732,6 +732,7 @@ function howdah.note_completed(bigint[]) returns void security definer
 function howdah.note_completions(jsonb) returns void security definer
 function howdah.note_ended(bigint,bigint,bigint,boolean) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
+function howdah.notify_lease(bigint,text) returns void
 function howdah.obey_stop(bigint,bigint,integer) returns text security definer
 function howdah.oldest_ready(integer,bigint,bigint,integer,bigint[]) returns bigint[] security definer
 function howdah.open_batch(jsonb) returns bigint security definer

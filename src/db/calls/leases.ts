@@ -32,8 +32,11 @@ export interface LeaseCalls {
   wake(executor: Executor, leaseId: string): Promise<void>;
   /** Passes a wake-up on to another sleeper. */
   ring(executor: Executor, queue: string, exceptLeaseId: string): Promise<void>;
-  /** Sends a notification to this lease's own channel, to hear whether it arrives. */
-  ringSelf(executor: Executor, leaseId: string, payload: string): Promise<void>;
+  /**
+   * Sends a notification to this lease's own channel, to hear whether it arrives.
+   * @returns false: nothing is sent, because the server's queue of notifications is half full
+   */
+  ringSelf(executor: Executor, leaseId: string, payload: string): Promise<boolean>;
   /** Which of these running jobs somebody asked to cancel. */
   cancelRequests(executor: Executor, leaseId: string, ids: readonly string[]): Promise<string[]>;
 }
@@ -65,7 +68,11 @@ export function leaseCalls(database: Database): LeaseCalls {
   const sleep = database.statement('sleep', 'select {{schema}}.sleep($1::bigint, $2::text[])');
   const wake = database.statement('wake', 'select {{schema}}.wake($1::bigint)');
   const ring = database.statement('ring', 'select {{schema}}.ring($1, 1, $2::bigint)');
-  const ringSelf = database.statement('ring_self', 'select pg_catalog.pg_notify($1, $2)');
+  // as notify_lease() does it
+  const ringSelf = database.statement(
+    'ring_self',
+    'select pg_catalog.pg_notify($1, $2) where pg_catalog.pg_notification_queue_usage() < 0.5',
+  );
   const requests = database.statement(
     'cancel_requests',
     'select {{schema}}.cancel_requests($1::bigint, $2::bigint[]) as id',
@@ -104,7 +111,8 @@ export function leaseCalls(database: Database): LeaseCalls {
       await executor.query(ring, [queue, exceptLeaseId]);
     },
     async ringSelf(executor, leaseId, payload) {
-      await executor.query(ringSelf, [channelOf(leaseId), payload]);
+      const rows = await executor.query(ringSelf, [channelOf(leaseId), payload]);
+      return rows.length > 0;
     },
     async cancelRequests(executor, leaseId, ids) {
       const rows = await executor.query<{ id: string }>(requests, [leaseId, ids]);

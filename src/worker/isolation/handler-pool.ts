@@ -1,6 +1,7 @@
 import { whenAborted } from '../../core/abort.js';
 import { HowdahError } from '../../core/errors.js';
 import type { Job } from '../../core/job.js';
+import { textOf } from '../../core/shown-text.js';
 import type { JobContext } from '../job-context.js';
 import type { AbortMessage, RunAnswer, SaidMessage } from './messages.js';
 
@@ -52,16 +53,16 @@ export function followAbort(
   };
 }
 
-/** Writes what a handler says. Progress that is refused is told to the log: its handler is far away. */
+/**
+ * Writes what a handler says; what is refused is told to the log, for its handler is far away. In a process
+ * a handler can send anything, which is ignored. Never throws.
+ */
 export function relay(context: JobContext, said: SaidMessage): void {
-  if (said.type === 'log') {
-    context.log[said.level](said.message, said.fields);
-    return;
-  }
   try {
-    context.progress(JSON.parse(said.text));
+    if (said.type === 'log') context.log[said.level](said.message, said.fields);
+    else if (said.type === 'progress') context.progress(JSON.parse(said.text));
   } catch (error) {
-    context.log.warn(`progress is not kept: ${(error as Error).message}`);
+    context.log.warn(`what the handler said is not kept: ${textOf(error)}`);
   }
 }
 

@@ -125,10 +125,11 @@ export class HandlerProcess {
     }
   }
 
-  #hear(message: ProcessMessage): void {
-    if (message.type === 'loaded') this.#onLoaded(message.answer);
-    else if (message.type === 'answer') this.#running?.resolve(message.answer);
-    else if (this.#running) relay(this.#running.context, message);
+  /** Of a handler that sends something by itself it may be anything. */
+  #hear(message: ProcessMessage | null | undefined): void {
+    if (message?.type === 'loaded') this.#onLoaded(message.answer ?? {});
+    else if (message?.type === 'answer') this.#running?.resolve(message.answer);
+    else if (message && this.#running) relay(this.#running.context, message);
   }
 
   #end(how: string): void {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest';
 import type { Clock } from '../../../src/core/clock.js';
 import { HowdahError } from '../../../src/core/errors.js';
 import { EventHub, type WorkerEvent } from '../../../src/core/events.js';
+import { fenceOf } from '../../../src/core/fence.js';
 import { Outage } from '../../../src/core/outage.js';
 import type { Settlement } from '../../../src/core/outcome.js';
 import type { ClaimedRow } from '../../../src/db/calls/claim.js';
@@ -61,6 +62,7 @@ function settlerWith(
       return (rows ?? ids.map((id) => [id, 'scheduled', 5])) as SettledRow[];
     },
   };
+  const abandoned: string[] = [];
   const events: WorkerEvent[] = [];
   const hub = new EventHub();
   hub.add((event) => events.push(event));
@@ -75,11 +77,14 @@ function settlerWith(
     clock,
     isAwaited: () => false,
     ...surroundings,
+    fence: fenceOf(clock, hub),
+    leaseMs: 30_000,
     flush: async () => {},
     onRoom: () => {},
+    onAbandoned: (leaseId) => abandoned.push(leaseId),
     onSettled: () => {},
   });
-  return { settler, sent, events, counts: tally.counts };
+  return { settler, sent, events, counts: tally.counts, abandoned };
 }
 
 let made = 0;
@@ -98,6 +103,10 @@ const FAIL: Settlement = { verb: 'fail', error: { name: 'Error', message: 'no' }
 const unavailable = () => new HowdahError('HOWDAH_DATABASE_UNAVAILABLE', 'gone');
 const refused = () =>
   new HowdahError('HOWDAH_DATABASE_ERROR', 'bad data', { details: { sqlstate: '22P05' } });
+
+function sqlError(sqlstate: string): HowdahError {
+  return new HowdahError('HOWDAH_DATABASE_ERROR', 'no', { details: { sqlstate } });
+}
 
 describe('Settler', () => {
   test('gathers what ends in the same moment, at most 1000 in a statement', async () => {
@@ -176,15 +185,117 @@ describe('Settler', () => {
     expect(sent.at(-1)?.text).toContain('result not stored');
   });
 
-  test('one bad error is dropped, then the job is given back, then it is left to its lease', async () => {
-    const { settler, sent, counts } = settlerWith(() => {
-      throw refused();
-    });
+  /** Time passes as it is slept. */
+  const passing = (): Clock => {
+    let now = 0;
+    return {
+      ...clock,
+      monotonic: () => now,
+      sleep: (ms) => {
+        now += ms;
+        return clock.sleep(ms);
+      },
+    };
+  };
+
+  test('of what is refused less and less is settled; after a lease it is given up, and its hold ends', async () => {
+    const { settler, sent, counts, events, abandoned } = settlerWith(
+      () => {
+        throw refused();
+      },
+      { clock: passing() },
+    );
+    settler.add(attempt({ verb: 'cancel', reason: 'nicht m\u00f6glich \u{1F600}' }));
+    await settler.whenIdle();
+    const asks = sent.map(({ text }) => JSON.parse(text ?? '')[0]);
+    expect(asks.slice(0, 4).map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ['cancel', 'nicht m\u00f6glich \u{1F600}'],
+      ['cancel', 'nicht m\\u{F6}glich \\u{1F600}'],
+      ['cancel', undefined],
+      ['fail', undefined],
+    ]);
+    expect(asks.slice(4).every(({ outcome }) => outcome === 'fail')).toBe(true);
+    expect(asks.length).toBeLessThan(40);
+    expect(counts.cancelled + counts.failed).toBe(0);
+    expect(abandoned).toEqual(['7']);
+    expect(events.at(-1)).toMatchObject({ type: 'job.abandoned' });
+    expect([settler.unsettled, settler.jobIds]).toEqual([0, []]);
+  });
+
+  test.each<[string, HowdahError]>([
+    ['notifications', new HowdahError('HOWDAH_DATABASE_UNAVAILABLE', 'too many notifications')],
+    ['privileges', new HowdahError('HOWDAH_PERMISSION_DENIED', 'no')],
+    ['a function is gone', sqlError('42883')],
+    ['a prepared statement is gone', sqlError('26000')],
+  ])('what may pass is tried again for ever, unchanged: %s', async (_, error) => {
+    const { settler, sent, counts } = settlerWith(
+      (_sent, times) => {
+        if (times <= 60) throw error;
+      },
+      { clock: passing() },
+    );
+    const having = attempt({ verb: 'complete', result: '{"a":1}' });
+    settler.add(having);
+    await settler.whenIdle();
+    expect(sent).toHaveLength(61);
+    expect(sent.at(-1)?.text).toBe(`{"${having.id}":{"a":1}}`);
+    expect(counts.completed).toBe(1);
+  });
+
+  test('one that fails for a reason nobody knows is tried apart while the others go on', async () => {
+    const culprit = attempt({ verb: 'complete', result: '"kept"' });
+    let isBroken = true;
+    const { settler, sent, counts } = settlerWith(
+      ({ ids }) => {
+        if (isBroken && ids.includes(culprit.id)) throw sqlError('P0001');
+      },
+      { clock: passing() },
+    );
+    for (let n = 0; n < 7; n++) settler.add(attempt(COMPLETE));
+    settler.add(culprit);
+    while (counts.completed < 7) await clock.sleep(0);
+    expect(settler.jobIds).toEqual([culprit.id]);
+    settler.add(attempt(COMPLETE));
+    while (counts.completed < 8) await clock.sleep(0);
+    expect(settler.unsettled).toBe(1);
+    isBroken = false;
+    await settler.whenIdle();
+    expect(counts.completed).toBe(9);
+    expect(sent.at(-1)).toMatchObject({ ids: [culprit.id], text: `{"${culprit.id}":"kept"}` });
+  });
+
+  test('one that fails so for a lease is settled with less, and given up at last', async () => {
+    const { settler, sent, abandoned } = settlerWith(
+      () => {
+        throw new TypeError('of our own');
+      },
+      { clock: passing() },
+    );
+    settler.add(attempt({ verb: 'complete', result: '"kept"' }));
+    await settler.whenIdle();
+    expect(abandoned).toEqual(['7']);
+    const texts = sent.map(({ text }) => text ?? 'bare');
+    expect(texts.filter((text) => text.includes('kept')).length).toBeGreaterThan(5);
+    const rest = texts.filter((text) => !text.includes('kept'));
+    expect(rest).toHaveLength(3);
+    expect([rest[0]?.includes('not stored'), rest[1], rest[2]?.includes('fail')]).toEqual([
+      true,
+      'bare',
+      true,
+    ]);
+  });
+
+  test('an answer that cannot be read, and a listener that throws, stop nothing', async () => {
+    const { settler, counts, events } = settlerWith(
+      (_sent, times) => (times === 1 ? [null] : undefined),
+      { clock: passing() },
+    );
     settler.add(attempt(FAIL));
     await settler.whenIdle();
-    const verbs = sent.map(({ text }) => JSON.parse(text ?? '')[0].outcome);
-    expect(verbs).toEqual(['fail', 'fail', 'release']);
-    expect(counts.failed).toBe(0);
+    settler.add(attempt(FAIL));
+    await settler.whenIdle();
+    expect(counts.failed).toBe(2);
+    expect(events.filter(({ type }) => type === 'settle.failed')).toHaveLength(1);
   });
 
   test('what may wait for the transaction of a handler does not hold up the line', async () => {
