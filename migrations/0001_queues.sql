@@ -164,7 +164,7 @@ create type {{schema}}.room as (
 
 -- What was picked of a lane: the lists of claim_many().
 create type {{schema}}.picked as (
-  ctids tid[], last_seq bigint, ids text, enqueued text, payloads text, rest jsonb,
+  ctids tid[], last_seq bigint, top_seq bigint, ids text, enqueued text, payloads text, rest jsonb,
   is_cut boolean   -- more jobs are there than fit
 );
 

@@ -3,13 +3,14 @@
 -- Up Migration
 
 -- Notes where a lease has been (see lease_marks). Called before the claim's update so that no job is
--- ever held outside its lease's marks.
+-- ever held outside its lease's marks. p_seen: how far the cursor has come; p_top: the highest seq of a job.
 create function {{schema}}.mark_lease(
-  p_lease_id bigint, p_queue_id integer, p_lane smallint, p_after bigint, p_seen bigint
+  p_lease_id bigint, p_queue_id integer, p_lane smallint, p_after bigint, p_seen bigint,
+  p_top bigint default null
 ) returns void
 language sql security definer {{settings}} as $$
   insert into lease_marks as m (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
-  values (p_lease_id, p_queue_id, p_lane, p_after, p_seen, p_seen + 20000, clock())
+  values (p_lease_id, p_queue_id, p_lane, p_after, p_seen, greatest(p_seen, p_top) + 20000, clock())
   on conflict (lease_id, queue_id, lane) do update set
     low_seq = least(m.low_seq, excluded.low_seq),
     seen_seq = greatest(m.seen_seq, excluded.seen_seq),
@@ -90,7 +91,8 @@ declare
   v_left integer := least(greatest(p_limit, 0), 10000);
   v_limit integer;  -- of v_left in this lane
   v_ctids tid[];
-  v_max bigint;
+  v_max bigint;  -- how far this claim has looked; v_top: the highest seq among its jobs
+  v_top bigint;
   v_mark lease_marks;
   v_bytes bigint;
   v_room room;
@@ -185,6 +187,7 @@ begin
       select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit, v_together);
       v_ctids := v_taken.ctids;
       v_max := v_taken.last_seq;
+      v_top := v_taken.top_seq;
       ids := v_taken.ids;
       enqueued := v_taken.enqueued;
       payloads := v_taken.payloads;
@@ -193,16 +196,29 @@ begin
         where v_queue.is_guarded and j.ctid = any (v_ctids));
     else
     -- what is given out is read here, while the rows are locked, so that the update returns nothing
-    select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
-      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
-      string_agg(case when v_together then c.payload::text end, ','),
+    select a.ctids, a.top, greatest(a.plain, case when a.other_ids is not null then (
+      -- of numbers drawn again, those that the rows have had when this statement began: one that was changed
+      -- meanwhile comes with its new number, and what lies before that was not looked at
+      select u.seq from (
+        select x.id, x.seq from unnest(a.other_ids, a.other_seqs) x (id, seq) order by x.seq desc offset 0
+      ) u
+      where exists (select from jobs o where o.id = u.id and o.seq = u.seq) limit 1
+    ) end),
+      a.ids, a.enqueued, a.payloads, a.rest, a.bytes
+    into v_ctids, v_top, v_max, ids, enqueued, payloads, rest, v_bytes
+    from (select array_agg(c.ctid) as ctids, max(c.seq) as top,
+      max(c.seq) filter (where c.seq = c.id) as plain,
+      array_agg(c.id) filter (where c.seq <> c.id) as other_ids,
+      array_agg(c.seq) filter (where c.seq <> c.id) as other_seqs,
+      string_agg(c.id::text, ',') as ids,
+      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ',') as enqueued,
+      string_agg(case when v_together then c.payload::text end, ',') as payloads,
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
         coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors,
         c.group_key))
         filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < v_now
-          or c.max_attempts is not null or c.headers is not null),
-      sum(c.bytes)
-    into v_ctids, v_max, ids, enqueued, payloads, rest, v_bytes
+          or c.max_attempts is not null or c.headers is not null) as rest,
+      sum(c.bytes) as bytes
     from (
       select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
         j.expires_at, j.max_attempts, j.headers, j.errors, j.bytes
@@ -210,7 +226,14 @@ begin
       where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
         and j.seq > v_after and j.lease_id is null
       order by j.seq limit v_limit for update skip locked
-    ) c;
+    ) c) a;
+    end if;
+    if v_top > coalesce(v_max, v_after) then
+      -- the caller's cursor is the highest number it is told
+      rest := (
+        select jsonb_object_agg(e.key, case when (e.value ->> 0)::bigint > coalesce(v_max, v_after)
+          then jsonb_set(e.value, '{0}', to_jsonb(coalesce(v_max, v_after))) else e.value end)
+        from jsonb_each(rest) e);
     end if;
 
     if octet_length(payloads) > 67108864 then
@@ -230,10 +253,10 @@ begin
 
     select * into v_mark from lease_marks m
     where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = v_lane;
-    if v_max > coalesce(v_mark.high_seq, -1) or v_after < v_mark.low_seq
+    if v_top > coalesce(v_mark.high_seq, -1) or v_after < v_mark.low_seq
       or (greatest(v_max, v_after) > coalesce(v_mark.seen_seq, 0)
         and coalesce(v_mark.marked_at, '-infinity') < v_now - interval '1 second') then
-      perform mark_lease(p_lease_id, v_queue.id, v_lane, v_after, greatest(v_max, v_after));
+      perform mark_lease(p_lease_id, v_queue.id, v_lane, v_after, greatest(v_max, v_after), v_top);
     end if;
 
     if v_ctids is not null then
@@ -306,11 +329,12 @@ declare
   v_claim record;
 begin
   for v_claim in
-    select lane, max_attempts, string_to_array(ids, ',')::bigint[] as ids
+    select lane, max_attempts, string_to_array(ids, ',')::bigint[] as ids, rest
     from claim_many(p_queue, p_lease_id, p_limit, p_lanes, p_after, 1, 'none')
   loop
     return query
-      select j.id, j.lane, j.seq, j.attempt, j.uncounted, j.payload, j.headers, j.enqueued_at,
+      select j.id, j.lane, coalesce((v_claim.rest -> j.id::text ->> 0)::bigint, j.seq), j.attempt,
+        j.uncounted, j.payload, j.headers, j.enqueued_at,
         coalesce(j.max_attempts, v_claim.max_attempts), coalesce(j.expires_at < j.claimed_at, false),
         j.errors
       from jobs j where j.id = any (v_claim.ids) order by j.seq;
@@ -325,4 +349,4 @@ drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
 drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer, text);
 drop function {{schema}}.refuse_claim(text, integer);
 drop function {{schema}}.lock_lease(bigint);
-drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint);
+drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint, bigint);

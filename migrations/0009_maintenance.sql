@@ -14,7 +14,9 @@ declare
   v_ids bigint[];
   v_seqs bigint[];
 begin
-  select array_agg(d.id order by d.run_at), max(d.run_at) into v_ids, mark from (
+  -- what was changed while its lock was sought comes with its new time: others before that were not looked at
+  select array_agg(d.id order by d.run_at), max(d.run_at) filter (where exists (
+    select from jobs o where o.id = d.id and o.run_at = d.run_at)) into v_ids, mark from (
     select j.id, j.run_at from jobs j
     where j.seq is null and j.run_at is not null and j.group_seq is null
       and j.run_at > p_after and j.run_at <= v_now

@@ -254,16 +254,27 @@ declare
   v_bucket double precision := bucket_size(p_queue);
 begin
   loop
-    select array_agg(c.ctid), max(c.seq), string_agg(c.id::text, ','),
-      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ','),
-      string_agg(case when p_together then c.payload::text end, ','),
+    select a.ctids, a.top, greatest(a.plain, case when a.other_ids is not null then (
+      select u.seq from (
+        select x.id, x.seq from unnest(a.other_ids, a.other_seqs) x (id, seq) order by x.seq desc offset 0
+      ) u
+      where exists (select from jobs o where o.id = u.id and o.seq = u.seq) limit 1
+    ) end),
+      a.ids, a.enqueued, a.payloads, a.rest, a.weight
+    into v.ctids, v.top_seq, v.last_seq, v.ids, v.enqueued, v.payloads, v.rest, v_weight
+    from (select array_agg(c.ctid) as ctids, max(c.seq) as top,
+      max(c.seq) filter (where c.seq = c.id) as plain,
+      array_agg(c.id) filter (where c.seq <> c.id) as other_ids,
+      array_agg(c.seq) filter (where c.seq <> c.id) as other_seqs,
+      string_agg(c.id::text, ',') as ids,
+      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ',') as enqueued,
+      string_agg(case when p_together then c.payload::text end, ',') as payloads,
       jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
         coalesce(c.expires_at < p_room.at, false), c.max_attempts, c.headers, c.errors,
         c.group_key))
         filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < p_room.at
-          or c.max_attempts is not null or c.headers is not null),
-      sum(c.weight)
-    into v.ctids, v.last_seq, v.ids, v.enqueued, v.payloads, v.rest, v_weight
+          or c.max_attempts is not null or c.headers is not null) as rest,
+      sum(c.weight) as weight
     from (
       select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
         j.expires_at, j.max_attempts, j.headers, j.errors, j.weight
@@ -271,7 +282,7 @@ begin
       where j.queue_id = p_queue.id and j.lane = p_lane and j.seq is not null
         and j.seq > p_after and j.lease_id is null
       order by j.seq limit v_limit for update skip locked
-    ) c;
+    ) c) a;
     exit when v_weight is null;
     select count(*) into v_limit from (
       select sum(least(w.weight, p_queue.concurrency_max)) over (order by w.seq) as permits,

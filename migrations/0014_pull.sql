@@ -55,7 +55,7 @@ begin
 
   v_lease_id := open_lease(p_consumer, p_visibility_ms);
   for v_claim in
-    select c.lane, c.max_attempts, string_to_array(c.ids, ',')::bigint[] as ids
+    select c.lane, c.max_attempts, string_to_array(c.ids, ',')::bigint[] as ids, c.rest
     from claim_many(p_queue, v_lease_id, p_max, p_lanes, p_after, 1, 'none') c
     where c.lane is not null  -- a queue with limits says more
   loop
@@ -74,7 +74,8 @@ begin
       v_visible_at := v_job.claimed_at + p_visibility_ms * interval '1 millisecond';
       return query select v_lease_id, v_job.id, v_job.attempt, v_job.uncounted, v_job.payload,
         v_job.headers, v_job.enqueued_at, coalesce(v_job.max_attempts, v_claim.max_attempts),
-        v_job.errors, v_job.lane, v_job.seq, v_visible_at, v_job.group_key;
+        v_job.errors, v_job.lane, coalesce((v_claim.rest -> v_job.id::text ->> 0)::bigint, v_job.seq),
+        v_visible_at, v_job.group_key;
     end loop;
   end loop;
   perform change_groups(v_left);

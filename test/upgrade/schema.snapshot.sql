@@ -720,7 +720,7 @@ function howdah.lock_keys(jsonb,bigint[],text[],timestamp with time zone) return
 function howdah.lock_lease(bigint) returns void
 function howdah.lock_queues(text) returns integer[] security definer
 function howdah.lost_outcome(jsonb) returns text security definer
-function howdah.mark_lease(bigint,integer,smallint,bigint,bigint) returns void security definer
+function howdah.mark_lease(bigint,integer,smallint,bigint,bigint,bigint) returns void security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_to_time(jsonb) returns timestamp with time zone
 function howdah.ms_until(timestamp with time zone) returns bigint
