@@ -39,6 +39,9 @@ create table {{schema}}.sleepers (
   constraint sleepers_pkey primary key (queue_id, lease_id)
 ) with (autovacuum_vacuum_threshold = 100);
 
+-- For who ends, or wakes up for good: it does not read what the whole fleet has registered.
+create index sleepers_lease_idx on {{schema}}.sleepers (lease_id);
+
 -- Who runs maintenance. The term grows with each new leader.
 create table {{schema}}.leader (
   is_only    boolean constraint leader_pkey primary key default true,
@@ -122,12 +125,12 @@ language sql volatile as $$
 $$;
 
 -- Doorbell. NOTIFY takes a database-wide lock at commit, so it is sent only when somebody sleeps, and
--- to a few sleepers rather than the herd. It carries no data; a lost one costs a poll interval. Of a few
--- drawn at random, those who have missed a heartbeat come last: they are likely dead.
+-- to a few sleepers rather than the herd. It names the queue, after a q, so that who sleeps for thousands asks
+-- one only; a lost one costs a poll interval. Of a few drawn at random, those who have missed a heartbeat come last: they are likely dead.
 create function {{schema}}.ring_queue(p_queue_id integer, p_count integer, p_except bigint)
 returns void
 language sql security definer {{settings}} as $$
-  select notify_lease(s.lease_id, '')
+  select notify_lease(s.lease_id, 'q' || (select name from queues where id = p_queue_id))
   from (
     select c.lease_id from (
       select lease_id from sleepers where queue_id = p_queue_id and lease_id <> p_except

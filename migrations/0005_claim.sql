@@ -341,10 +341,117 @@ begin
   end loop;
 end $$;
 
+-- Which of these queues a claim should ask: one statement for who idles, however many queues it has. It locks
+-- and writes nothing, and counts nothing: of each lane it reads a few rows from the cursor on.
+-- p_lanes and p_after are cursors as claim_many() takes them, one queue after the other; those of the queue at
+-- place i begin at p_first[i] (from 1) and end where the next ones begin.
+-- A row for each queue that has something to say, by its place in p_queues:
+--   ready    a claim may find a job; it may find none, where others were quicker or very many run
+--   missing  there is no such queue
+--   another  why it gives no jobs, and when to come again: see claim_many()
+create function {{schema}}.ready_queues(
+  p_lease_id bigint, p_queues text[],
+  p_first integer[] default '{}', p_lanes smallint[] default '{}', p_after bigint[] default '{}'
+) returns table (place integer, state text, again_ms bigint)
+language plpgsql stable security definer {{settings}} as $$
+#variable_conflict use_column
+declare
+  v_last bigint;
+begin
+  perform 1 from leases where id = p_lease_id;
+  if not found then
+    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
+      hint = 'open a new lease';
+  end if;
+  select last_value into v_last from job_seq;
+  return query
+    select a.place::integer, s.state, s.again_ms
+    from (
+      select u.name, u.place, u.first,
+        coalesce(lead(u.first) over (order by u.place), cardinality(p_lanes) + 1) - 1 as last
+      from unnest(p_queues, p_first) with ordinality u (name, first, place)
+    ) a
+    left join queues q on q.name = a.name and q.deleted_at is null
+    left join lateral (
+      select max(h.until) as until from holds h where h.queue_id = q.id and h.until > clock()
+    ) w on true
+    cross join lateral (
+      select 'missing' as state, null::bigint as again_ms where q.id is null
+      union all
+      select 'paused', ms_until(q.paused_until)
+      where q.paused_at is not null and q.paused_until > clock()
+      union all
+      select 'rate-limited', ms_until(w.until)
+      where coalesce(q.paused_at is null or q.paused_until <= clock(), false) and w.until is not null
+      union all
+      select coalesce(h.reason, 'ready'), h.again_ms
+      from (
+        select case
+          when a.first > a.last is not false
+            and not exists (select from lane_floors f where f.queue_id = q.id)
+          then exists (
+            select from (
+              select count(*) filter (where x.lease_id is null) as ready, count(*) as seen
+              from (
+                select j.lease_id from jobs j
+                where j.queue_id = q.id and j.seq is not null and j.lane < 32767
+                order by j.lane, j.seq limit 50
+              ) x
+            ) f
+            where f.ready > 0 or f.seen = 50
+          )
+          else exists (
+            -- what lies between the lanes of which it is known where to begin, and those from there on
+            select from (
+              select k.lane, k.start, coalesce(lag(k.lane) over (order by k.lane), -32768) as before
+              from (
+                select n.lane, max(n.seq) as start from (
+                  select f.lane, f.seq from lane_floors f where f.queue_id = q.id
+                  union all
+                  select c.lane, c.seq
+                  from unnest(p_lanes[a.first:a.last], p_after[a.first:a.last]) c (lane, seq)
+                  where c.lane < 32767
+                  union all
+                  select 32767, 0
+                ) n
+                where n.seq <= v_last group by n.lane
+              ) k
+            ) g
+            cross join lateral (
+              select count(*) filter (where x.lease_id is null) as ready, count(*) as seen
+              from (
+                select j.lease_id from jobs j
+                where j.queue_id = q.id and j.seq is not null and j.lane > g.before and j.lane < g.lane
+                order by j.lane, j.seq limit 50
+              ) x
+              union all
+              select count(*) filter (where x.lease_id is null), count(*)
+              from (
+                select j.lease_id from jobs j
+                where j.queue_id = q.id and j.seq is not null and j.lane = g.lane and j.lane < 32767
+                  and j.seq > g.start
+                order by j.seq limit 50
+              ) x
+            ) f
+            where f.ready > 0 or f.seen = 50
+          ) end as is_ready
+        where coalesce(q.paused_at is null or q.paused_until <= clock(), false) and q.id is not null
+          and w.until is null
+        offset 0
+      ) r
+      left join lateral (
+        select k.reason, k.again_ms, k.is_stop
+        from (select where q.is_limited offset 0) g cross join lateral hold_of(q) k
+      ) h on true
+      where r.is_ready or h.is_stop
+    ) s;
+end $$;
+
 revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 
+drop function {{schema}}.ready_queues(bigint, text[], integer[], smallint[], bigint[]);
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
 drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer, text);
 drop function {{schema}}.refuse_claim(text, integer);

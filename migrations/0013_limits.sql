@@ -239,6 +239,44 @@ begin
   return v_room;
 end $$;
 
+-- Why a queue with limits gives no jobs, as far as that can be said without locking or folding: for who looks at
+-- many queues and asks those that may. is_stop: so whether it has jobs or not.
+create function {{schema}}.hold_of(
+  p_queue {{schema}}.queues, out reason text, out again_ms bigint, out is_stop boolean
+)
+language plpgsql stable security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_limit limits;
+  v_tokens double precision;
+begin
+  is_stop := true;
+  select * into v_limit from limits where queue_id = p_queue.id;
+  if p_queue.breaker_failures is not null and v_limit.circuit = 'open'
+      and coalesce(v_limit.circuit_until > v_now, true) then
+    reason := 'circuit-open';
+    again_ms := coalesce(ms_until(v_limit.circuit_until), 1000);
+    return;
+  end if;
+  is_stop := false;
+  if p_queue.breaker_failures is not null and v_limit.circuit = 'half-open' and v_limit.probe_at
+      + p_queue.breaker_cooldown_ms * interval '1 millisecond' > v_now then
+    reason := 'circuit-half-open';
+    again_ms := 100;
+  elsif v_limit.running >= p_queue.concurrency_max and v_limit.is_hit and not exists (
+      select from limit_deltas where queue_id = p_queue.id) then  -- else a claim says that it is hit, or folds
+    reason := 'concurrency';
+    again_ms := 250;
+  elsif p_queue.rate_max is not null then
+    v_tokens := least(bucket_size(p_queue), v_limit.tokens + p_queue.rate_max
+      * greatest(extract(epoch from v_now - v_limit.refilled_at)::float8, 0) * 1000 / p_queue.rate_ms);
+    if v_tokens < 1 then
+      reason := 'rate';
+      again_ms := refill_ms(p_queue, v_tokens);
+    end if;
+  end if;
+end $$;
+
 -- As the read in claim_many(), for as many jobs as fit. p_limit is within the room already, so only jobs
 -- heavier than 1 can be too many: then again with as many as fit. A heavy job counts for no more than a
 -- limit has.
@@ -498,6 +536,7 @@ drop function {{schema}}.set_circuit(text, text, text, timestamptz);
 drop function {{schema}}.close_room({{schema}}.queues, {{schema}}.room, boolean);
 drop function {{schema}}.charge({{schema}}.queues, {{schema}}.room, tid[], bigint);
 drop function {{schema}}.pick_within({{schema}}.queues, {{schema}}.room, smallint, bigint, integer, boolean);
+drop function {{schema}}.hold_of({{schema}}.queues);
 drop function {{schema}}.room_of({{schema}}.queues, integer);
 drop function {{schema}}.refill_ms({{schema}}.queues, double precision);
 drop function {{schema}}.fold_limit({{schema}}.queues, boolean);

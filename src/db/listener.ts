@@ -26,7 +26,7 @@ export interface ListenerParts {
   readonly clock: Clock;
   readonly hub: EventHub;
   readonly pollMs: number;
-  /** '' = look for work, 'c' = look for cancel requests, 'p' = look for what is due soon. */
+  /** '' = look for work, 'q' and a name = in this queue, 'c' = look for cancel requests, 'p' = look for what is due soon. */
   readonly onRing: (payload: string) => void;
   readonly onHearing: (isHearing: boolean) => void;
   /** Default: one that tells the hub. */

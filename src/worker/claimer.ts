@@ -1,6 +1,6 @@
 import { backoffMs, RECONNECT } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
-import { Cursors } from '../core/cursors.js';
+import { type ClaimStart, Cursors } from '../core/cursors.js';
 import type { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { type Fence, fenceOf } from '../core/fence.js';
@@ -10,6 +10,7 @@ import {
   type ClaimedRow,
   type Hold,
   type HoldReason,
+  type QueueState,
   seqOf,
 } from '../db/calls/claim.js';
 import type { LeaseCalls } from '../db/calls/leases.js';
@@ -32,6 +33,12 @@ const QUIET_MS = 20;
 
 /** After the database could not be told when to ring. Until then the poll finds work. */
 const BELLS_RETRY_MS = 1_000;
+/** Bells are changed no more often than this while something is due: many queues in one statement. */
+const BELLS_EVERY_MS = 50;
+/** Until bells could be changed, a queue that wants to sleep is looked at no more often than this. */
+const TIRED_MS = 250;
+/** Most queues in one look. */
+const LOOK_MAX = 10_000;
 const GONE = 'the database does not know it any more';
 
 /** What a claimer is made of. */
@@ -72,6 +79,10 @@ interface Lane {
   readonly size: ClaimSize;
   /** The last claim was full: more is there. */
   hasMore: boolean;
+  /** It was rung, or a look at many queues has seen something: ask it, and do not look any more. */
+  isCalled: boolean;
+  /** Where that look began: the claim has to begin there, too, to find what it saw. */
+  calledFrom: ClaimStart | undefined;
   isMissing: boolean;
   /** Why there was no more room at the last claim. */
   heldBy: HoldReason | null;
@@ -93,7 +104,10 @@ export class Claimer {
   readonly #strays: Strays;
   readonly #fence: Fence;
   #wake: (() => void) | undefined;
-  #bellsAfter = 0;
+  readonly #laneNamed = new Map<string, Lane>();
+  #bellsAfter = Number.NEGATIVE_INFINITY;
+  #bellsAt = Number.NEGATIVE_INFINITY;
+  #looksFailed = 0;
   /** After a failure for want of resources, until a claim succeeds: resolves when it may be tried again. */
   #turn: Promise<void> | undefined;
 
@@ -106,13 +120,18 @@ export class Claimer {
       doorbell: new Doorbell(parts.pollMs),
       size: new ClaimSize(),
       hasMore: false,
+      isCalled: false,
+      calledFrom: undefined,
       isMissing: false,
       heldBy: null,
       reachedAt: Number.NEGATIVE_INFINITY,
       failures: 0,
       passedOnAt: 0,
     }));
-    for (const lane of this.#lanes) this.#laneOf.set(lane.runner, lane);
+    for (const lane of this.#lanes) {
+      this.#laneOf.set(lane.runner, lane);
+      this.#laneNamed.set(lane.runner.name, lane);
+    }
     this.#strays = new Strays({ ...parts, onFailed: (error) => this.#takesTurn(error) });
   }
 
@@ -126,10 +145,17 @@ export class Claimer {
   async #act(): Promise<boolean> {
     if (this.#turn) await this.#turn;
     if (this.#isStopped) return false;
-    const lane = this.#strays.isDue ? undefined : this.#next();
-    if (this.#strays.isDue) await this.#strays.look();
-    else if (lane) await this.#claim(lane);
-    else if (!(await this.#changeBells())) await this.#wait();
+    if (this.#strays.isDue) {
+      await this.#strays.look();
+      return true;
+    }
+    const now = this.#parts.clock.monotonic();
+    const lane = this.#next(now);
+    const isBellTime = lane === undefined || now - this.#bellsAt >= BELLS_EVERY_MS;
+    if (isBellTime && (await this.#changeBells())) return true;
+    if (!lane) await this.#wait();
+    else if (isQuiet(lane, now)) await this.#lookAt(this.#quietLanes(now));
+    else await this.#claim(lane);
     return true;
   }
 
@@ -153,21 +179,29 @@ export class Claimer {
     return this.#stopping.signal.aborted;
   }
 
-  /** Somebody rang: a sleeping queue has work. */
-  rung(): void {
+  /** Somebody rang: a sleeping queue has work. @param queue undefined: it is not known which */
+  rung(queue: string | undefined): void {
     const now = this.#parts.clock.monotonic();
-    for (const lane of this.#lanes) {
+    const named = queue === undefined ? undefined : this.#laneNamed.get(queue);
+    for (const lane of named ? [named] : this.#lanes) {
       if (!lane.doorbell.isAsleep) continue;
       lane.doorbell.rung(now);
+      if (!named) continue;
+      lane.isCalled = true;
       if (this.#isStopped || !this.#hasRoom(lane)) void this.#passOn(lane, now);
     }
     this.#wake?.();
   }
 
-  /** Look at every queue: after a connect, for instance. */
-  lookAround(): void {
+  /** Ask these queues, or look at every one: after a connect, for instance. */
+  lookAround(queues?: Iterable<string>): void {
     const now = this.#parts.clock.monotonic();
-    for (const { doorbell } of this.#lanes) doorbell.rung(now);
+    if (!queues) for (const { doorbell } of this.#lanes) doorbell.rung(now);
+    for (const queue of queues ?? []) {
+      const lane = this.#laneNamed.get(queue);
+      lane?.doorbell.rung(now);
+      if (lane) lane.isCalled = true;
+    }
     this.#wake?.();
   }
 
@@ -190,6 +224,7 @@ export class Claimer {
       if (lane.heldBy === null || !isFreedBySettles(lane.heldBy)) continue;
       if (!attempts.some(({ queue }) => queue === lane.runner.name)) continue;
       lane.doorbell.freed(this.#parts.clock.monotonic());
+      lane.isCalled = true;
       this.#wake?.();
     }
   }
@@ -219,14 +254,99 @@ export class Claimer {
   }
 
   /** The queue that is due and has room; of several the one that has been due longest. */
-  #next(): Lane | undefined {
-    const now = this.#parts.clock.monotonic();
+  #next(now: number): Lane | undefined {
     let next: Lane | undefined;
     for (const lane of this.#lanes) {
       if (lane.doorbell.dueAt > now || !this.#hasRoom(lane)) continue;
       if (!next || lane.doorbell.dueAt < next.doorbell.dueAt) next = lane;
     }
     return next;
+  }
+
+  /** Those that may have work, and those whose look is due before long. */
+  #quietLanes(now: number): Lane[] {
+    const near = this.#lanes.filter(
+      (lane) => isQuiet(lane, now) && lane.doorbell.isNear(now) && this.#hasRoom(lane),
+    );
+    return near.slice(0, LOOK_MAX);
+  }
+
+  /**
+   * Asks which of many queues have something, in one statement, so that idling costs as much for two thousand
+   * of them as for one. A single one is claimed from at once.
+   */
+  async #lookAt(lanes: readonly Lane[]): Promise<void> {
+    const [only] = lanes;
+    if (!only) return;
+    if (lanes.length === 1) {
+      await this.#claim(only);
+      return;
+    }
+    const { claims, line, keeper, clock } = this.#parts;
+    const leaseId = keeper.id ?? (await this.#lease());
+    if (leaseId === undefined) return;
+    const sentAt = clock.monotonic();
+    const starts = lanes.map(({ cursors }) => cursors.start(sentAt));
+    const names = lanes.map(({ runner }) => runner.name);
+    // rung while it is under way: looked at once more
+    for (const lane of lanes) lane.doorbell.postpone(sentAt, Number.POSITIVE_INFINITY);
+    try {
+      const states = await claims.look(line, leaseId, names, starts);
+      this.#looksFailed = 0;
+      const said = new Map(states.map((state) => [state.place, state]));
+      const now = clock.monotonic();
+      const random = clock.random();
+      const tookMs = (now - sentAt) / lanes.length;
+      for (const [at, lane] of lanes.entries()) {
+        this.#looked(lane, starts[at] as ClaimStart, said.get(at), { now, random, tookMs });
+      }
+    } catch (thrown) {
+      this.#lookFailed(lanes, leaseId, toHowdahError(thrown));
+    }
+  }
+
+  /** Heeds what a look said of one queue. */
+  #looked(
+    lane: Lane,
+    start: ClaimStart,
+    said: QueueState | undefined,
+    { now, random, tookMs }: Readonly<Record<'now' | 'random' | 'tookMs', number>>,
+  ): void {
+    const { state, againMs = null } = said ?? {};
+    lane.cursors.finish(start, true, tookMs);
+    if (state === 'missing') {
+      this.#missing(lane, now);
+      return;
+    }
+    this.#found(lane);
+    const isRung = lane.doorbell.dueAt < Number.POSITIVE_INFINITY;
+    lane.doorbell.looked(now, 0, false, random);
+    if (state === 'ready') {
+      lane.isCalled = true;
+      lane.calledFrom = start;
+    } else this.#hold(lane, { reason: state ?? null, againMs }, 0, now);
+    if (isRung || lane.isCalled) lane.doorbell.rung(now);
+  }
+
+  #lookFailed(lanes: readonly Lane[], leaseId: string, error: HowdahError): void {
+    const { keeper, hub, clock } = this.#parts;
+    const now = clock.monotonic();
+    this.#looksFailed += 1;
+    const isShort = !this.#isStopped && this.#takesTurn(error);
+    const pauseMs = isShort ? 0 : backoffMs(this.#looksFailed, RECONNECT, clock.random());
+    for (const { doorbell } of lanes) doorbell.postpone(now, pauseMs);
+    if (error.code === 'HOWDAH_LEASE_LOST') {
+      if (keeper.id === leaseId) keeper.lose(GONE);
+    } else if (!this.#isStopped) {
+      hub.emit('claim.failed', { queue: lanes[0]?.runner.name ?? '', error });
+    }
+  }
+
+  #missing(lane: Lane, now: number): void {
+    const { hub, pollMs } = this.#parts;
+    if (!lane.isMissing) hub.emit('queue.missing', { queue: lane.runner.name });
+    lane.isMissing = true;
+    lane.doorbell.postpone(now, pollMs);
   }
 
   /** Room enough to be worth a claim: a quarter of what it can hold, or a slot that idles. */
@@ -243,7 +363,9 @@ export class Claimer {
     if (leaseId === undefined) return 0;
     const limit = Math.min(runner.room, lane.size.max);
     const sentAt = clock.monotonic();
-    const start = cursors.start(sentAt);
+    const start = lane.calledFrom ?? cursors.start(sentAt);
+    lane.calledFrom = undefined;
+    lane.isCalled = false;
     try {
       const { rows, followers, payloadChars, hold } = await claims.claim(
         line,
@@ -301,6 +423,8 @@ export class Claimer {
       lane.heldBy = reason;
     }
     if (typeof hold?.againMs !== 'number') return;
+    // what is being worked needs no look before the next claim
+    lane.isCalled = found > 0;
     // a ring cannot bring tokens; for the rest something may have changed
     const quietMs = reason === 'rate' ? hold.againMs : Math.min(hold.againMs, QUIET_MS);
     doorbell.held(now, hold.againMs * (1 + 0.1 * clock.random()), quietMs);
@@ -350,7 +474,7 @@ export class Claimer {
 
   #failed(lane: Lane, leaseId: string, limit: number, error: HowdahError): void {
     if (this.#isStopped) return;
-    const { keeper, hub, clock, pollMs } = this.#parts;
+    const { keeper, hub, clock } = this.#parts;
     const queue = lane.runner.name;
     const now = clock.monotonic();
     lane.hasMore = false;
@@ -360,9 +484,7 @@ export class Claimer {
       return;
     }
     if (error.code === 'HOWDAH_QUEUE_UNKNOWN') {
-      if (!lane.isMissing) hub.emit('queue.missing', { queue });
-      lane.isMissing = true;
-      lane.doorbell.postpone(now, pollMs);
+      this.#missing(lane, now);
       return;
     }
     if (isTooLarge(error) && lane.size.refused(limit)) return;
@@ -385,20 +507,25 @@ export class Claimer {
     const leaseId = keeper.id;
     const now = clock.monotonic();
     if (leaseId === undefined || now < this.#bellsAfter) return false;
-    const isWaking = this.#lanes.some(({ doorbell }) => doorbell.wantsWake(now));
+    const busy = this.#lanes.filter(({ doorbell }) => doorbell.wantsWake(now));
     const tired = this.#lanes.filter((lane) => !lane.isMissing && lane.doorbell.wantsSleep(now));
-    if (!isWaking && tired.length === 0) return false;
+    if (busy.length === 0 && tired.length === 0) return false;
+    this.#bellsAt = now;
+    const changing = busy.length > 0 ? busy : tired;
+    const names = changing.map(({ runner }) => runner.name);
     try {
-      if (isWaking) {
-        await leases.wake(line, leaseId);
-        this.bellsGone();
-      } else {
-        const names = tired.map(({ runner }) => runner.name);
-        await leases.sleep(line, leaseId, names);
-        for (const { doorbell } of tired) doorbell.fellAsleep(clock.monotonic());
+      if (busy.length > 0) await leases.wake(line, leaseId, names);
+      else await leases.sleep(line, leaseId, names);
+      const changedAt = clock.monotonic();
+      // a lease that was lost meanwhile has no bells
+      if (keeper.id !== leaseId) return true;
+      for (const { doorbell } of changing) {
+        if (busy.length > 0) doorbell.wokeUp(changedAt);
+        else doorbell.fellAsleep(changedAt);
       }
     } catch (thrown) {
       this.#bellsAfter = clock.monotonic() + BELLS_RETRY_MS;
+      for (const { doorbell } of tired) doorbell.postpone(clock.monotonic(), TIRED_MS);
       this.#takesTurn(thrown);
       const { code } = toHowdahError(thrown);
       if (code === 'HOWDAH_LEASE_LOST' && keeper.id === leaseId) keeper.lose(GONE);
@@ -438,6 +565,11 @@ export class Claimer {
       };
     });
   }
+}
+
+/** A look at many queues may tell whether it has work. */
+function isQuiet(lane: Lane, now: number): boolean {
+  return !lane.isCalled && !lane.hasMore && lane.doorbell.isQuiet(now);
 }
 
 /** Somebody or something has stopped the queue; the others are limits that it meets while it runs. */

@@ -13,6 +13,8 @@ const HELD_AWAKE_MS = 50;
 /** Bounds of the distance of looks while it lingers. */
 const STEP_MIN_MS = 1;
 const STEP_MAX_MS = 3;
+/** Whoever looks anyway looks at those, too, that are due within this part of the poll interval. */
+const TOGETHER = 0.5;
 /** Weight of the newest distance between two finds. */
 const WEIGHT = 0.2;
 
@@ -49,6 +51,19 @@ export class Doorbell {
 
   constructor(pollMs: number) {
     this.#pollMs = pollMs;
+  }
+
+  /** No work for a while: one look tells of many such queues whether they have any. */
+  isQuiet(now: number): boolean {
+    return this.isAsleep || !this.#isLingering(now);
+  }
+
+  /**
+   * Whether a look that is made anyway should look here, too: so the polls of many queues become one. A queue
+   * that is held is not due before its time.
+   */
+  isNear(now: number): boolean {
+    return this.dueAt <= now + (this.#isHeld ? 0 : this.#pollMs * TOGETHER);
   }
 
   /** Notes what a look found. @param random from 0 to 1: spreads polls of a fleet */

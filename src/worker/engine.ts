@@ -145,7 +145,8 @@ export class Engine {
       onAbandoned: (leaseId) => this.claimer.abandoned(leaseId),
       onSettled: (attempts) => {
         this.claimer.settled(attempts);
-        if (this.#advance(attempts)) this.claimer.lookAround();
+        const mayBeReady = this.#advance(attempts);
+        if (mayBeReady.size > 0) this.claimer.lookAround(mayBeReady);
       },
     });
     this.keeper = this.#makeKeeper(leases, outage);
@@ -339,7 +340,7 @@ export class Engine {
         if (payload === 'c') this.control.look();
         else if (payload === 'd') void this.#askOrder();
         else if (payload === 'p' || payload === 's') this.companion?.notice(payload);
-        else this.claimer.rung();
+        else this.claimer.rung(payload.startsWith('q') ? payload.slice(1) : undefined);
       },
       onHearing: (isHearing) => {
         this.claimer.setHearing(isHearing);
@@ -349,13 +350,13 @@ export class Engine {
     });
   }
 
-  /** Lets those begin that waited for these. @returns whether others of their groups may be ready now */
-  #advance(attempts: readonly Attempt[]): boolean {
-    let mayBeReady = false;
+  /** Lets those begin that waited for these. @returns the queues where others of their groups may be ready now */
+  #advance(attempts: readonly Attempt[]): ReadonlySet<string> {
+    const mayBeReady = new Set<string>();
     for (const attempt of attempts) {
       if (attempt.group === null) continue;
       const runner = this.runners.find(({ name }) => name === attempt.queue);
-      if (!runner?.settled(attempt)) mayBeReady = true;
+      if (!runner?.settled(attempt)) mayBeReady.add(attempt.queue);
     }
     return mayBeReady;
   }

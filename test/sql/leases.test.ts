@@ -96,7 +96,7 @@ describe('doorbell', () => {
     await db.rows(`select howdah.enqueue('{"queue": "bell", "payload": 1}', 'raise', false)`);
     await db.rows('select pg_notify($1, $2)', [`howdah_${elsewhere}`, 'end']);
     await expect.poll(() => heard).toContain(`howdah_${elsewhere}:end`);
-    expect(heard.slice(0, -1)).toEqual([`howdah_${sleeper}:`]);
+    expect(heard.slice(0, -1)).toEqual([`howdah_${sleeper}:qbell`]);
     listener.release(true);
   });
 

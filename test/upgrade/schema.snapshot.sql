@@ -589,6 +589,7 @@ CREATE UNIQUE INDEX schedules_name_key ON howdah.schedules USING btree (name)
 CREATE INDEX schedules_owner_idx ON howdah.schedules USING btree (owner) WHERE (owner IS NOT NULL)
 CREATE UNIQUE INDEX schedules_pkey ON howdah.schedules USING btree (id)
 CREATE UNIQUE INDEX seq_horizon_pkey ON howdah.seq_horizon USING btree (is_only)
+CREATE INDEX sleepers_lease_idx ON howdah.sleepers USING btree (lease_id)
 CREATE UNIQUE INDEX sleepers_pkey ON howdah.sleepers USING btree (queue_id, lease_id)
 CREATE UNIQUE INDEX subscriptions_pkey ON howdah.subscriptions USING btree (topic, queue_id)
 CREATE UNIQUE INDEX watchers_pkey ON howdah.watchers USING btree (lease_id)
@@ -698,6 +699,7 @@ function howdah.has_options(jsonb) returns boolean
 function howdah.has_room(integer,bigint,integer,bigint) returns boolean security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.history_kept() returns interval security definer
+function howdah.hold_of(howdah.queues) returns record security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_alone(smallint) returns boolean
 function howdah.is_bad_dedupe(jsonb) returns boolean
@@ -761,6 +763,7 @@ function howdah.queue_size(integer) returns bigint security definer
 function howdah.queues_in_use() returns SETOF integer security definer
 function howdah.raise_floor(integer,smallint,bigint) returns bigint security definer
 function howdah.ready_lanes(integer,smallint[],bigint[]) returns TABLE(lane smallint, start bigint) security definer
+function howdah.ready_queues(bigint,text[],integer[],smallint[],bigint[]) returns TABLE(place integer, state text, again_ms bigint) security definer
 function howdah.reap(integer) returns TABLE(leases integer, requeued integer, dead integer) security definer
 function howdah.receive(text,integer,integer,smallint[],bigint[],text) returns TABLE(lease_id bigint, id bigint, attempt integer, uncounted integer, payload jsonb, headers jsonb, enqueued_at timestamp with time zone, max_attempts smallint, errors jsonb, lane smallint, seq bigint, visible_at timestamp with time zone, group_key text) security definer
 function howdah.redrive(jsonb,integer,boolean,text,double precision) returns TABLE(id bigint, from_queue text, to_queue text, reason text, error text) security definer

@@ -96,8 +96,30 @@ export function seqOf(row: ClaimedRow): number {
   return row[5] === null ? Number(row[0]) : row[5][0];
 }
 
+/** What a look at many queues said of one of them. */
+export interface QueueState {
+  /** Its place among those asked about, from 0. */
+  readonly place: number;
+  /** A claim may find jobs, there is no such queue, or why it gives none. */
+  readonly state: 'ready' | 'missing' | HoldReason;
+  /** When to come again; null: as usual. */
+  readonly againMs: number | null;
+}
+
 /** Claims and what a worker must know of a queue. */
 export interface ClaimCalls {
+  /**
+   * Looks at many queues at once; see `ready_queues`.
+   * @param starts where a claim of each would begin
+   * @returns those that have something to say, in any order
+   * @throws HowdahError HOWDAH_LEASE_LOST
+   */
+  look(
+    executor: Executor,
+    leaseId: string,
+    queues: readonly string[],
+    starts: readonly ClaimStart[],
+  ): Promise<QueueState[]>;
   /**
    * Takes ready jobs under a lease, in order of lane and readiness.
    * @param turn most members of one group: with its head come others, as followers; 1: none
@@ -128,12 +150,39 @@ export function claimCalls(database: Database): ClaimCalls {
     from {{schema}}.claim_many($1, $2::bigint, $3, $4::smallint[], $5::bigint[], $6, $7)`,
     'array',
   );
+  const look = database.statement(
+    'look',
+    `select place, state, again_ms
+    from {{schema}}.ready_queues($1::bigint, $2::text[], $3::integer[], $4::smallint[], $5::bigint[])`,
+    'array',
+  );
   const timeouts = database.statement(
     'timeouts',
     'select queue, timeout_ms from {{schema}}.queue_policies where queue = any ($1::text[])',
     'array',
   );
   return {
+    async look(executor, leaseId, queues, starts) {
+      const first: number[] = [];
+      const lanes: number[] = [];
+      const after: number[] = [];
+      for (const start of starts) {
+        first.push(lanes.length + 1);
+        lanes.push(...start.lanes);
+        after.push(...start.after);
+      }
+      const cursors = [first, lanes, after].map((list) => `{${list.join()}}`);
+      const rows = await executor.query<[number, QueueState['state'], string | null]>(look, [
+        leaseId,
+        queues,
+        ...cursors,
+      ]);
+      return rows.map(([place, state, againMs]) => ({
+        place: place - 1,
+        state,
+        againMs: againMs === null ? null : Number(againMs),
+      }));
+    },
     async claim(executor, queue, leaseId, limit, { lanes, after }, turn, transfer = 'together') {
       const cursors = [`{${lanes.join()}}`, `{${after.join()}}`];
       const values = [queue, leaseId, limit, ...cursors, turn, transfer];

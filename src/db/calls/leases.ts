@@ -28,8 +28,8 @@ export interface LeaseCalls {
   setAside(executor: Executor, leaseId: string, ids: readonly string[] | null): Promise<boolean>;
   /** From now on notify this lease of work in these queues, too. */
   sleep(executor: Executor, leaseId: string, queues: readonly string[]): Promise<void>;
-  /** No more notifications: this worker looks by itself. */
-  wake(executor: Executor, leaseId: string): Promise<void>;
+  /** No more notifications of these queues, or of any: this worker looks by itself. */
+  wake(executor: Executor, leaseId: string, queues?: readonly string[]): Promise<void>;
   /** Passes a wake-up on to another sleeper. */
   ring(executor: Executor, queue: string, exceptLeaseId: string): Promise<void>;
   /**
@@ -67,6 +67,10 @@ export function leaseCalls(database: Database): LeaseCalls {
   );
   const sleep = database.statement('sleep', 'select {{schema}}.sleep($1::bigint, $2::text[])');
   const wake = database.statement('wake', 'select {{schema}}.wake($1::bigint)');
+  const stopRinging = database.statement(
+    'stop_ringing',
+    'select {{schema}}.stop_ringing($1::bigint, $2::text[])',
+  );
   const ring = database.statement('ring', 'select {{schema}}.ring($1, 1, $2::bigint)');
   // as notify_lease() does it
   const ringSelf = database.statement(
@@ -104,8 +108,9 @@ export function leaseCalls(database: Database): LeaseCalls {
     async sleep(executor, leaseId, queues) {
       await executor.query(sleep, [leaseId, queues]);
     },
-    async wake(executor, leaseId) {
-      await executor.query(wake, [leaseId]);
+    async wake(executor, leaseId, queues) {
+      if (queues) await executor.query(stopRinging, [leaseId, queues]);
+      else await executor.query(wake, [leaseId]);
     },
     async ring(executor, queue, exceptLeaseId) {
       await executor.query(ring, [queue, exceptLeaseId]);

@@ -1,0 +1,161 @@
+import { type WorkerOptions, work } from 'howdah';
+import type pg from 'pg';
+import { expect, onTestFinished } from 'vitest';
+import { test } from '../support/database.js';
+import { FaultProxy } from '../support/fault-proxy.js';
+import { waitFor } from '../support/wait-for.js';
+import { enqueue, heard, startWorker, type TestWorker, waitForState } from '../support/workers.js';
+
+const WINDOW_MS = 5_000;
+/** Statements in a window: 2 a second, and of a worker that leads 13, whose upkeep asks some 8 times a second. */
+const FOLLOWER_MAX = 2 * (WINDOW_MS / 1_000);
+const LEADER_MAX = 13 * (WINDOW_MS / 1_000);
+
+let made = 0;
+
+/** Creates queues of a test of its own. @returns their names */
+async function createQueues(pool: pg.Pool, count: number): Promise<string[]> {
+  made += 1;
+  const names = Array.from({ length: count }, (_, n) => `many${made}-${n}`);
+  await pool.query('select howdah.create_queue(q) from unnest($1::text[]) q', [names]);
+  return names;
+}
+
+interface Idle {
+  readonly worker: TestWorker;
+  readonly proxy: FaultProxy;
+}
+
+/** A worker of these queues behind a proxy, which has told the database that it sleeps. */
+async function startIdle(
+  url: string,
+  pool: pg.Pool,
+  names: readonly string[],
+  options: Pick<WorkerOptions, 'maintain' | 'poll'> & { readonly delayMs?: number } = {},
+): Promise<Idle> {
+  const proxy = await FaultProxy.start(url);
+  onTestFinished(() => proxy.stop());
+  const { delayMs = 0, ...rest } = options;
+  proxy.delay(delayMs);
+  const worker = await startWorker({
+    url: proxy.url,
+    queues: names.map((name) => work(name, () => undefined)),
+    ...rest,
+  });
+  await heard(worker, 'listener.hearing');
+  const asleep = `select count(*)::integer as n from howdah.sleepers s
+    join howdah.queues q on q.id = s.queue_id where q.name = any ($1)`;
+  await waitFor(async () => (await pool.query(asleep, [names])).rows[0].n === names.length, {
+    timeoutMs: 20_000,
+    what: 'every queue to sleep',
+  });
+  return { worker, proxy };
+}
+
+/** Waits for a window with no more statements than that: late looks are over by then. */
+async function expectRest({ proxy }: Idle, most: number): Promise<void> {
+  const seen: number[] = [];
+  const isQuiet = async (): Promise<boolean> => {
+    const before = proxy.requests;
+    await new Promise((resolve) => setTimeout(resolve, WINDOW_MS));
+    seen.push(proxy.requests - before);
+    return (seen.at(-1) ?? 0) <= most;
+  };
+  await waitFor(isQuiet, { timeoutMs: 25_000 }).catch((cause) => {
+    throw new Error(`statements in each ${WINDOW_MS} ms: ${seen.join()}`, { cause });
+  });
+}
+
+test.for([{ count: 1 }, { count: 30 }, { count: 2_000 }, { count: 3, delayMs: 1 }])(
+  'an idle worker of $count queues rests',
+  { timeout: 90_000 },
+  async ({ count, delayMs = 0 }, { url, pool }) => {
+    const names = await createQueues(pool, count);
+    await expectRest(await startIdle(url, pool, names, { maintain: false, delayMs }), FOLLOWER_MAX);
+  },
+);
+
+test('one that leads the upkeep asks no more for 2,000 queues than its duties do', {
+  timeout: 90_000,
+}, async ({ url, pool }) => {
+  const idle = await startIdle(url, pool, await createQueues(pool, 2_000));
+  await heard(idle.worker, 'maintenance.leading');
+  await expectRest(idle, LEADER_MAX);
+});
+
+test('a job of any of 2,000 idle queues begins at once, for a ring names its queue', {
+  timeout: 90_000,
+}, async ({ url, pool }) => {
+  const names = await createQueues(pool, 2_000);
+  const { worker } = await startIdle(url, pool, names, { poll: '1h', maintain: false });
+  for (const at of [0, 700, 1_234, 1_999]) {
+    const [id] = await enqueue(pool, names[at] ?? '');
+    await waitForState(pool, id, 'completed', 5_000);
+  }
+  // several at a time, and one that was enqueued before and is committed only now
+  const client = await pool.connect();
+  await client.query('begin');
+  const late = await enqueue(client, names[5] ?? '');
+  const ids = await Promise.all(
+    names.slice(100, 140).map(async (name) => (await enqueue(pool, name))[0]),
+  );
+  for (const id of ids) await waitForState(pool, id, 'completed', 10_000);
+  await client.query('commit');
+  client.release();
+  await waitForState(pool, late[0], 'completed', 10_000);
+  expect(worker.events.filter(({ type }) => type === 'claim.failed')).toEqual([]);
+});
+
+test('whose notification is lost begins with the poll', { timeout: 90_000 }, async ({
+  url,
+  pool,
+}) => {
+  const names = await createQueues(pool, 2_000);
+  const { worker, proxy } = await startIdle(url, pool, names, { poll: '1s', maintain: false });
+  proxy.dropNotifications();
+  for (const at of [3, 1_500]) {
+    const [id] = await enqueue(pool, names[at] ?? '');
+    await waitForState(pool, id, 'completed', 6_000);
+  }
+  // and while it is known that it hears nothing
+  await heard(worker, 'listener.deaf', 20_000);
+  const [id] = await enqueue(pool, names[900] ?? '');
+  await waitForState(pool, id, 'completed', 6_000);
+});
+
+test('one busy queue leaves the bells of the others alone', { timeout: 60_000 }, async ({
+  url,
+  pool,
+}) => {
+  const names = await createQueues(pool, 40);
+  const [busy = '', ...others] = names;
+  const { worker } = await startIdle(url, pool, names, { poll: '1h', maintain: false });
+  const sleepers = async (): Promise<string[]> => {
+    const { rows } = await pool.query(
+      `select q.name from howdah.sleepers s join howdah.queues q on q.id = s.queue_id
+      where q.name = any ($1)`,
+      [names],
+    );
+    return rows.map(({ name }) => name);
+  };
+  let isFeeding = true;
+  const feeders = Array.from({ length: 3 }, async () => {
+    while (isFeeding) {
+      await enqueue(
+        pool,
+        busy,
+        Array.from({ length: 200 }, () => ({})),
+      );
+    }
+  });
+  // on a machine with more to do than it can, its finds are too far apart to keep it awake
+  const isAwake = async (): Promise<boolean> => !(await sleepers()).includes(busy);
+  await waitFor(isAwake, { timeoutMs: 5_000, intervalMs: 5 }).catch(() => undefined);
+  expect((await sleepers()).filter((name) => name !== busy).sort()).toEqual([...others].sort());
+  const [id] = await enqueue(pool, others[7] ?? '');
+  await waitForState(pool, id, 'completed', 10_000);
+  isFeeding = false;
+  await Promise.all(feeders);
+  await waitFor(async () => (await sleepers()).length === names.length, { timeoutMs: 20_000 });
+  expect(worker.events.filter(({ type }) => type === 'claim.failed')).toEqual([]);
+});
