@@ -192,13 +192,13 @@ begin
     'breaker_window_ms', 'breaker_cooldown_ms', 'ageing_ms')
   limit 1;
   if found then
-    raise exception 'unknown policy key %', quote_literal(v_key) using errcode = 'HW003',
+    raise exception 'unknown policy key %', quote_literal(left(v_key, 140)) using errcode = 'HW003',
       hint = 'see the table of policy keys in docs/sql.md';
   end if;
 
   if p_policy ? 'dead_letter_queue' then
     if jsonb_typeof(p_policy -> 'dead_letter_queue') <> 'string' then
-      raise exception 'dead_letter_queue % is not a name', p_policy -> 'dead_letter_queue'
+      raise exception 'dead_letter_queue % is not a name', left((p_policy -> 'dead_letter_queue')::text, 140)
         using errcode = 'HW003', hint = 'name a queue; the default is ''dead-letters''';
     end if;
     v_dead_letter_queue_id := queue_id_of(p_policy ->> 'dead_letter_queue');
@@ -249,7 +249,7 @@ begin
 exception
   when check_violation or not_null_violation or numeric_value_out_of_range
     or invalid_text_representation then
-    raise exception 'policy % is not valid: %', p_policy, sqlerrm using errcode = 'HW003',
+    raise exception 'policy % is not valid: %', left(p_policy::text, 500), left(sqlerrm, 500) using errcode = 'HW003',
       hint = 'see the bounds of policy keys in docs/sql.md';
 end $$;
 

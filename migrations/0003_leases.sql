@@ -67,6 +67,10 @@ begin
     raise exception 'lease of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 100 ms to 12 hours';
   end if;
+  if is_too_long(p_info, 1048576) or is_too_deep(p_info) then
+    raise exception 'the info of a worker is too long' using errcode = 'HW023',
+      hint = 'use at most 1048576 bytes of JSON and 500 levels';
+  end if;
   -- 63 bits of a strong random number (gen_random_uuid() draws from the system's generator)
   v_id := (('x' || translate(substr(gen_random_uuid()::text, 1, 8)
     || substr(gen_random_uuid()::text, 1, 8), '-', ''))::bit(64) >> 1)::bigint;

@@ -17,9 +17,9 @@ returns timestamptz
 language sql stable as $$
   select case coalesce(jsonb_typeof(p_job -> 'run_at'), 'null')
     when 'number' then case when (p_job -> 'run_at')::numeric between 0 and 32503680000000
-      then to_timestamp(((p_job -> 'run_at')::numeric / 1000)::float8) end
+      then to_timestamp((round((p_job -> 'run_at')::numeric, 3) / 1000)::float8) end
     when 'string' then {{schema}}.parse_time(p_job ->> 'run_at')
-    else p_now + coalesce((p_job ->> 'delay_ms')::float8, p_delay_ms) * interval '1 millisecond'
+    else p_now + coalesce(round((p_job ->> 'delay_ms')::numeric, 3)::float8, p_delay_ms) * interval '1 millisecond'
   end
 $$;
 
@@ -32,6 +32,32 @@ language sql immutable as $$
     when 'number' then p_value::numeric not between p_min and p_max or p_value::numeric % 1 <> 0
     else true
   end
+$$;
+
+-- The length of the text of a value; 2147483647 where that is beyond what the server can hold.
+create function {{schema}}.text_bytes(p_value jsonb) returns integer
+language plpgsql stable security definer {{settings}} as $$
+begin
+  return octet_length(p_value::text);
+exception when program_limit_exceeded or out_of_memory then
+  return 2147483647;
+end $$;
+
+-- Whether the text of a value is longer than it may be. The stored form does not tell: a number such as 1e131071 takes
+-- some 14 bytes of it and 131,072 of text. Where it is so short that it cannot hide more than a few times what is
+-- allowed, nor more than 2.4 MB, the text is not made: up to 262 bytes where 1 MiB is allowed, as by default.
+create function {{schema}}.is_too_long(p_value jsonb, p_bytes_max integer) returns boolean
+language sql stable as $$
+  select pg_column_size(p_value) > least(p_bytes_max / 4000, 262) and case
+    when pg_column_size(p_value) <= 65536 then octet_length(p_value::text) > p_bytes_max
+    else {{schema}}.text_bytes(p_value) > p_bytes_max end
+$$;
+
+-- Whether it is nested deeper than clients take: JSON_DEPTH_MAX in src/core/json.ts. A level takes 8 bytes at least.
+create function {{schema}}.is_too_deep(p_value jsonb) returns boolean
+language sql stable as $$
+  select pg_column_size(p_value) > 4000 and jsonb_path_exists(p_value,
+    'strict $.**{501} ? (@.type() == "array" || @.type() == "object")')
 $$;
 
 -- Whether what is given as "dedupe" cannot be used; null is as good as nothing.
@@ -82,10 +108,8 @@ language sql volatile as $$
     when jsonb_typeof(p_job) <> 'object' then 'HW018'
     when p_queue_id is null then 'HW001'
     when not p_job ? 'payload' then 'HW010'
-    -- the text is measured only when its stored form is large or near the bound: the text of a short
-    -- number can be long (1e100000), and a job whose text is beyond 1 GB could not even be claimed
-    when pg_column_size(p_job -> 'payload') > least(p_payload_bytes_max / 4, 8192)
-      and octet_length((p_job -> 'payload')::text) > p_payload_bytes_max then 'HW011'
+    when {{schema}}.is_too_long(p_job -> 'payload', p_payload_bytes_max) then 'HW011'
+    when {{schema}}.is_too_deep(p_job -> 'payload') then 'HW010'
     when {{schema}}.is_out_of_range(p_job -> 'priority', -100, 100) then 'HW012'
     when case coalesce(jsonb_typeof(p_job -> 'delay_ms'), 'null') when 'null' then false
       when 'number' then (p_job -> 'delay_ms')::numeric not between 0 and 315360000000
@@ -94,7 +118,9 @@ language sql volatile as $$
       {{schema}}.run_at_of(p_job, 0, '-infinity') not between '2000-01-01 00:00:00+00'
         and {{schema}}.clock() + interval '10 years', true) then 'HW014'
     when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object')
-      or pg_column_size(p_job -> 'headers') > 16384 then 'HW015'
+      or p_job ? 'headers' and (pg_column_size(p_job -> 'headers') > 16384
+        or {{schema}}.is_too_long(p_job -> 'headers', 16384) or {{schema}}.is_too_deep(p_job -> 'headers'))
+      then 'HW015'
     when {{schema}}.is_out_of_range(p_job -> 'max_attempts', 1, 1000) then 'HW016'
     when {{schema}}.is_out_of_range(p_job -> 'ttl_ms', 1, 315360000000) then 'HW017'
     when p_job ? 'dedupe' and {{schema}}.is_bad_dedupe(p_job -> 'dedupe') then 'HW042'
@@ -124,14 +150,20 @@ begin
       hint := 'create it with create_queue() or `howdah queues set`';
     when 'HW010' then
       code := 'HOWDAH_PAYLOAD_INVALID';
-      message := 'payload is missing';
-      hint := 'give "payload" any JSON value; null is one';
+      if p_job ? 'payload' then
+        message := 'payload is nested deeper than 500 levels';
+        hint := 'flatten it, or store it elsewhere and enqueue a reference';
+      else
+        message := 'payload is missing';
+        hint := 'give "payload" any JSON value; null is one';
+      end if;
     when 'HW011' then
       code := 'HOWDAH_PAYLOAD_TOO_LARGE';
       select payload_bytes_max into v_max from queues
       where name = p_job ->> 'queue' and deleted_at is null;
       message := format('payload has %s bytes, queue %L allows %s',
-        octet_length((p_job -> 'payload')::text), p_job ->> 'queue', v_max);
+        case when pg_column_size(p_job -> 'payload') <= greatest(65536, 2 * v_max::bigint)
+          then text_bytes(p_job -> 'payload')::text else 'too many' end, p_job ->> 'queue', v_max);
       hint := 'store large data elsewhere and enqueue a reference, or raise payload_bytes_max';
     when 'HW012' then
       code := 'HOWDAH_PRIORITY_INVALID';
@@ -147,7 +179,7 @@ begin
       hint := 'use an ISO 8601 time with zone, or epoch milliseconds, from 2000 to 10 years ahead';
     when 'HW015' then
       code := 'HOWDAH_HEADERS_INVALID';
-      message := 'headers must be a JSON object of at most 16384 bytes';
+      message := 'headers must be a JSON object of at most 16384 bytes and 500 levels';
       hint := 'put large data into the payload';
     when 'HW016' then
       code := 'HOWDAH_ATTEMPTS_INVALID';
@@ -194,7 +226,7 @@ begin
       hint := 'open it with open_batch(); batches are forgotten 7 days after they have ended';
     when 'HW201' then
       code := 'HOWDAH_BATCH_CLOSED';
-      message := format('batch %s is closed: nothing can be added to it', p_job ->> 'batch');
+      message := format('batch %s is closed: nothing can be added to it', left(p_job ->> 'batch', 40));
       hint := 'add all jobs before you close it, or open another batch';
     else
       code := 'HOWDAH_JOB_INVALID';
@@ -229,16 +261,14 @@ declare
   v_queue text := v_first ->> 'queue';
   v_queue_id integer;
   v_bytes_max integer;
-  v_size_max integer;  -- of the stored form: below, the text need not be measured
-  v_size integer;
+  v_is_bad boolean;
   v_id bigint;
   v_ids bigint[];
 begin
   if has_options(v_first) then
     return null;
   end if;
-  select id, payload_bytes_max, least(payload_bytes_max / 4, 8192)
-  into v_queue_id, v_bytes_max, v_size_max from queues
+  select id, payload_bytes_max into v_queue_id, v_bytes_max from queues
   where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
     and not is_guarded;
   if not found then
@@ -250,21 +280,20 @@ begin
       insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
       select n.id, n.id, p_now, v_queue_id, 201, n.payload
       from (select nextval('job_seq') as id, u::jsonb as payload from unnest(p_payloads) u offset 0) n
-      returning id, pg_column_size(payload) as size
+      returning id, is_too_long(payload, v_bytes_max) or is_too_deep(payload) as is_bad
     )
-    select array_agg(id), max(size) into v_ids, v_size from inserted;
+    select array_agg(id), bool_or(is_bad) into v_ids, v_is_bad from inserted;
     if v_ids is null then
       return null;
     end if;
-    if v_size > v_size_max and exists (
-      select from unnest(p_payloads) u where octet_length(u::jsonb::text) > v_bytes_max
-    ) then
+    if v_is_bad then
       delete from jobs where id = any (v_ids);
       return null;
     end if;
   elsif jsonb_typeof(p_jobs) = 'object' or jsonb_array_length(p_jobs) = 1 then
     -- the statement below takes longer to begin than this to end
-    if pg_column_size(v_first -> 'payload') <= v_size_max is not true then
+    if (is_too_long(v_first -> 'payload', v_bytes_max) or is_too_deep(v_first -> 'payload'))
+      is distinct from false then
       return null;
     end if;
     v_id := nextval('job_seq');
@@ -274,7 +303,7 @@ begin
   else
     if not (
       select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
-        and pg_column_size(e.j -> 'payload') <= v_size_max, false))
+        and not is_too_long(e.j -> 'payload', v_bytes_max) and not is_too_deep(e.j -> 'payload'), false))
       from jsonb_array_elements(p_jobs) e (j)
     ) then
       return null;
@@ -362,7 +391,8 @@ begin
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
           or has_options(e.j)
-          or pg_column_size(e.j -> 'payload') <= least(q.payload_bytes_max / 4, 8192) is not true
+          or (is_too_long(e.j -> 'payload', q.payload_bytes_max) or is_too_deep(e.j -> 'payload'))
+            is distinct from false
         then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
         end as problem offset 0
@@ -553,6 +583,9 @@ drop function {{schema}}.describe_problem(text, jsonb, jsonb);
 drop function {{schema}}.job_problem(jsonb, integer, integer);
 drop function {{schema}}.batch_problem(jsonb);
 drop function {{schema}}.is_bad_dedupe(jsonb);
+drop function {{schema}}.is_too_deep(jsonb);
+drop function {{schema}}.is_too_long(jsonb, integer);
+drop function {{schema}}.text_bytes(jsonb);
 drop function {{schema}}.is_weight_wrong(jsonb, integer);
 drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);
 drop function {{schema}}.run_at_of(jsonb, bigint, timestamptz);

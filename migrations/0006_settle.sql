@@ -3,6 +3,15 @@
 
 -- Up Migration
 
+-- A job never hangs because of its own output: what is too long or too deep to be read by a client is replaced, as a
+-- worker does it.
+create function {{schema}}.kept_result(p_result jsonb) returns jsonb
+language sql stable as $$
+  select case when {{schema}}.is_too_long(p_result, 8388608) or {{schema}}.is_too_deep(p_result)
+    then '{"howdah": "result not stored", "problem": "it is longer than 8388608 bytes, or deeper than 500 levels"}'::jsonb
+    else p_result end
+$$;
+
 -- Moves a job out of jobs into history, as one of its end states. The caller holds the row's lock.
 create function {{schema}}.finish(
   p_job {{schema}}.jobs, p_state text, p_reason text default null, p_result jsonb default null,
@@ -18,7 +27,7 @@ begin
   select p_job.id, clock(), p_job.enqueued_at, p_job.claimed_at, p_job.queue_id,
     attempts_of(p_job), p_job.lane, p_state, p_reason,
     (select worker from leases where id = p_job.lease_id),
-    p_job.payload, p_job.headers, p_job.errors, nullif(p_result, 'null'), p_job.group_key, p_job.batch_id
+    p_job.payload, p_job.headers, p_job.errors, nullif(kept_result(p_result), 'null'), p_job.group_key, p_job.batch_id
   from queues where id = p_job.queue_id and (retention_ms > 0 or p_state <> 'completed');
   insert into counter_deltas (queue_id, running, ready, scheduled, blocked, dead, completed,
     cancelled, expired, discarded, bytes)
@@ -134,7 +143,9 @@ create function {{schema}}.add_error(p_job {{schema}}.jobs, p_error jsonb) retur
 language sql volatile as $$
   select case when jsonb_array_length(e) > 100 then e - 0 else e end
   from (select coalesce(p_job.errors, '[]') || jsonb_build_array(
-    case jsonb_typeof(p_error) when 'object' then p_error
+    case when {{schema}}.is_too_long(p_error, 65536) or {{schema}}.is_too_deep(p_error)
+        then '{"message": "error not stored: it is longer than 65536 bytes, or deeper than 500 levels"}'
+      when jsonb_typeof(p_error) = 'object' then p_error
       else jsonb_build_object('message', coalesce(p_error #>> '{}', 'no error given')) end
     || jsonb_build_object('attempt', p_job.attempt - p_job.uncounted,
       'at', to_char({{schema}}.clock() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'))
@@ -342,7 +353,7 @@ begin
         worker, payload, headers, errors, result, group_key, batch_id)
       select id, v_now, enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
         v_worker, payload, headers, errors,
-        case when p_results is not null then p_results -> id::text end, group_key, batch_id
+        case when p_results is not null then kept_result(p_results -> id::text) end, group_key, batch_id
       from done where queue_id = any (v_keepers)
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
@@ -453,3 +464,4 @@ drop function {{schema}}.backoff_ms({{schema}}.queues, integer);
 drop function {{schema}}.bury({{schema}}.jobs, text);
 drop function {{schema}}.put_back({{schema}}.jobs, timestamptz, boolean, boolean);
 drop function {{schema}}.finish({{schema}}.jobs, text, text, jsonb, boolean);
+drop function {{schema}}.kept_result(jsonb);

@@ -112,7 +112,7 @@ begin
         case when j.id is null then h.attempt else attempts_of(j) end as attempt,
         coalesce(j.dead_reason, h.reason) as reason, coalesce(j.errors, h.errors) as errors,
         h.result, r.progress, r.progress_at,
-        sum(coalesce(pg_column_size(h.result), 0) + coalesce(pg_column_size(coalesce(j.errors, h.errors)), 0))
+        sum(coalesce(octet_length(h.result::text), 0) + coalesce(octet_length(coalesce(j.errors, h.errors)::text), 0))
           over (order by a.id) as size, row_number() over (order by a.id) as n
       from (select distinct u as id from unnest(p_add || p_look) u where u is not null) a
       left join jobs j on j.id = a.id
@@ -149,11 +149,12 @@ begin
     where (e ->> 'id' ~ '^[0-9]{1,18}$' and e ->> 'attempt' ~ '^[0-9]{1,9}$'
       and coalesce(e ->> 'dropped', '0') ~ '^[0-9]{1,9}$'
       and coalesce(jsonb_typeof(e -> 'lines'), 'array') = 'array') is not true
-      or pg_column_size(e -> 'progress') > 16384
+      or pg_column_size(e -> 'progress') > 16384 or is_too_long(e -> 'progress', 65536)
+      or is_too_deep(e -> 'progress')
   ) then
     raise exception 'reports must be an array of objects with the id and attempt of a job'
       using errcode = 'HW184', hint = 'for example [{"id": 1, "attempt": 1, "progress": 50}]; '
-        'progress has at most 16384 bytes';
+        'progress has at most 16384 bytes and 500 levels';
   end if;
   for v_ask in
     select (e ->> 'id')::bigint as id, (e ->> 'attempt')::integer as attempt, e -> 'progress' as progress,
@@ -197,10 +198,12 @@ begin
   with added as (
     insert into report_lines (job_id, n, at, attempt, level, message, fields)
     select p_report.job_id, v_first + l.n,
-      p_report.reported_at - least(greatest(coalesce((l.e ->> 'ago_ms')::numeric, 0), 0), 600000)::float8
+      p_report.reported_at - case when jsonb_typeof(l.e -> 'ago_ms') = 'number'
+        then round(least(greatest((l.e -> 'ago_ms')::numeric, 0), 600000))::float8 else 0 end
         * interval '1 millisecond',
       p_attempt, coalesce(left(l.e ->> 'level', 20), 'info'), coalesce(left(l.e ->> 'message', 4096), ''),
-      case when pg_column_size(l.e -> 'fields') <= 16384 then nullif(l.e -> 'fields', 'null') end
+      case when pg_column_size(l.e -> 'fields') <= 16384 and not is_too_long(l.e -> 'fields', 65536)
+        and not is_too_deep(l.e -> 'fields') then nullif(l.e -> 'fields', 'null') end
     from jsonb_array_elements(p_lines) with ordinality l (e, n)
     where l.n > jsonb_array_length(p_lines) - 500
     returning octet_length(message) + coalesce(octet_length(fields::text), 0) as bytes
@@ -404,8 +407,9 @@ declare
   v_text record;
   v_details jsonb;
   v_waiting record;
-  v_bytes integer := case when p_job.bytes is not null then octet_length((v_ask -> 'payload')::text) end;
-  v_run_at timestamptz := case when p_changes ?| '{run_at,delay_ms}'
+  v_bytes integer := case when p_job.bytes is not null and v_problem is null
+    then octet_length((v_ask -> 'payload')::text) end;
+  v_run_at timestamptz := case when p_changes ?| '{run_at,delay_ms}' and v_problem is null
     then greatest(run_at_of(p_changes, 0, v_now), v_now) end;
   v_lane smallint := p_job.lane;
   v_seq bigint := p_job.seq;

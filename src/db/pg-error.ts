@@ -14,6 +14,7 @@ interface ServerError extends Error {
 const CODE_BY_SQLSTATE: Readonly<Record<string, HowdahErrorCode>> = {
   '22021': 'HOWDAH_PAYLOAD_INVALID', // a zero byte in a text parameter
   '22P05': 'HOWDAH_PAYLOAD_INVALID', // \u0000 in jsonb
+  '54001': 'HOWDAH_PAYLOAD_INVALID', // nested deeper than the server can read
   '25006': 'HOWDAH_DATABASE_READ_ONLY',
   '25P02': 'HOWDAH_TRANSACTION_INVALID',
   '25P03': 'HOWDAH_DATABASE_UNAVAILABLE', // idle in transaction: the server hung up

@@ -6,8 +6,9 @@ import { createQueue, enqueue, startWorker, waitForState } from '../support/work
 // a kilobyte in the table and 24 MB as text: three of them do not fit into one answer
 const NUMBERS = `[${Array(240).fill('1e100000')}]`;
 
-test('jobs too large to be claimed together are claimed one at a time', async ({ url, pool }) => {
+test('jobs too large to be claimed together are claimed one at a time', { timeout: 120_000 }, async ({ url, pool }) => {
   const name = await createQueue(pool);
+  await pool.query('select howdah.alter_queue($1, $2)', [name, '{"payload_bytes_max": 67108864}']);
   await pool.query(
     `select howdah.enqueue(jsonb_agg(jsonb_build_object('queue', $1::text, 'payload', $2::jsonb)))
     from generate_series(1, 3)`,
@@ -19,7 +20,7 @@ test('jobs too large to be claimed together are claimed one at a time', async ({
     lengths.push((payload as unknown[]).length);
   };
   await startWorker({ url, queues: [work(name, handler, { concurrency: 10 })] });
-  expect((await waitForState(pool, last, 'completed', 25_000)).attempt).toBe(1);
+  expect((await waitForState(pool, last, 'completed', 100_000)).attempt).toBe(1);
   expect(lengths).toEqual([240, 240, 240, 0]);
 });
 
