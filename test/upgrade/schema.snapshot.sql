@@ -706,9 +706,12 @@ function howdah.is_bad_dedupe(jsonb) returns boolean
 function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_pending(bigint) returns boolean security definer
+function howdah.is_too_deep(jsonb) returns boolean
+function howdah.is_too_long(jsonb,integer) returns boolean
 function howdah.is_wanted(bigint) returns boolean security definer
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.kept_result(jsonb) returns jsonb
 function howdah.key_until(jsonb,bigint,timestamp with time zone) returns timestamp with time zone security definer
 function howdah.lane_floor(integer,smallint) returns bigint security definer
 function howdah.lane_priority(smallint) returns integer
@@ -812,6 +815,7 @@ function howdah.sync_schedules(text,jsonb) returns TABLE(name text, change text)
 function howdah.take_followers(howdah.queues,bigint,tid[],integer,timestamp with time zone) returns record security definer
 function howdah.tell_watchers(bigint[],boolean) returns void security definer
 function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer, opened integer) security definer
+function howdah.text_bytes(jsonb) returns integer security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.unsubscribe(text,text) returns boolean security definer
 function howdah.waiting_in(integer) returns record security definer
