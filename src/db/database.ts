@@ -9,6 +9,7 @@ import type { LentTransaction } from './lent-transaction.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
 import { isConnectionUnusable, isTermination, toHowdahError } from './pg-error.js';
 import { createPool, type OwnPool } from './pool.js';
+import { isPoolTimeout, PoolGate, tooLate } from './pool-gate.js';
 import type { Checkout, PoolClientLike, PoolLike } from './pool-like.js';
 import { StatementNames } from './query.js';
 import type { Tables } from './tables.js';
@@ -27,6 +28,8 @@ export class Database implements Executor {
   readonly #pool: PoolLike;
   /** Statements that stand alone would run in another isolation than read committed: see {@link ISOLATION}. */
   #isIsolationRaised = false;
+  /** The way to a pool that was handed in. */
+  readonly #gate: PoolGate | undefined;
   #kysely: Promise<Kysely<Tables>> | undefined;
   #closing: Promise<void> | undefined;
 
@@ -44,6 +47,7 @@ export class Database implements Executor {
     };
     this.#ownPool = options.pool ? undefined : createPool(this.settings, this.#hosts);
     this.#pool = options.pool ?? (this.#ownPool as OwnPool);
+    this.#gate = options.pool && new PoolGate(options.pool, this.settings.connectTimeoutMs);
   }
 
   /** `{{schema}}` in the text becomes the quoted schema name. */
@@ -89,7 +93,7 @@ export class Database implements Executor {
   /** Query builder on the same pool, for lists and filters; loaded on first use. */
   kysely(): Promise<Kysely<Tables>> {
     this.#kysely ??= import('./kysely.js').then(({ createKysely }) =>
-      createKysely(this.#pool, this.schema),
+      createKysely({ connect: () => this.#lendClient() }, this.schema),
     );
     return this.#kysely;
   }
@@ -111,6 +115,7 @@ export class Database implements Executor {
 
   /** Closes our own pool, after the statements that run; a pool that was handed in stays open. */
   close(): Promise<void> {
+    this.#gate?.close();
     this.#closing ??= this.#ownPool?.end() ?? Promise.resolve();
     return this.#closing;
   }
@@ -167,12 +172,28 @@ export class Database implements Executor {
     }
   }
 
+  /** A connection for the query builder, which does not care for errors between statements. */
+  async #lendClient(): Promise<PoolClientLike> {
+    const client = await this.#acquire();
+    client.on?.('error', ignore);
+    return {
+      query: (...values: unknown[]) => Reflect.apply(client.query, client, values) as never,
+      release: (isUnusable) => {
+        client.removeListener?.('error', ignore);
+        client.release(isUnusable);
+      },
+    };
+  }
+
   async #acquire(): Promise<PoolClientLike> {
     this.#assertOpen();
     for (let tried = 1; ; tried += 1) {
       try {
-        return await this.#pool.connect();
+        return await (this.#gate ?? this.#pool).connect();
       } catch (error) {
+        if (isPoolTimeout(error)) {
+          throw tooLate(this.#pool, this.settings.connectTimeoutMs, error);
+        }
         if (tried >= this.#hosts.count) throw toHowdahError(error, this.schema);
       }
     }

@@ -13,6 +13,9 @@ export interface PoolClientLike {
 /** What is used of a pg.Pool: any version of `pg`, or anything shaped like it. */
 export interface PoolLike {
   connect(): Promise<PoolClientLike>;
+  /** Idle connections that break are told of here, where somebody listens. */
+  on?(event: 'error', listener: (error: Error) => void): unknown;
+  removeListener?(event: 'error', listener: (error: Error) => void): unknown;
   /** As given to the pool's constructor: connections of our own are made from it. */
   readonly options?: object;
 }
