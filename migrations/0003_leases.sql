@@ -9,12 +9,20 @@ create table {{schema}}.leases (
   lease_ms   integer not null,
   opened_at  timestamptz not null,
   expires_at timestamptz not null,
-  attention  boolean not null default false,             -- a cancel request, or an order to drain
   -- of a lease that receive() opened: jobs under it; null for a worker's (see 0014_pull.sql)
   held       integer,
-  drain_reason text,                                     -- its worker is to finish and end
   info       jsonb not null default '{}'
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+-- What others want of a worker: only ever inserted, so that no open transaction of theirs holds the row that
+-- the heartbeat renews. Without a reason: look (a cancel request, or an order to drain), gone when it was told.
+-- With one: it is to finish what it holds and end.
+create table {{schema}}.lease_notices (
+  lease_id     bigint not null,
+  id           bigint generated always as identity,
+  drain_reason text,
+  constraint lease_notices_pkey primary key (lease_id, id)
+) with (autovacuum_vacuum_threshold = 100);
 
 -- Where a lease has been: every job it holds has a seq in [low_seq, high_seq] of that lane. So a dead
 -- worker's jobs are found without reading the backlog and without an index that a claim would have
@@ -80,21 +88,26 @@ begin
   return v_id;
 end $$;
 
--- Renews a lease, an expired one too as long as nobody has reaped it: its jobs are still its own.
+-- Renews a lease, an expired one too as long as nobody has reaped it: its jobs are still its own. Nobody but
+-- its worker and the reaper locks its row.
 create function {{schema}}.heartbeat(p_lease_id bigint)
 returns table (alive boolean, attention boolean)
 language plpgsql security definer {{settings}} as $$
 declare
   v_attention boolean;
 begin
-  select l.attention into v_attention from leases l where l.id = p_lease_id for no key update;
+  update leases l set expires_at = clock() + l.lease_ms * interval '1 millisecond'
+  where l.id = p_lease_id;
   if not found then
     return query select false, false;
     return;
   end if;
-  update leases l set attention = false,
-    expires_at = clock() + l.lease_ms * interval '1 millisecond'
-  where l.id = p_lease_id;
+  v_attention := exists (select from lease_notices n
+    where n.lease_id = p_lease_id and n.drain_reason is null);
+  if v_attention then
+    -- one that comes between the two is told of as well: the worker looks when this is committed
+    delete from lease_notices n where n.lease_id = p_lease_id and n.drain_reason is null;
+  end if;
   return query select true, v_attention;
 end $$;
 
@@ -244,4 +257,5 @@ drop function {{schema}}.open_lease(text, integer, jsonb);
 drop table {{schema}}.leader;
 drop table {{schema}}.sleepers;
 drop table {{schema}}.lease_marks;
+drop table {{schema}}.lease_notices;
 drop table {{schema}}.leases;

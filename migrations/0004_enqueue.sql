@@ -471,11 +471,11 @@ begin
     v_after_ids := v_admitted.after_ids;
   end loop;
   if v_all_joined <> '{}' then
-    perform change_groups(v_all_joined, p_ring);
+    perform change_groups(v_all_joined, p_ring, true);
   end if;
   if v_is_gated then
     if v_admitted.left_groups <> '{}' then
-      perform change_groups(v_admitted.left_groups, p_ring);
+      perform change_groups(v_admitted.left_groups, p_ring, true);
     end if;
   end if;
 

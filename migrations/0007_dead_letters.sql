@@ -172,7 +172,7 @@ begin
     return next;
   end loop;
   if v_joined <> '{}' then
-    perform change_groups(v_joined);
+    perform change_groups(v_joined, true, true);
   end if;
 end $$;
 

@@ -13,6 +13,7 @@ declare
   v_id bigint;
   v_job jobs;
   v_left groups[] := '{}';
+  v_told bigint[] := '{}';
 begin
   perform lock_jobs(p_ids);
   for v_id in select distinct u from unnest(p_ids) u order by u loop
@@ -36,16 +37,17 @@ begin
       why := 'it runs: its worker has been told to stop';
       update jobs set cancel_requested = true, cancel_reason = coalesce(left(p_reason, 500), cancel_reason)
       where jobs.id = v_id;
-      -- once a lease: each version of its row would be walked over by the next update
-      update leases set attention = true where leases.id = v_job.lease_id and not leases.attention;
+      v_told := v_told || v_job.lease_id;
       perform notify_lease(v_job.lease_id, 'c');
       outcome := 'requested';
     end if;
     return next;
   end loop;
   if v_left <> '{}' then
-    perform change_groups(v_left);
+    perform change_groups(v_left, true, true);
   end if;
+  insert into lease_notices (lease_id)
+  select l.id from leases l where l.id in (select distinct u from unnest(v_told) u);
 end $$;
 
 -- Which of these running jobs are to be cancelled. A worker asks when it is told to look.
@@ -87,7 +89,7 @@ begin
     return next;
   end loop;
   if v_joined <> '{}' then
-    perform change_groups(v_joined);
+    perform change_groups(v_joined, true, true);
   end if;
 end $$;
 
@@ -220,7 +222,7 @@ begin
     perform finish(v_job, 'discarded', 'queue deleted');
     v_left := v_left || left_group(v_job);
   end loop;
-  perform change_groups(v_left);
+  perform change_groups(v_left, true, true);
 end $$;
 
 revoke execute on all functions in schema {{schema}} from public;

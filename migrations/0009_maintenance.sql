@@ -1,8 +1,10 @@
 -- Maintenance: each duty is one function, bounded in rows, safe to run twice and on two machines at once.
+-- None waits longer than 100 ms for a row that an application's transaction may hold: what can be passed over
+-- is, and what cannot has a time-out of its own; it is left to the next round, and the rest goes on.
 
 -- Up Migration
 
--- Delayed jobs that are due become ready. p_after: where the last call stopped, so that entries
+-- Delayed jobs that are due become ready, and groups that somebody held when a member ended get on. p_after: where the last call stopped, so that entries
 -- promoted since the last vacuum are not walked again; now and then a call starts at -infinity for
 -- transactions that committed late. next_ms: until the next due job, null when there is none.
 create function {{schema}}.promote(
@@ -13,6 +15,7 @@ declare
   v_now timestamptz := clock();
   v_ids bigint[];
   v_seqs bigint[];
+  v_is_left boolean := (select f.is_left from fold_groups(p_limit) f);
 begin
   -- what was changed while its lock was sought comes with its new time: others before that were not looked at
   select array_agg(d.id order by d.run_at), max(d.run_at) filter (where exists (
@@ -51,6 +54,9 @@ begin
       and j.after_id is null
     order by j.run_at limit 1
   );
+  if v_is_left then
+    next_ms := least(next_ms, 100);  -- nobody says when a transaction has ended
+  end if;
   return next;
 end $$;
 
@@ -91,10 +97,6 @@ begin
       limit greatest(p_limit - requeued - dead, 0) for update skip locked
     loop
       select * into v_queue from queues where id = v_job.queue_id;
-      -- it may leave its group, of which a producer may hold the row: then the next call takes it
-      continue when v_job.group_key is not null
-        and (p_crashed or v_job.cancel_requested or v_job.follow_seq is not null)
-        and not try_group(v_job);
       if v_job.follow_seq is not null and not v_job.cancel_requested
         and (not p_crashed or is_behind(v_job)) then
         v_job.uncounted := v_job.uncounted + 1;
@@ -154,11 +156,13 @@ begin
     delete from sleepers where lease_id = p_lease.id;
     perform drop_watches(p_lease.id);
     delete from lease_marks where lease_id = p_lease.id;
+    delete from lease_notices where lease_id = p_lease.id;
     delete from leases where id = p_lease.id;
   end if;
 end $$;
 
--- A worker's good-bye. Waits for nothing: what a settle holds right now is left to the reaper.
+-- A worker's good-bye. Waits for nothing: what a settle, or a transaction that cancels it, holds right now is left
+-- to the reaper, which does not take it for crashed.
 create function {{schema}}.close_lease(p_lease_id bigint) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
@@ -173,7 +177,11 @@ begin
   v_result := give_back(v_lease, false, 100000);
   perform change_groups(v_result.left_groups);
   if not v_result.done then
-    update leases set expires_at = clock() where id = p_lease_id;
+    update leases set expires_at = clock(), aside = array(
+      select j.id from lease_marks m join jobs j on j.queue_id = m.queue_id and j.lane = m.lane
+        and j.seq is not null and j.seq between m.low_seq and m.high_seq and j.lease_id = p_lease_id
+      where m.lease_id = p_lease_id)
+    where id = p_lease_id;
   end if;
   return v_result.requeued;
 end $$;
@@ -237,9 +245,11 @@ begin
   return next;
 end $$;
 
+-- A dead worker's jobs run elsewhere. A lease of which something is held by an open transaction goes to the
+-- end of the line: however many there are of them, the others get their turn.
 create function {{schema}}.reap(p_limit integer default 1000)
 returns table (leases integer, requeued integer, dead integer)
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} set lock_timeout = '100ms' as $$
 #variable_conflict use_column
 declare
   v_lease leases;
@@ -248,17 +258,29 @@ declare
   v_leases integer := 0;
   v_requeued integer := 0;
   v_dead integer := 0;
+  v_is_done boolean;
+  v_refused integer := 0;
 begin
   for v_lease in
     select * from leases l where l.expires_at < clock() order by l.expires_at, l.id
     limit 100 for update skip locked
   loop
-    v_result := give_back(v_lease, true, p_limit - v_requeued - v_dead);
-    v_leases := v_leases + v_result.done::integer;
-    v_requeued := v_requeued + v_result.requeued;
-    v_dead := v_dead + v_result.dead;
-    v_left := v_left || v_result.left_groups;
+    begin
+      v_result := give_back(v_lease, true, p_limit - v_requeued - v_dead);
+      v_leases := v_leases + v_result.done::integer;
+      v_requeued := v_requeued + v_result.requeued;
+      v_dead := v_dead + v_result.dead;
+      v_left := v_left || v_result.left_groups;
+      v_is_done := v_result.done;
+    exception when lock_not_available then
+      v_is_done := false;
+      v_refused := v_refused + 1;
+    end;
     exit when v_requeued + v_dead >= p_limit;
+    if not v_is_done then
+      update leases l set expires_at = clock() where l.id = v_lease.id;
+    end if;
+    exit when v_refused >= 5;
   end loop;
   perform change_groups(v_left);
   return query select v_leases, v_requeued, v_dead;
@@ -375,36 +397,50 @@ begin
 end $$;
 
 -- Waiting jobs whose TTL has ended are recorded as expired. It waits for no lock: what others hold is
--- left to the next call. A blocked job is locked after its group, as everywhere.
+-- left to the next call. A blocked job is locked after its group, as everywhere; of blocked ones it looks
+-- at the oldest, and from a time drawn at random, so that those of groups which are held for long hide no others.
 create function {{schema}}.expire(p_limit integer default 1000) returns integer
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} set lock_timeout = '100ms' as $$
 declare
   v_job jobs;
   v_left groups[] := '{}';
   v_total integer := 0;
   v_limit integer := least(greatest(p_limit, 0), 10000);
+  v_now timestamptz := clock();
+  v_first timestamptz;
+  v_from timestamptz;
+  v_looked integer;
 begin
   for v_job in
-    select * from jobs j where j.expires_at is not null and j.expires_at < (select clock())
+    select * from jobs j where j.expires_at is not null and j.expires_at < v_now
       and j.lease_id is null and j.group_seq is null
     order by j.expires_at limit v_limit for update skip locked
   loop
-    continue when v_job.group_key is not null and not try_group(v_job);
     perform finish(v_job, 'expired', 'waiting TTL');
     v_left := v_left || left_group(v_job);
     v_total := v_total + 1;
   end loop;
-  for v_job in
-    select * from jobs j where j.expires_at is not null and j.expires_at < (select clock())
-      and j.group_seq is not null
-    order by j.expires_at limit v_limit - v_total
-  loop
-    continue when not try_group(v_job);
-    select * into v_job from jobs j where j.id = v_job.id and j.group_seq is not null for update;
-    continue when not found;
-    perform finish(v_job, 'expired', 'waiting TTL');
-    v_left := v_left || left_group(v_job);
-    v_total := v_total + 1;
+  for v_round in 1 .. 2 loop
+    exit when v_total >= v_limit;
+    v_looked := 0;
+    for v_job in
+      select * from jobs j where j.expires_at is not null and j.expires_at < v_now
+        and j.group_seq is not null and (v_from is null or j.expires_at >= v_from)
+      order by j.expires_at limit 2 * v_limit
+    loop
+      v_looked := v_looked + 1;
+      v_first := coalesce(v_first, v_job.expires_at);
+      continue when not try_group(v_job);
+      select * into v_job from jobs j where j.id = v_job.id and j.group_seq is not null
+      for update skip locked;
+      continue when not found;
+      perform finish(v_job, 'expired', 'waiting TTL');
+      v_left := v_left || left_group(v_job);
+      v_total := v_total + 1;
+      exit when v_total >= v_limit;
+    end loop;
+    exit when v_looked < 2 * v_limit;
+    v_from := v_first + random() * (v_now - v_first);
   end loop;
   perform change_groups(v_left);
   return v_total;
@@ -593,7 +629,6 @@ begin
       select * from jobs j where j.queue_id = v_queue_id and j.seq is not null and j.lease_id is null
       order by j.lane, j.seq limit 1000 for update skip locked
     loop
-      continue when v_job.group_key is not null and not try_group(v_job);
       perform bury(v_job, 'queue deleted');
       v_left := v_left || left_group(v_job);
     end loop;
@@ -669,6 +704,8 @@ begin
   dropped := v_found.dropped;
   problems := problems || v_found.problems;
   cleared := clear_default(10000);
+  -- of transactions that ended after the lease had
+  delete from lease_notices n where not exists (select from leases l where l.id = n.lease_id);
   return next;
 end $$;
 

@@ -111,7 +111,8 @@ create view {{schema}}.workers as
 select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   l.expires_at > {{schema}}.clock() as alive,
   coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads,
-  l.drain_reason is not null as draining, l.info
+  exists (select from {{schema}}.lease_notices n
+    where n.lease_id = l.id and n.drain_reason is not null) as draining, l.info
 from {{schema}}.leases l cross join {{schema}}.leader d
 where l.held is null and not l.info ? 'pull';
 

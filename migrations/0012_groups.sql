@@ -7,8 +7,26 @@
 -- Lock order: lease, jobs that are not blocked by id, queues, groups by (queue_id, key), blocked jobs.
 -- Only who holds the row of a group locks or changes its blocked jobs. A statement that ends several
 -- jobs therefore changes their groups once, at its end: change_groups().
+--
+-- An application's transaction that has enqueued into a group holds its row until it ends. No settle and no
+-- upkeep waits for that: what they change is written into group_changes, which nobody waits for, and whoever
+-- holds the group next folds it in; at the latest promote(), a moment after the row was let go. What is not folded
+-- in yet can only be turns that are free already: a group never runs more than it may.
 
 -- Up Migration
+
+-- Changes of groups whose row somebody else had: only ever inserted, and taken out by who holds the group.
+create table {{schema}}.group_changes (
+  id       bigint generated always as identity constraint group_changes_pkey primary key,
+  queue_id integer not null,
+  key      text collate "C" not null,
+  admitted integer not null,
+  waiting  integer not null,
+  mark     bigint,
+  head_id  bigint
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
+
+create index group_changes_key_idx on {{schema}}.group_changes (queue_id, key);
 
 -- What the end of this member changes in its group; null for a job that is in none. Dead ones are not.
 create function {{schema}}.left_group(p_job {{schema}}.jobs) returns {{schema}}.groups
@@ -27,22 +45,46 @@ begin
   return found or p_job.dead_at is not null;
 end $$;
 
+-- Locks a group for a settle or for upkeep, which must not wait for a producer's transaction. Most hold
+-- the row for the moment of a commit: until p_patience it is tried again.
+create function {{schema}}.seize_group(
+  p_queue_id integer, p_key text, p_patience timestamptz, out seized {{schema}}.groups, out is_held boolean
+)
+language plpgsql security definer {{settings}} as $$
+begin
+  loop
+    select * into seized from groups g where g.queue_id = p_queue_id and g.key = p_key
+    for update skip locked;
+    is_held := seized.key is null
+      and exists (select from groups g where g.queue_id = p_queue_id and g.key = p_key);
+    exit when not is_held or clock_timestamp() >= p_patience;
+    perform pg_sleep(0.001);
+  end loop;
+end $$;
+
 -- Adds changes to the books of groups and admits who may run now. Each change names a queue and a key,
 -- by how much admitted and waiting change, where a member joins what mark must not exceed, and where
 -- another has become the head its id. Once a statement, after all its jobs and queues are locked. Nulls among the changes are passed over.
-create function {{schema}}.change_groups(p_changes {{schema}}.groups[], p_ring boolean default true)
-returns void
+-- p_may_wait: for who changes groups in a transaction of an application, and is not upkeep: waits for their rows.
+create function {{schema}}.change_groups(
+  p_changes {{schema}}.groups[], p_ring boolean default true, p_may_wait boolean default false
+) returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_change record;
   v_group groups;
+  v_behind record;
   v_queue_id integer;
   v_max integer;
   v_is_paced boolean;
+  v_has_behind boolean;
   v_next bigint[];
   v_mark bigint;
   v_id bigint;
   v_ids bigint[] := '{}';
+  v_seized record;
+  v_is_left boolean := false;
+  v_patience timestamptz;
 begin
   for v_change in
     select c.queue_id, c.key, sum(c.admitted)::integer as admitted,
@@ -50,16 +92,35 @@ begin
     from unnest(p_changes) c where c.queue_id is not null
     group by c.queue_id, c.key order by c.queue_id, c.key
   loop
-    if v_change.waiting > 0 then
+    if p_may_wait and v_change.waiting > 0 then
       insert into groups as g (queue_id, key, admitted, waiting, mark)
       values (v_change.queue_id, v_change.key, 0, v_change.waiting, v_change.mark)
       on conflict (queue_id, key) do update set
         waiting = g.waiting + excluded.waiting, mark = least(g.mark, excluded.mark)
       returning * into v_group;
     else
-      select * into v_group from groups g
-      where g.queue_id = v_change.queue_id and g.key = v_change.key for update;
-      if not found then
+      if p_may_wait then
+        select * into v_group from groups g
+        where g.queue_id = v_change.queue_id and g.key = v_change.key for update;
+      else
+        select * into v_group from groups g
+        where g.queue_id = v_change.queue_id and g.key = v_change.key for update skip locked;
+        if not found then
+          -- all of a statement together are tried for so long
+          v_patience := coalesce(v_patience, clock_timestamp() + interval '10 milliseconds');
+          v_seized := seize_group(v_change.queue_id, v_change.key, v_patience);
+          v_group := v_seized.seized;
+          if v_seized.is_held then
+            insert into group_changes (queue_id, key, admitted, waiting, mark, head_id)
+            select v_change.queue_id, v_change.key, v_change.admitted, v_change.waiting, v_change.mark,
+              v_change.head_id
+            where (v_change.admitted, v_change.waiting) <> (0, 0) or v_change.head_id is not null;
+            v_is_left := v_is_left or found;
+            continue;
+          end if;
+        end if;
+      end if;
+      if v_group.key is null then
         -- a job must not hang because of the books: check_groups() tells of them
         raise warning 'group % of queue % has no row', v_change.key, v_change.queue_id;
         continue;
@@ -71,8 +132,22 @@ begin
     v_group.admitted := v_group.admitted + v_change.admitted;
     if v_queue_id is distinct from v_change.queue_id then
       v_queue_id := v_change.queue_id;
-      select q.group_concurrency, q.group_rate_max is not null into v_max, v_is_paced
+      select q.group_concurrency, q.group_rate_max is not null,
+        exists (select from group_changes c where c.queue_id = v_queue_id)
+      into v_max, v_is_paced, v_has_behind
       from queues q where q.id = v_queue_id;
+    end if;
+    if v_has_behind then
+      with gone as (
+        delete from group_changes c where c.queue_id = v_queue_id and c.key = v_group.key
+        returning c.admitted, c.waiting, c.mark, c.head_id
+      )
+      select coalesce(sum(admitted), 0)::integer as admitted, coalesce(sum(waiting), 0)::integer as waiting,
+        min(mark) as mark, max(head_id) as head_id into v_behind from gone;
+      v_group.admitted := v_group.admitted + v_behind.admitted;
+      v_group.waiting := v_group.waiting + v_behind.waiting;
+      v_group.mark := least(v_group.mark, v_behind.mark);
+      v_group.head_id := coalesce(v_behind.head_id, v_group.head_id);
     end if;
 
     if v_group.waiting > 0 and v_group.admitted < v_max then
@@ -108,6 +183,46 @@ begin
   if v_ids <> '{}' then
     perform admit(v_ids, p_ring);
   end if;
+  if v_is_left and p_ring then
+    perform ring_promoter(clock());
+  end if;
+end $$;
+
+-- Folds what settles and upkeep have left in groups that somebody held, where nobody holds them now. Looks at the
+-- oldest 5,000 changes, and at as many from a place drawn at random, so that those of groups which
+-- are held for long hide no others. is_left: there are more.
+create function {{schema}}.fold_groups(
+  p_limit integer default 1000, out folded integer, out is_left boolean
+)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_first bigint := (select min(id) from group_changes);
+  v_from bigint;
+  v_changes groups[];
+begin
+  folded := 0;
+  is_left := v_first is not null;
+  if not is_left then
+    return;
+  end if;
+  v_from := v_first + floor(random() * ((select max(id) from group_changes) - v_first + 1));
+  select coalesce(array_agg((f.queue_id, f.key, 0, 0, null, null, null)::groups), '{}') into v_changes
+  from (
+    select g.queue_id, g.key from (
+      select distinct c.queue_id, c.key from (
+        (select queue_id, key from group_changes order by id limit 5000)
+        union all
+        (select queue_id, key from group_changes where id >= v_from order by id limit 5000)
+      ) c
+    ) d join groups g on g.queue_id = d.queue_id and g.key = d.key
+    order by g.queue_id, g.key limit least(greatest(p_limit, 1), 10000) for update of g skip locked
+  ) f;
+  perform change_groups(v_changes);
+  folded := cardinality(v_changes);
+  -- of groups without a row, which only a hand can have deleted
+  delete from group_changes c where c.id in (select id from group_changes order by id limit 5000)
+    and not exists (select from groups g where g.queue_id = c.queue_id and g.key = c.key);
+  is_left := exists (select from group_changes);
 end $$;
 
 -- Blocked jobs get their turn, in the order given: ready, or scheduled until they are due and the job before
@@ -206,16 +321,13 @@ language sql security definer {{settings}} as $$
   select open_groups(p_queue_id)
 $$;
 
--- Locks jobs whatever their state, with their leases and groups, in the lock order. Where a job was claimed
--- while another lock was waited for, its lease is locked, too, if that is to be had at once. Else, and where
--- one was admitted meanwhile, all are let go and everything begins again, a hundred times at most. What
--- is not there any more, a job or the lease of one (see find_orphans()), is not waited for.
+-- Locks jobs whatever their state, with their groups, in the lock order. Where one was admitted while another
+-- lock was waited for, all are let go and everything begins again, a hundred times at most. Leases are not
+-- locked: a transaction left open would hold up their heartbeats.
 -- Rows are counted and lists are compared as sets: a walk over a list for each job would be quadratic.
 create function {{schema}}.lock_jobs(p_ids bigint[]) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_leases bigint[];
-  v_late bigint[];
   v_unblocked bigint;
   v_blocked bigint[];
   v_group record;
@@ -223,10 +335,6 @@ declare
 begin
   for v_try in 1 .. 100 loop
     begin
-      v_leases := array(
-        select l.id from leases l
-        where l.id = any (array(select distinct j.lease_id from jobs j where j.id = any (p_ids)))
-        order by l.id for no key update);
       select count(*) into v_unblocked from (
         select 1 from jobs where id = any (p_ids) and group_seq is null order by id for update) u;
       v_blocked := array(select id from jobs where id = any (p_ids) and group_seq is not null);
@@ -245,21 +353,14 @@ begin
       end if;
       -- a row that is locked stays, so others were admitted between the two where there are more
       if v_unblocked + v_count = (select count(*) from jobs where id = any (p_ids)) then
-        v_late := array(
-          select l.id from leases l where l.id = any (array(
-            select lease_id from jobs where id = any (p_ids) and lease_id is not null
-            except select unnest(v_leases))));
-        if v_late = '{}' or cardinality(v_late) = cardinality(array(
-          select l.id from leases l where l.id = any (v_late) for no key update skip locked)) then
-          return;
-        end if;
+        return;
       end if;
-      raise exception 'claimed or admitted meanwhile' using errcode = 'HW059';
+      raise exception 'admitted meanwhile' using errcode = 'HW059';
     exception when sqlstate 'HW059' then
       null;
     end;
   end loop;
-  raise exception 'jobs are claimed and settled too often to be locked' using errcode = '40001',
+  raise exception 'jobs are admitted too often to be locked' using errcode = '40001',
     hint = 'try again';
 end $$;
 
@@ -277,7 +378,15 @@ language sql stable security definer set search_path = {{schema}}, pg_temp as $$
         then 'counts differ'
       when j.first_seq <= g.mark then 'a member waits behind the mark'
       when g.waiting > 0 and g.admitted < q.group_concurrency then 'stalled' end
-  from groups g
+  from (
+    select r.queue_id, r.key, (r.admitted + coalesce(c.admitted, 0))::integer as admitted,
+      (r.waiting + coalesce(c.waiting, 0))::integer as waiting, least(r.mark, c.mark) as mark,
+      c.key is not null as is_behind
+    from groups r left join (
+      select queue_id, key, sum(admitted) as admitted, sum(waiting) as waiting, min(mark) as mark
+      from group_changes group by queue_id, key
+    ) c on c.queue_id = r.queue_id and c.key = r.key
+  ) g
   full join (
     select queue_id, group_key as key, count(*) filter (where group_seq is null) as admitted,
       count(group_seq) as waiting, min(group_seq) as first_seq
@@ -286,19 +395,22 @@ language sql stable security definer set search_path = {{schema}}, pg_temp as $$
   join queues q on q.id = coalesce(g.queue_id, j.queue_id)
   where g.key is null or j.first_seq <= g.mark
     or (g.admitted, g.waiting) is distinct from (coalesce(j.admitted, 0), coalesce(j.waiting, 0))
-    or (g.waiting > 0 and g.admitted < q.group_concurrency)
-    or (g.admitted = 0 and g.waiting = 0)
+    -- what is not folded in yet is upkeep's to see to
+    or not g.is_behind and (g.waiting > 0 and g.admitted < q.group_concurrency
+      or g.admitted = 0 and g.waiting = 0)
 $$;
 
 -- Groups in which jobs wait, and for what. The head is the member admitted last; since: when it was.
 create view {{schema}}.blocked_groups as
-select q.name as queue, g.key as group_key, g.waiting, g.admitted, q.group_concurrency,
+select q.name as queue, g.key as group_key, (g.waiting + coalesce(c.waiting, 0))::integer as waiting,
+  (g.admitted + coalesce(c.admitted, 0))::integer as admitted, q.group_concurrency,
   h.id as head_id,
   case when h.id is null then null
     when h.lease_id is not null then 'running'
     when h.seq is not null then 'ready'
     else 'scheduled' end as head_state,
-  case when h.id is null then 'head has ended, but not the others that had a turn with it'
+  case when c.n > 0 then 'an open transaction holds the group'
+    when h.id is null then 'head has ended, but not the others that had a turn with it'
     when h.lease_id is not null and coalesce(l.expires_at < {{schema}}.clock(), true)
       then 'head runs, but the lease of its worker has ended: it is to be reaped'
     when h.lease_id is not null then 'head runs'
@@ -313,7 +425,11 @@ from {{schema}}.groups g
 join {{schema}}.queues q on q.id = g.queue_id
 left join {{schema}}.jobs h on h.id = g.head_id and h.queue_id = g.queue_id and h.dead_at is null
 left join {{schema}}.leases l on l.id = h.lease_id
-where g.waiting > 0;
+cross join lateral (
+  select count(*) as n, sum(x.admitted) as admitted, sum(x.waiting) as waiting
+  from {{schema}}.group_changes x where x.queue_id = g.queue_id and x.key = g.key
+) c
+where g.waiting + coalesce(c.waiting, 0) > 0;
 
 revoke execute on all functions in schema {{schema}} from public;
 
@@ -326,6 +442,9 @@ drop function {{schema}}.begin_opening(integer);
 drop function {{schema}}.open_groups(integer, integer);
 drop table {{schema}}.group_openings;
 drop function {{schema}}.admit(bigint[], boolean);
-drop function {{schema}}.change_groups({{schema}}.groups[], boolean);
+drop function {{schema}}.fold_groups(integer);
+drop function {{schema}}.change_groups({{schema}}.groups[], boolean, boolean);
+drop function {{schema}}.seize_group(integer, text, timestamptz);
 drop function {{schema}}.try_group({{schema}}.jobs);
 drop function {{schema}}.left_group({{schema}}.jobs);
+drop table {{schema}}.group_changes;

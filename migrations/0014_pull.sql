@@ -129,6 +129,7 @@ begin
   end if;
   perform 1 from leases l
   where l.id in (select (e ->> 'lease')::bigint from jsonb_array_elements(p_jobs) e)
+    and l.held is not null  -- a worker's is for its heartbeat
   order by l.id for no key update;
   for v_ask in
     select n, (e ->> 'lease')::bigint as lease, (e ->> 'id')::bigint as id,
@@ -173,7 +174,11 @@ begin
     raise exception 'visibility of % ms is out of bounds', coalesce(p_visibility_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 100 ms to 12 hours; to give a job back, release it';
   end if;
-  select * into v_lease from leases l where l.id = p_lease_id for update;
+  select * into v_lease from leases l
+  where l.id = p_lease_id and (l.held is null or l.expires_at <= clock());
+  if not found then
+    select * into v_lease from leases l where l.id = p_lease_id for update;
+  end if;
   if not found or v_lease.expires_at <= clock() then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'its jobs run elsewhere or will; drop the work';

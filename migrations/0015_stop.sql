@@ -40,17 +40,18 @@ begin
   return v_id;
 end $$;
 
--- Tells workers to drain, whose rows the caller holds.
+-- Tells workers to drain.
 create function {{schema}}.order_drain(p_lease_ids bigint[], p_reason text) returns void
 language sql security definer {{settings}} as $$
-  update leases set drain_reason = left(p_reason, 500), attention = true where id = any (p_lease_ids);
+  insert into lease_notices (lease_id, drain_reason)
+  select id, reason from unnest(p_lease_ids) id, unnest(array[null, left(p_reason, 500)]) reason;
   select notify_lease(id, 'd') from unnest(p_lease_ids) id
 $$;
 
 -- A worker has claimed a job that says it is a pill. 'stop': it is to drain; 'ignored': it came after a pill
 -- for all was placed, and the others have been told; null: the job is no pill, run it. Settles the pill.
 -- A program that receive() gave the pill to calls it too; 'one' is for it to obey, 'all' for workers only.
--- Locks leases by id, then the job.
+-- Locks the lease, then the job.
 create function {{schema}}.obey_stop(p_lease_id bigint, p_id bigint, p_attempt integer) returns text
 language plpgsql security definer {{settings}} as $$
 declare
@@ -62,8 +63,7 @@ begin
   if not found then
     return null;
   end if;
-  perform 1 from leases l where v_pill.mode = 'all' or l.id = p_lease_id
-  order by l.id for no key update;
+  perform 1 from leases l where l.id = p_lease_id for no key update;
   v_present := array(
     select l.id from leases l
     where l.held is null and l.expires_at > clock() and case v_pill.mode
@@ -94,7 +94,7 @@ begin
     select l.id from leases l
     where l.held is null and not l.info ? 'pull' and l.expires_at > clock()
       and (l.worker = p_worker or l.id::text = p_worker)
-    order by l.id for no key update);
+    order by l.id);
   if cardinality(v_ids) = 0 then
     raise exception 'no living worker is named %', coalesce(quote_literal(left(p_worker, 200)), 'null')
       using errcode = 'HW071', hint = 'see the view workers, or `howdah workers list`';
@@ -106,7 +106,8 @@ end $$;
 -- Why this worker is to drain; null: it is not. A worker asks when it is told to look ('d').
 create function {{schema}}.drain_order(p_lease_id bigint) returns text
 language sql stable security definer {{settings}} as $$
-  select drain_reason from leases where id = p_lease_id
+  select drain_reason from lease_notices where lease_id = p_lease_id and drain_reason is not null
+  order by id limit 1
 $$;
 
 revoke execute on all functions in schema {{schema}} from public;

@@ -181,13 +181,24 @@ begin
     from done d join queues q on q.id = d.queue_id where q.retention_ms > 0
   ), counted as (
     insert into counter_deltas (queue_id, running, completed) select d.queue_id, -1, 1 from done d
+  ), held as (
+    -- not where a producer's transaction has it: then it is noted for who has it next
+    select g.queue_id, g.key from done d join groups g on g.queue_id = d.queue_id and g.key = d.group_key
+    for update of g skip locked
   ), booked as (
-    update groups g set admitted = g.admitted - 1 from done d
-    where g.queue_id = d.queue_id and g.key = d.group_key
+    update groups g set admitted = g.admitted - 1 from held h
+    where g.queue_id = h.queue_id and g.key = h.key
     returning g.admitted, g.waiting
+  ), left_behind as (
+    insert into group_changes (queue_id, key, admitted, waiting)
+    select d.queue_id, d.group_key, -1, 0 from done d
+    where d.group_key is not null and not exists (select from held)
   )
   select d.queue_id, d.group_key, b.admitted, b.waiting, q.group_concurrency as max, d.batch_id,
-    exists (select from watchers) as is_awaited into v_left
+    exists (select from watchers) as is_awaited,
+    b.admitted is not null and exists (select from group_changes c
+      where c.queue_id = d.queue_id and c.key = d.group_key) as is_behind
+  into v_left
   from done d join queues q on q.id = d.queue_id left join booked b on true;
   if not found then
     return false;
@@ -198,7 +209,7 @@ begin
   if v_left.is_awaited then
     perform tell_watchers(array[p_id]);
   end if;
-  if v_left.admitted < (case when v_left.waiting > 0 then v_left.max else 1 end) then
+  if v_left.is_behind or v_left.admitted < (case when v_left.waiting > 0 then v_left.max else 1 end) then
     perform change_groups(array[
       (v_left.queue_id, v_left.group_key, 0, 0, null, null, null)::groups]);
   end if;

@@ -357,11 +357,13 @@ end $$;
 -- decided), "next", "error" (it can never fire)}; times in milliseconds since 1970. A plan of an older
 -- revision is passed over, so that of two leaders only one carries it out; so is one whose schedule is locked: it
 -- stays due. A job that is refused (the queue is
--- full, closed or gone) is tried again, unless what is missed is skipped.
+-- full, closed or gone) is tried again, unless what is missed is skipped. One that would have to wait for an open
+-- transaction, which holds its group or its dedupe key, is put off for 2 seconds and holds up no others.
+-- planned: how many schedules were looked at, so that there may be more.
 -- Locks schedules by id, then what enqueue() locks.
 create function {{schema}}.fire_schedules(p_plans jsonb)
 returns table (planned integer, enqueued integer, refused integer, skipped integer)
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} set lock_timeout = '100ms' as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
@@ -370,6 +372,8 @@ declare
   v_nominals timestamptz[];
   v_jobs jsonb;
   v_runs schedule_runs[];
+  v_held bigint[];
+  v_left bigint[];  -- schedules of which not everything was enqueued or refused
   v_written integer;
 begin
   select coalesce(jsonb_agg(l.plan), '[]') into v_plans from (
@@ -390,15 +394,29 @@ begin
       select from schedule_runs x where x.schedule_id = s.id and x.nominal_at = ms_to_time(r.ms)
         and x.outcome <> 'refused')
   ) w;
+  planned := jsonb_array_length(v_plans);
   if v_ids is not null then
     v_runs := enqueue_runs(v_ids, v_nominals, v_jobs, v_now);
+    v_held := array(select distinct u.schedule_id from unnest(v_runs) u where u.outcome = 'held');
+    v_runs := array(select u from unnest(v_runs) u where u.outcome <> 'held');
+    if cardinality(v_runs) < cardinality(v_ids) then
+      v_left := array(
+        select distinct l.id from (
+          select u.id, u.at from unnest(v_ids, v_nominals) u (id, at)
+          except select u.schedule_id, u.nominal_at from unnest(v_runs) u
+        ) l);
+      v_plans := (
+        select coalesce(jsonb_agg(p.plan), '[]') from jsonb_array_elements(v_plans) p (plan)
+        where (p.plan ->> 'id')::bigint <> all (v_left));
+      update schedules s set due_at = v_now + interval '2 seconds' where s.id = any (v_held);
+    end if;
     insert into schedule_runs as r select u.* from unnest(v_runs) u
     on conflict (schedule_id, nominal_at) do update
     set decided_at = excluded.decided_at, outcome = excluded.outcome, job_id = excluded.job_id,
       error = excluded.error
     where r.outcome = 'refused';
     get diagnostics v_written = row_count;
-    if v_written <> cardinality(v_ids) then
+    if v_written <> cardinality(v_runs) then
       -- cannot be while the rows of the schedules are locked; a second job would be worse than an error
       raise exception 'a nominal time was decided twice' using errcode = '40001';
     end if;
@@ -441,20 +459,23 @@ begin
   ) n
   where s.id = (n.plan ->> 'id')::bigint;
   perform prune_schedule_runs(4000);
-  planned := jsonb_array_length(v_plans);
   refused := (select count(*) from unnest(v_runs) u where u.outcome = 'refused');
   enqueued := (select count(*) from unnest(v_runs) u where u.outcome = 'enqueued');
   return next;
 end $$;
 
--- Enqueues a job each. Where one of them makes the statement fail, they are tried one by one, so that it fails alone.
+-- Enqueues a job each. Where one of them makes the statement fail, they are tried one by one, so that it fails
+-- alone. What an open transaction holds has the outcome 'held'; when 25 were, the others have none: they are left
+-- to the next call.
 create function {{schema}}.enqueue_runs(
   p_ids bigint[], p_nominals timestamptz[], p_jobs jsonb, p_now timestamptz
 ) returns {{schema}}.schedule_runs[]
 language plpgsql security definer {{settings}} as $$
 declare
   v_runs schedule_runs[];
-  v_job jsonb;
+  v_one schedule_runs[];
+  v_plain integer[] := '{}';  -- waits for nobody's group or dedupe key
+  v_held bigint[] := '{}';
 begin
   select array_agg((p_ids[e.ordinal], p_nominals[e.ordinal], p_now,
     case when e.error_code is not null then 'refused' when e.created then 'enqueued'
@@ -463,16 +484,35 @@ begin
   return v_runs;
 exception when others then
   -- "not now" is for everybody to try again
-  if sqlstate in ('40001', '40P01', '55P03', '57014') then
+  if sqlstate in ('40001', '40P01', '57014') then
     raise;
   end if;
   if cardinality(p_ids) = 1 then
-    return array[(p_ids[1], p_nominals[1], p_now, 'refused', null, sqlstate || ': ' || sqlerrm)::schedule_runs];
+    return array[(p_ids[1], p_nominals[1], p_now, case when sqlstate = '55P03' then 'held' else 'refused' end,
+      null, sqlstate || ': ' || sqlerrm)::schedule_runs];
   end if;
   v_runs := '{}';
+  if sqlstate = '55P03' then
+    select array_agg(e.n order by e.n) into v_plain from jsonb_array_elements(p_jobs) with ordinality e (j, n)
+    where not e.j ?| '{group,dedupe}';
+    if cardinality(v_plain) < cardinality(p_ids) then
+      v_runs := enqueue_runs(array(select p_ids[n] from unnest(v_plain) n),
+        array(select p_nominals[n] from unnest(v_plain) n),
+        (select jsonb_agg(p_jobs -> (n - 1)) from unnest(v_plain) n), p_now);
+    else
+      v_plain := '{}';
+    end if;
+    -- what is held now will be held for longer than this
+    perform set_config('lock_timeout', '20ms', true);
+  end if;
   for v_n in 1 .. cardinality(p_ids) loop
-    v_job := jsonb_build_array(p_jobs -> (v_n - 1));
-    v_runs := v_runs || enqueue_runs(p_ids[v_n:v_n], p_nominals[v_n:v_n], v_job, p_now);
+    continue when v_n = any (v_plain) or p_ids[v_n] = any (v_held);
+    exit when cardinality(v_held) >= 25;
+    v_one := enqueue_runs(p_ids[v_n:v_n], p_nominals[v_n:v_n], jsonb_build_array(p_jobs -> (v_n - 1)), p_now);
+    if v_one[1].outcome = 'held' then
+      v_held := v_held || p_ids[v_n];
+    end if;
+    v_runs := v_runs || v_one;
   end loop;
   return v_runs;
 end $$;

@@ -225,8 +225,13 @@ begin
   begin
     select * into v_job from enqueue(with_counts(p_batch.on_complete, p_batch), 'report');
     v_problem := v_job.error_message || '; ' || v_job.error_hint;
-  exception when others then
-    v_problem := sqlerrm;
+  exception
+    when lock_not_available then
+      -- an open transaction holds its group or its dedupe key
+      update batches set retry_at = clock() + interval '1 second' where id = p_batch.id;
+      return false;
+    when others then
+      v_problem := sqlerrm;
   end;
   update batches set job_id = v_job.id, problem = left(v_problem, 500),
     finished_at = case when v_problem is null then clock() end,
@@ -239,8 +244,9 @@ end $$;
 -- them 7 days later. has_more: call again at once.
 create function {{schema}}.fold_batches(p_limit integer default 1000)
 returns table (folded integer, finished integer, has_more boolean)
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} set lock_timeout = '100ms' as $$
 declare
+  v_until timestamptz := clock_timestamp() + interval '500 milliseconds';
   v_ids bigint[];
   v_id bigint;
   v_one record;
@@ -267,6 +273,10 @@ begin
     has_more := has_more or v_one.folded >= 10000;
     -- its group or dedupe key stays locked until the end: two of them would be locked in any order
     if v_one.finished and not (select follows_plainly(on_complete) from batches where id = v_id) then
+      has_more := true;
+      exit;
+    end if;
+    if clock_timestamp() > v_until then  -- several had to wait for open transactions
       has_more := true;
       exit;
     end if;

@@ -21,14 +21,17 @@ async function running(
 
 describe('enqueue against settle of the same group', () => {
   test.for(['complete', 'dead_letter'])(
-    'enqueue first: %s waits and admits its job',
+    'enqueue first: %s does not wait, and its job is admitted a moment later',
     async (outcome, { db, a, b }) => {
       const { queue, lease, job } = await running(db, 1);
       await a.begin();
       const [next] = await a.enqueue(queue, 1, { group: 'g' });
-      const [settled] = await b.blocks((session) => session.end(lease, job, outcome));
+      expect(await b.end(lease, job, outcome)).toMatch(/completed|dead/);
+      await db.expectTruth();
+      expect(await db.promote()).toMatchObject({ next_ms: '100' });
       await a.commit();
-      await settled;
+      expect(await db.state(next ?? '')).toBe('blocked');
+      await db.promote();
       expect(await db.state(next ?? '')).toBe('ready');
       await db.expectTruth();
     },
@@ -38,9 +41,9 @@ describe('enqueue against settle of the same group', () => {
     const { queue, lease, job } = await running(db, 1);
     await a.begin();
     await a.enqueue(queue, 1, { group: 'g' });
-    const [settled] = await b.blocks((session) => session.complete(lease, [job]));
+    expect(await b.complete(lease, [job])).toEqual([]);
     await a.rollback();
-    expect(await settled).toEqual([]);
+    expect(await db.foldGroups()).toEqual({ folded: 1, is_left: false });
     await db.expectTruth();
     const rows = await db.rows(
       'select g.* from howdah.groups g join howdah.queues q on q.id = g.queue_id where q.name = $1',
@@ -124,9 +127,9 @@ describe('settle against settle', () => {
     const [one, two] = jobs as [ClaimedRow, ClaimedRow];
     await a.begin();
     await a.complete(lease, [one]);
-    const [second] = await b.blocks((session) => session.complete(lease, [two]));
+    expect(await b.complete(lease, [two])).toEqual([]);
     await a.commit();
-    expect(await second).toEqual([]);
+    expect(await db.foldGroups()).toEqual({ folded: 1, is_left: false });
     expect(await Promise.all(ids.map((id) => db.state(id)))).toEqual([
       'completed',
       'completed',
@@ -137,7 +140,11 @@ describe('settle against settle', () => {
     await db.expectTruth();
   });
 
-  test('groups are locked in one order, however the jobs are named', async ({ db, a, b }) => {
+  test('settles of the same groups wait for each other in no order of their jobs', async ({
+    db,
+    a,
+    b,
+  }) => {
     await db.createQueue('order', { group_concurrency: 2 });
     // y before x, so that jobs by id and groups by key differ
     const rows = await db.enqueueRows(
@@ -151,16 +158,20 @@ describe('settle against settle', () => {
     const [x1, x2] = of('x') as [ClaimedRow, ClaimedRow];
     await a.begin();
     await a.end(lease, (of('z') as [ClaimedRow])[0], 'complete');
-    // b holds x and waits for z
     const zx = [of('z')[1], x1, y1] as ClaimedRow[];
-    const [second] = await b.blocks((session) => session.complete(lease, zx));
-    await a.commit();
-    expect(await second).toEqual([]);
+    await b.begin();
+    expect(await b.complete(lease, zx)).toEqual([]); // holds x and y, and leaves z
     await Promise.all([
       a.settle(lease, ...[y2].map(({ id, attempt }) => ({ id, attempt, outcome: 'cancel' }))),
-      b.complete(lease, [x2]),
+      db.complete(lease, [x2]),
     ]);
     await db.expectTruth();
+    await Promise.all([a.commit(), b.commit()]);
+    expect(await db.foldGroups()).toEqual({ folded: 3, is_left: false });
+    await db.expectTruth();
+    expect(
+      await db.rows('select from howdah.groups where key in ($1, $2, $3)', ['x', 'y', 'z']),
+    ).toEqual([]);
   });
 });
 
@@ -191,7 +202,7 @@ describe('cancel', () => {
     await db.expectTruth();
   });
 
-  test('of a waiting one first: the settle waits and admits the one after it', async ({
+  test('of a waiting one first: the settle does not wait; the one after it is admitted', async ({
     db,
     a,
     b,
@@ -199,9 +210,9 @@ describe('cancel', () => {
     const { ids, lease, job } = await running(db, 3);
     await a.begin();
     await a.cancel(ids[1] ?? '');
-    const [settled] = await b.blocks((session) => session.complete(lease, [job]));
+    expect(await b.complete(lease, [job])).toEqual([]);
     await a.commit();
-    expect(await settled).toEqual([]);
+    await db.foldGroups();
     expect(await db.state(ids[2] ?? '')).toBe('ready');
     await db.expectTruth();
   });
@@ -210,9 +221,9 @@ describe('cancel', () => {
     const { ids, lease, job } = await running(db, 3);
     await a.begin();
     await a.cancel(ids[1] ?? '');
-    const [settled] = await b.blocks((session) => session.complete(lease, [job]));
+    expect(await b.complete(lease, [job])).toEqual([]);
     await a.rollback();
-    await settled;
+    await db.foldGroups();
     expect(await db.state(ids[1] ?? '')).toBe('ready');
     expect(await db.state(ids[2] ?? '')).toBe('blocked');
     await db.expectTruth();
@@ -279,6 +290,7 @@ describe('cancel', () => {
       for (let i = 0; i < 40; i += 1) await db.enqueue('storm', 3, { group: `g${i % 13}` });
     };
     await Promise.all([work(), cancel(), work(), more(), cancel()]);
+    await db.foldGroups();
     await work();
     await db.expectTruth();
     const { rows } = await pool.query(
@@ -310,15 +322,16 @@ describe('upkeep waits for nobody', () => {
     await db.expectTruth();
   });
 
-  test('nor does the reaper', async ({ db, a, b }) => {
+  test('the reaper takes its members all the same', async ({ db, a, b }) => {
     const { queue, lease, job } = await running(db, 1, { max_attempts: 1 });
     await db.killLease(lease);
     await a.begin();
     await a.enqueue(queue, 1, { group: 'g' });
-    expect(await b.reap()).toEqual({ leases: 0, requeued: 0, dead: 0 });
-    await a.commit();
-    expect(await b.reap()).toEqual({ leases: 1, requeued: 0, dead: 1 });
+    expect(await b.reap()).toMatchObject({ dead: 1 });
     expect(await db.state(job.id)).toBe('dead');
+    await a.commit();
+    expect(await db.foldGroups()).toEqual({ folded: 1, is_left: false });
     await db.expectTruth();
+    expect(await db.claim(queue, await db.openLease())).toHaveLength(1);
   });
 });

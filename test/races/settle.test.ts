@@ -181,8 +181,8 @@ describe('cancel against the others', () => {
     const [cancelled] = await b.blocks((session) => session.cancel(String(id)));
     await a.commit();
     expect(await cancelled).toEqual([{ id, outcome: 'requested' }]);
-    expect(await db.rows('select attention from howdah.leases where id = $1', [lease])).toEqual([
-      { attention: true },
+    expect(await db.rows('select * from howdah.heartbeat($1)', [lease])).toEqual([
+      { alive: true, attention: true },
     ]);
     expect(await db.end(lease, job, 'snooze')).toBe('cancelled');
     await db.expectTruth();
@@ -200,20 +200,26 @@ describe('cancel against the others', () => {
     await db.expectTruth();
   });
 
-  test('close_lease waits for a cancel, and ends what was to be cancelled', async ({
-    db,
-    a,
-    b,
-  }) => {
-    const { lease, job } = await running(db);
-    await a.begin();
-    await a.cancel(job.id);
-    const [closed] = await b.blocks((session) => session.closeLease(lease));
-    await a.commit();
-    expect(await closed).toBe(0);
-    expect(await db.state(job.id)).toBe('cancelled');
-    await db.expectTruth();
-  });
+  test.for([
+    ['commit', 'cancelled', 0],
+    ['rollback', 'ready', 1],
+  ] as const)(
+    'close_lease does not wait for a cancel: the reaper ends it after a %s, or gives it back',
+    async ([end, state, attempts], { db, a, b }) => {
+      const { queue, lease, job } = await running(db);
+      await a.begin();
+      await a.cancel(job.id);
+      expect(await b.closeLease(lease)).toBe(0);
+      await db.reap();
+      await a[end]();
+      await db.reap();
+      expect(await db.state(job.id)).toBe(state);
+      const [again] = await db.claim(queue, await db.openLease());
+      // given back as by the good-bye itself: no attempt is burnt, and it is no suspect
+      expect(again ? again.attempt - again.uncounted : 0).toBe(attempts);
+      await db.expectTruth();
+    },
+  );
 
   test('cancel waits for close_lease, and cancels what it gave back', async ({ db, a, b }) => {
     const { lease, job } = await running(db);

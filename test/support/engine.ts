@@ -141,6 +141,13 @@ export class Engine {
     return row ?? {};
   }
 
+  /** Upkeep of groups that somebody held when a member ended. */
+  foldGroups(): Promise<{ folded: number; is_left: boolean }> {
+    return this.rows('select * from howdah.fold_groups()').then(
+      ([row]) => row as { folded: number; is_left: boolean },
+    );
+  }
+
   cancel(...ids: string[]): Promise<{ id: string; outcome: string }[]> {
     return this.rows('select id, outcome from howdah.cancel($1)', [ids]);
   }

@@ -85,6 +85,13 @@ column dedupes.key text not null
 column dedupes.job_id bigint not null
 column dedupes.digest bytea not null
 column dedupes.expires_at timestamp with time zone not null
+column group_changes.id bigint not null
+column group_changes.queue_id integer not null
+column group_changes.key text not null
+column group_changes.admitted integer not null
+column group_changes.waiting integer not null
+column group_changes.mark bigint
+column group_changes.head_id bigint
 column group_openings.queue_id integer not null
 column group_openings.after text not null default ''::text
 column group_openings.is_skipped boolean not null default false
@@ -236,14 +243,15 @@ column lease_marks.low_seq bigint not null
 column lease_marks.seen_seq bigint not null
 column lease_marks.high_seq bigint not null
 column lease_marks.marked_at timestamp with time zone not null
+column lease_notices.lease_id bigint not null
+column lease_notices.id bigint not null
+column lease_notices.drain_reason text
 column leases.id bigint not null
 column leases.worker text not null
 column leases.lease_ms integer not null
 column leases.opened_at timestamp with time zone not null
 column leases.expires_at timestamp with time zone not null
-column leases.attention boolean not null default false
 column leases.held integer
-column leases.drain_reason text
 column leases.info jsonb not null default '{}'::jsonb
 column leases.aside bigint[]
 column limit_deltas.queue_id integer not null
@@ -478,6 +486,7 @@ constraint batches_pkey on howdah.batches PRIMARY KEY (id)
 constraint counter_deltas_pkey on howdah.counter_deltas PRIMARY KEY (id)
 constraint counters_pkey on howdah.counters PRIMARY KEY (queue_id)
 constraint dedupes_pkey on howdah.dedupes PRIMARY KEY (queue_id, key)
+constraint group_changes_pkey on howdah.group_changes PRIMARY KEY (id)
 constraint group_openings_pkey on howdah.group_openings PRIMARY KEY (queue_id)
 constraint group_rates_pkey on howdah.group_rates PRIMARY KEY (queue_id, key)
 constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
@@ -488,6 +497,7 @@ constraint lane_floors_pkey on howdah.lane_floors PRIMARY KEY (queue_id, lane)
 constraint leader_is_only_check on howdah.leader CHECK (is_only)
 constraint leader_pkey on howdah.leader PRIMARY KEY (is_only)
 constraint lease_marks_pkey on howdah.lease_marks PRIMARY KEY (lease_id, queue_id, lane)
+constraint lease_notices_pkey on howdah.lease_notices PRIMARY KEY (lease_id, id)
 constraint leases_pkey on howdah.leases PRIMARY KEY (id)
 constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
 constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
@@ -547,6 +557,8 @@ CREATE UNIQUE INDEX counter_deltas_pkey ON howdah.counter_deltas USING btree (id
 CREATE UNIQUE INDEX counters_pkey ON howdah.counters USING btree (queue_id)
 CREATE INDEX dedupes_expires_idx ON howdah.dedupes USING btree (expires_at)
 CREATE UNIQUE INDEX dedupes_pkey ON howdah.dedupes USING btree (queue_id, key)
+CREATE INDEX group_changes_key_idx ON howdah.group_changes USING btree (queue_id, key)
+CREATE UNIQUE INDEX group_changes_pkey ON howdah.group_changes USING btree (id)
 CREATE UNIQUE INDEX group_openings_pkey ON howdah.group_openings USING btree (queue_id)
 CREATE INDEX group_rates_next_idx ON howdah.group_rates USING btree (next_at)
 CREATE UNIQUE INDEX group_rates_pkey ON howdah.group_rates USING btree (queue_id, key)
@@ -567,6 +579,7 @@ CREATE UNIQUE INDEX jobs_pkey ON howdah.jobs USING btree (id)
 CREATE UNIQUE INDEX lane_floors_pkey ON howdah.lane_floors USING btree (queue_id, lane)
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
 CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
+CREATE UNIQUE INDEX lease_notices_pkey ON howdah.lease_notices USING btree (lease_id, id)
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
 CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
@@ -600,6 +613,7 @@ options batches (fillfactor=50, autovacuum_vacuum_threshold=100)
 options counter_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options counters (fillfactor=20, autovacuum_vacuum_threshold=100)
 options dedupes (autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
+options group_changes (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options group_rates (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_cost_delay=0)
 options groups (fillfactor=50, autovacuum_vacuum_scale_factor=0.05, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0)
 options holds (autovacuum_vacuum_threshold=100)
@@ -607,6 +621,7 @@ options jobs (fillfactor=45, autovacuum_vacuum_scale_factor=0.02, autovacuum_vac
 options lane_floors (fillfactor=20, autovacuum_vacuum_threshold=100)
 options leader (fillfactor=20, autovacuum_vacuum_threshold=100)
 options lease_marks (fillfactor=20, autovacuum_vacuum_threshold=100)
+options lease_notices (autovacuum_vacuum_threshold=100)
 options leases (fillfactor=20, autovacuum_vacuum_threshold=100)
 options limit_deltas (autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_cost_delay=0)
 options limits (fillfactor=20, autovacuum_vacuum_threshold=100)
@@ -636,7 +651,7 @@ function howdah.bury_orphans() returns void security definer
 function howdah.cancel(bigint[],text,boolean) returns TABLE(id bigint, outcome text, why text) security definer
 function howdah.cancel_jobs(jsonb,text,integer,boolean) returns record security definer
 function howdah.cancel_requests(bigint,bigint[]) returns SETOF bigint security definer
-function howdah.change_groups(howdah.groups[],boolean) returns void security definer
+function howdah.change_groups(howdah.groups[],boolean,boolean) returns void security definer
 function howdah.charge(howdah.queues,howdah.room,tid[],bigint) returns howdah.room security definer
 function howdah.check_groups() returns TABLE(queue text, group_key text, admitted integer, admitted_rows bigint, waiting integer, waiting_rows bigint, problem text) security definer
 function howdah.check_schedule(text,jsonb) returns void security definer
@@ -690,6 +705,7 @@ function howdah.fits_dead(howdah.jobs,jsonb,integer,integer) returns boolean
 function howdah.fold_batch(bigint,integer) returns record security definer
 function howdah.fold_batches(integer) returns TABLE(folded integer, finished integer, has_more boolean) security definer
 function howdah.fold_deltas(integer) returns void security definer
+function howdah.fold_groups(integer) returns record security definer
 function howdah.fold_limit(howdah.queues,boolean) returns howdah.limits security definer
 function howdah.follows_plainly(jsonb) returns boolean security definer
 function howdah.forget_queues(integer) returns integer security definer
@@ -795,6 +811,7 @@ function howdah.run_schedule(text) returns bigint security definer
 function howdah.schedule_id_of(text) returns bigint security definer
 function howdah.schedule_job(text,jsonb,timestamp with time zone) returns jsonb
 function howdah.schema_version() returns integer security definer
+function howdah.seize_group(integer,text,timestamp with time zone) returns record security definer
 function howdah.set_aside(bigint,bigint[]) returns boolean security definer
 function howdah.set_circuit(text,text,text,timestamp with time zone) returns void security definer
 function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
