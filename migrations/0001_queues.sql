@@ -115,6 +115,7 @@ create table {{schema}}.holds (
   until    timestamptz not null,
   id       bigint generated always as identity,
   reason   text not null,
+  at       timestamptz not null,  -- when it was said: no hold lasts longer than was asked for
   constraint holds_pkey primary key (queue_id, until, id)
 ) with (autovacuum_vacuum_threshold = 100);
 
@@ -130,6 +131,7 @@ create table {{schema}}.limits (
   circuit        text not null default 'closed',
   circuit_until  timestamptz,                  -- end of the cool-down; null: open until closed by hand
   circuit_reason text,
+  circuit_ms     integer,                      -- length of the cool-down; null: opened by hand
   probe_at       timestamptz,                  -- when the probe that is under way was claimed
   failed_at      timestamptz[] not null default '{}',
   -- where folding begins: everything committed up to mark was folded at least a second ago

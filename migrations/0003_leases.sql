@@ -121,7 +121,8 @@ begin
     raise exception 'visibility of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 0 to 12 hours, in milliseconds';
   end if;
-  update leases set expires_at = clock() + p_lease_ms * interval '1 millisecond'
+  update leases set expires_at = clock() + p_lease_ms * interval '1 millisecond',
+    lease_ms = case when held is null then lease_ms else greatest(p_lease_ms, 100) end
   where id = p_lease_id and expires_at > clock()
   returning expires_at into v_expires_at;
   if not found then
@@ -207,7 +208,9 @@ begin
     raise exception 'a term of % ms is out of bounds', coalesce(p_term_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 100 ms to 60 seconds';
   end if;
-  perform 1 from leader where lease_id = p_lease_id or expires_at <= clock();
+  -- no term is longer than 60 s: one that is was begun while the clock of the server was ahead
+  perform 1 from leader where lease_id = p_lease_id or expires_at <= clock()
+    or expires_at > clock() + interval '60 seconds';
   if not found then
     return;  -- the usual answer costs no write
   end if;
@@ -219,7 +222,8 @@ begin
     return;  -- after an outage its next heartbeat renews it
   end if;
   select expires_at into v_led_until from leader
-  where lease_id = p_lease_id or expires_at <= clock() for no key update;
+  where lease_id = p_lease_id or expires_at <= clock() or expires_at > clock() + interval '60 seconds'
+  for no key update;
   if not found then
     return;  -- another was quicker
   end if;

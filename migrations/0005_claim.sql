@@ -255,7 +255,7 @@ begin
     where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = v_lane;
     if v_top > coalesce(v_mark.high_seq, -1) or v_after < v_mark.low_seq
       or (greatest(v_max, v_after) > coalesce(v_mark.seen_seq, 0)
-        and coalesce(v_mark.marked_at, '-infinity') < v_now - interval '1 second') then
+        and (v_mark.marked_at between v_now - interval '1 second' and v_now) is not true) then
       perform mark_lease(p_lease_id, v_queue.id, v_lane, v_after, greatest(v_max, v_after), v_top);
     end if;
 
@@ -299,7 +299,7 @@ begin
       select * into v_mark from lease_marks m
       where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = p_lanes[v_n];
       if p_after[v_n] <= v_last and p_after[v_n] > coalesce(v_mark.seen_seq, 0)
-        and coalesce(v_mark.marked_at, '-infinity') < v_now - interval '1 second' then
+        and (v_mark.marked_at between v_now - interval '1 second' and v_now) is not true then
         if not v_is_locked then
           perform lock_lease(p_lease_id);
           v_is_locked := true;

@@ -261,6 +261,13 @@ declare
   v_is_done boolean;
   v_refused integer := 0;
 begin
+  -- The clock of the server was ahead when these were renewed: who lives renews them, who is dead has no more
+  -- than anybody has.
+  update leases l set expires_at = clock() + l.lease_ms * interval '1 millisecond'
+  where l.id = any (array(
+    select f.id from leases f
+    where f.expires_at > clock() + (f.lease_ms + 1000) * interval '1 millisecond'
+    limit 100 for no key update skip locked));
   for v_lease in
     select * from leases l where l.expires_at < clock() order by l.expires_at, l.id
     limit 100 for update skip locked

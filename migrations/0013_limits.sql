@@ -69,8 +69,8 @@ create function {{schema}}.hold_queue(
   p_queue_id integer, p_ms double precision, p_reason text
 ) returns void
 language sql security definer {{settings}} as $$
-  insert into holds (queue_id, until, reason)
-  select p_queue_id, n.until, coalesce(left(p_reason, 500), 'rate limited')
+  insert into holds (queue_id, until, reason, at)
+  select p_queue_id, n.until, coalesce(left(p_reason, 500), 'rate limited'), clock()
   from (select clock() + p_ms * interval '1 millisecond' as until) n
   where not exists (select from holds h where h.queue_id = p_queue_id and h.until >= n.until)
 $$;
@@ -118,6 +118,7 @@ begin
   end if;
   p_limit.circuit := 'open';
   p_limit.circuit_until := clock() + p_queue.breaker_cooldown_ms * interval '1 millisecond';
+  p_limit.circuit_ms := p_queue.breaker_cooldown_ms;
   p_limit.failed_at := '{}';
   p_limit.probe_at := null;
   return p_limit;
@@ -139,7 +140,8 @@ declare
 begin
   select * into v_limit from limits where queue_id = p_queue.id for no key update;
   v_now := clock();
-  p_is_full := v_limit.folded_at < v_now
+  -- a time to come was written while the clock of the server was ahead
+  p_is_full := v_limit.folded_at > v_now or v_limit.folded_at < v_now
     - case when p_is_full then interval '200 milliseconds' else interval '5 seconds' end;
   with gone as (
     delete from limit_deltas d
@@ -156,7 +158,7 @@ begin
   if p_is_full then
     v_limit.folded_at := v_now;
   end if;
-  if v_limit.marked_at < v_now - interval '1 second' then
+  if v_limit.marked_at < v_now - interval '1 second' or v_limit.marked_at > v_now then
     v_limit.mark := v_limit.next_mark;
     v_limit.marked_at := v_now;
     v_limit.next_mark := greatest(v_limit.next_mark, v_last);
@@ -166,7 +168,7 @@ begin
   end if;
   update limits set running = v_limit.running, folded_at = v_limit.folded_at, mark = v_limit.mark,
     marked_at = v_limit.marked_at, next_mark = v_limit.next_mark, circuit = v_limit.circuit,
-    circuit_until = v_limit.circuit_until, circuit_reason = v_limit.circuit_reason,
+    circuit_until = v_limit.circuit_until, circuit_ms = v_limit.circuit_ms, circuit_reason = v_limit.circuit_reason,
     failed_at = v_limit.failed_at, probe_at = v_limit.probe_at
   where queue_id = p_queue.id;
   return v_limit;
@@ -195,7 +197,8 @@ begin
   v_limit := fold_limit(p_queue);
   v_room.at := clock();  -- after the wait for the lock
   if p_queue.breaker_failures is not null and v_limit.circuit <> 'closed' then
-    if v_limit.circuit = 'open' and v_limit.circuit_until <= v_room.at then
+    if v_limit.circuit = 'open' and (v_limit.circuit_until <= v_room.at
+      or v_limit.circuit_until > v_room.at + v_limit.circuit_ms * interval '1 millisecond') then
       v_limit.circuit := 'half-open';
       v_limit.probe_at := null;
       update limits set circuit = 'half-open', probe_at = null where queue_id = p_queue.id;
@@ -203,7 +206,8 @@ begin
     if v_limit.circuit = 'open' then
       v_room.reason := 'circuit-open';
       v_room.again_ms := coalesce(ms_until(v_limit.circuit_until), 1000);
-    elsif v_limit.probe_at + p_queue.breaker_cooldown_ms * interval '1 millisecond' > v_room.at then
+    elsif v_limit.probe_at <= v_room.at
+      and v_limit.probe_at + p_queue.breaker_cooldown_ms * interval '1 millisecond' > v_room.at then
       v_room.reason := 'circuit-half-open';  -- one probe is under way
       v_room.again_ms := 100;
     else
@@ -226,6 +230,10 @@ begin
     end if;
   end if;
   if p_queue.rate_max is not null and v_room.reason is null then
+    if v_limit.refilled_at > v_room.at then
+      v_limit.refilled_at := v_room.at;
+      update limits set refilled_at = v_room.at where queue_id = p_queue.id;
+    end if;
     v_room.tokens := least(bucket_size(p_queue), v_limit.tokens + p_queue.rate_max
       * greatest(extract(epoch from v_room.at - v_limit.refilled_at)::float8, 0) * 1000
       / p_queue.rate_ms);
@@ -414,7 +422,7 @@ begin
       hint = 'give it the policy key breaker_failures, or pause it';
   end if;
   update limits set circuit = p_state, failed_at = '{}', probe_at = null,
-    circuit_until = case when p_state = 'open' then p_until end,
+    circuit_until = case when p_state = 'open' then p_until end, circuit_ms = null,
     circuit_reason = left(coalesce(p_reason, 'by hand'), 500)
   where queue_id = v_id;
   perform ring_queue(v_id, 16, 0) where p_state = 'closed';
@@ -478,6 +486,10 @@ declare
   v_opened integer := 0;
   v_queue_id integer;
 begin
+  -- said while the clock of the server was ahead
+  update holds set until = clock() + (until - at), at = clock() where ctid = any (array(
+    select h.ctid from holds h where h.at > clock() + interval '1 second' limit 1000
+    for update skip locked));
   with over as (
     update queues set
       paused_at = case when paused_until <= clock() then null else paused_at end,
@@ -507,7 +519,8 @@ begin
 
   for v_queue in
     select * from queues where ageing_ms is not null and deleted_at is null
-      and (aged_seq is not null or aged_at < clock() - ageing_ms * interval '1 millisecond')
+      and (aged_seq is not null or aged_at > clock()
+        or aged_at < clock() - ageing_ms * interval '1 millisecond')
     order by ageing_ms, id for no key update skip locked
   loop
     if v_queue.aged_seq is null then

@@ -196,7 +196,7 @@ begin
   visible_at := clock() + p_visibility_ms * interval '1 millisecond';
   if v_lease.held = 1 then
     lease_id := p_lease_id;
-    update leases l set expires_at = visible_at where l.id = p_lease_id;
+    update leases l set expires_at = visible_at, lease_ms = p_visibility_ms where l.id = p_lease_id;
   else
     lease_id := open_lease(v_lease.worker, p_visibility_ms, v_lease.info);
     update leases l set held = 1, expires_at = visible_at where l.id = lease_id;

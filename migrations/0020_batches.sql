@@ -205,9 +205,11 @@ begin
   end if;
   finished := v_batch.closed_at is not null and v_batch.finished_at is null and folded < p_limit
     and v_batch.total = v_batch.completed + v_batch.failed
-    and coalesce(v_batch.retry_at <= clock(), true) and finish_batch(v_batch);
+    and coalesce(v_batch.retry_at <= clock() or v_batch.retry_at > clock() + interval '11 seconds', true)
+    and finish_batch(v_batch);
   -- it was only looked at because its closing could not: the next delta makes somebody look
-  update batches set retry_at = null where id = p_id and problem is null and retry_at <= clock();
+  update batches set retry_at = null where id = p_id and problem is null
+    and (retry_at <= clock() or retry_at > clock() + interval '11 seconds');
 end $$;
 
 -- Everything has ended: the job that follows is enqueued. Where that is refused, because its queue is
@@ -264,7 +266,11 @@ begin
     )
     (select batch_id from changed where batch_id is not null limit p_limit)
     union
-    (select b.id from batches b where b.retry_at <= (select clock()) order by b.retry_at limit p_limit));
+    (select b.id from batches b where b.retry_at <= (select clock()) order by b.retry_at limit p_limit)
+    union
+    -- it is never more than 10 seconds off, unless the clock of the server was ahead
+    (select b.id from batches b where b.retry_at > (select clock() + interval '11 seconds')
+    order by b.retry_at limit p_limit));
   has_more := cardinality(v_ids) >= p_limit;
   foreach v_id in array v_ids loop
     v_one := fold_batch(v_id);
