@@ -148,6 +148,7 @@ column holds.queue_id integer not null
 column holds.until timestamp with time zone not null
 column holds.id bigint not null
 column holds.reason text not null
+column holds.at timestamp with time zone not null
 column job_logs.id bigint
 column job_logs.n integer
 column job_logs.at timestamp with time zone
@@ -267,6 +268,7 @@ column limits.refilled_at timestamp with time zone not null default howdah.clock
 column limits.circuit text not null default 'closed'::text
 column limits.circuit_until timestamp with time zone
 column limits.circuit_reason text
+column limits.circuit_ms integer
 column limits.probe_at timestamp with time zone
 column limits.failed_at timestamp with time zone[] not null default '{}'::timestamp with time zone[]
 column limits.mark bigint not null default 0
