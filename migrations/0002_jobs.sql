@@ -63,6 +63,13 @@ language sql immutable parallel safe as $$
     then coalesce((p_job.errors -> -1 ->> 'attempt')::integer, 0) else p_job.attempt - p_job.uncounted end
 $$;
 
+-- What a change of what waits says of bytes (counter_deltas): not null in a bounded queue, also where the job came
+-- before the bound and has none.
+create function {{schema}}.delta_bytes(p_queue_id integer, p_bytes bigint) returns bigint
+language sql stable security definer {{settings}} as $$
+  select coalesce(p_bytes, case when exists (select from queues where id = p_queue_id and is_guarded) then 0 end)
+$$;
+
 -- Whether the job that another one must not begin before (jobs.after_id) is not over.
 create function {{schema}}.is_pending(p_after_id bigint) returns boolean
 language sql stable security definer {{settings}} as $$
@@ -285,6 +292,7 @@ drop table {{schema}}.history;
 drop function {{schema}}.lane_priority(smallint);
 drop function {{schema}}.plain_lane(smallint);
 drop function {{schema}}.is_pending(bigint);
+drop function {{schema}}.delta_bytes(integer, bigint);
 drop function {{schema}}.attempts_of({{schema}}.jobs);
 drop table {{schema}}.jobs;
 drop sequence {{schema}}.job_seq;

@@ -475,7 +475,7 @@ begin
   end if;
   if v_is_gated then
     if v_admitted.left_groups <> '{}' then
-      perform change_groups(v_admitted.left_groups, p_ring, true);
+      perform change_groups(v_admitted.left_groups, p_ring);
     end if;
   end if;
 

@@ -193,7 +193,7 @@ begin
       payloads := v_taken.payloads;
       rest := v_taken.rest;
       v_bytes := (select sum(j.bytes) from jobs j
-        where v_queue.is_guarded and j.ctid = any (v_ctids));
+        where j.ctid = any (v_ctids));  -- also of a queue that has no bound any more
     else
     -- what is given out is read here, while the rows are locked, so that the update returns nothing
     select a.ctids, a.top, greatest(a.plain, case when a.other_ids is not null then (

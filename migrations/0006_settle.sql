@@ -37,7 +37,7 @@ begin
     -(p_job.seq is null and p_job.group_seq is null)::integer, -(p_job.group_seq is not null)::integer,
     -(p_job.dead_at is not null)::integer, (p_state = 'completed')::integer, (p_state = 'cancelled')::integer,
     (p_state = 'expired')::integer, (p_state = 'discarded')::integer,
-    -p_job.bytes * (p_job.lease_id is null)::integer);
+    delta_bytes(p_job.queue_id, -p_job.bytes * (p_job.lease_id is null)::integer));
   if p_job.permit is not null then
     perform return_permits(p_job.queue_id, p_job.permit);
   end if;
@@ -74,7 +74,7 @@ begin
   values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
     (p_run_at is null)::integer - (p_job.lease_id is null and p_job.seq is not null)::integer,
     (p_run_at is not null)::integer - (p_job.seq is null)::integer, p_failed::integer,
-    p_job.bytes * (p_job.lease_id is not null)::integer);
+    delta_bytes(p_job.queue_id, p_job.bytes * (p_job.lease_id is not null)::integer));
   if p_job.permit is not null then
     perform return_permits(p_job.queue_id, p_job.permit);
   end if;
@@ -113,8 +113,9 @@ begin
   values (p_job.queue_id, -(p_job.lease_id is not null)::integer,
     -(p_job.lease_id is null and p_job.seq is not null)::integer,
     -(p_job.seq is null and p_job.group_seq is null)::integer, -(p_job.group_seq is not null)::integer,
-    1, 1, -(p_job.dead_at is not null)::integer, -p_job.bytes * (p_job.lease_id is null)::integer);
-  insert into counter_deltas (queue_id, ready, dead, bytes) values (v_target, 1, 1, p_job.bytes);
+    1, 1, -(p_job.dead_at is not null)::integer,
+    delta_bytes(p_job.queue_id, -p_job.bytes * (p_job.lease_id is null)::integer));
+  insert into counter_deltas (queue_id, ready, dead, bytes) values (v_target, 1, 1, delta_bytes(v_target, p_job.bytes));
   if p_job.permit is not null then
     perform return_permits(p_job.queue_id, p_job.permit);
   end if;

@@ -119,10 +119,10 @@ begin
   -- a consumer of the dead-letter queue may have snoozed it
   insert into counter_deltas (queue_id, ready, scheduled, dead, bytes)
   values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1,
-    -p_job.bytes);
+    delta_bytes(p_job.queue_id, -p_job.bytes));
   insert into counter_deltas (queue_id, ready, scheduled, blocked, bytes)
   values (p_to, (not v_joins and p_run_at is null)::integer,
-    (not v_joins and p_run_at is not null)::integer, v_joins::integer, p_job.bytes);
+    (not v_joins and p_run_at is not null)::integer, v_joins::integer, delta_bytes(p_to, p_job.bytes));
   if v_joins then
     return (p_to, p_job.group_key, 0, 1, v_seq - 1, null, null)::groups;
   end if;

@@ -35,7 +35,8 @@ begin
   select v_id, v_id, clock(), v_queue_id,
     greatest((select max(r.lane) from ready_lanes(v_queue_id) r), 201::smallint) | 1::smallint, 'null',
     jsonb_build_object('howdah-stop', p_mode);
-  insert into counter_deltas (queue_id, enqueued, ready) values (v_queue_id, 1, 1);
+  insert into counter_deltas (queue_id, enqueued, ready, bytes)
+  values (v_queue_id, 1, 1, delta_bytes(v_queue_id, null));
   perform ring_queue(v_queue_id, 1, 0);
   return v_id;
 end $$;

@@ -225,7 +225,7 @@ begin
     lane = lane | 1::smallint, uncounted = p_job.uncounted
   where id = p_job.id;
   insert into counter_deltas (queue_id, running, blocked, bytes)
-  values (p_job.queue_id, -1, 1, p_job.bytes);
+  values (p_job.queue_id, -1, 1, delta_bytes(p_job.queue_id, p_job.bytes));
   return (p_job.queue_id, p_job.group_key, -1, 1, p_job.follow_seq - 1, null, null)::groups;
 end $$;
 

@@ -1,5 +1,6 @@
 import type pg from 'pg';
 import { expect } from 'vitest';
+import { BOOKS } from '../../torture/checks/books.js';
 
 /** A pool, or one session. */
 export type Queryable = Pick<pg.Client, 'query'>;
@@ -181,13 +182,9 @@ export class Engine {
 
   /** What must hold at any moment, whatever happened before. */
   async expectTruth(): Promise<void> {
-    expect(await this.rows('select * from howdah.check_groups()'), 'books of groups').toEqual([]);
-    expect(await this.rows(COUNTERS_OFF), 'counters that differ from the rows').toEqual([]);
-    expect(await this.rows(ORPHANS), 'running jobs that no lease covers').toEqual([]);
-    expect(await this.rows(TWICE), 'jobs that are there twice').toEqual([]);
-    expect(await this.rows(PERMITS_OFF), 'limits that differ from what runs').toEqual([]);
-    expect(await this.rows(PERMITS_LEFT), 'waiting jobs that hold a permit').toEqual([]);
-    expect(await this.rows(BATCHES_OFF), 'batches that differ from their jobs').toEqual([]);
+    for (const [what, query] of Object.entries(BOOKS)) {
+      expect(await this.rows(query), what).toEqual([]);
+    }
   }
 }
 
@@ -211,62 +208,3 @@ export async function sqlError(statement: Promise<unknown>): Promise<{
   };
   return { code, message, hint, detail };
 }
-
-const COUNTERS_OFF = `
-  with truth as (
-    select queue_id, count(*) filter (where seq is not null and lease_id is null) as ready,
-      count(*) filter (where seq is null and group_seq is null) as scheduled,
-      count(group_seq) as blocked,
-      count(*) filter (where lease_id is not null) as running, count(dead_at) as dead,
-      sum(bytes) filter (where lease_id is null) as bytes
-    from howdah.jobs group by queue_id
-  ), counted as (
-    select queue_id, sum(ready) as ready, sum(scheduled) as scheduled, sum(running) as running,
-      sum(dead) as dead, sum(blocked) as blocked, sum(bytes) as bytes
-    from (
-      select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah.counters
-      union all select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah.counter_deltas
-    ) c group by queue_id
-  )
-  select queue_id, to_json(t) as rows, to_json(c) as counters
-  from truth t full join counted c using (queue_id)
-  where (coalesce(t.ready, 0), coalesce(t.scheduled, 0), coalesce(t.running, 0), coalesce(t.dead, 0), coalesce(t.blocked, 0),
-      coalesce(t.bytes, 0))
-    is distinct from
-    (coalesce(c.ready, 0), coalesce(c.scheduled, 0), coalesce(c.running, 0), coalesce(c.dead, 0), coalesce(c.blocked, 0),
-      coalesce(c.bytes, 0))`;
-
-const ORPHANS = `
-  select j.id from howdah.jobs j where j.lease_id is not null and not exists (
-    select from howdah.leases l join howdah.lease_marks m on m.lease_id = l.id
-    where l.id = j.lease_id and m.queue_id = j.queue_id and m.lane = j.lane
-      and j.seq between m.low_seq and m.high_seq)`;
-
-/** What limits and what settles have given back since, against the permits that jobs hold. */
-const PERMITS_OFF = `
-  with held as (select queue_id, sum(permit) as permits from howdah.jobs group by queue_id),
-  counted as (
-    select queue_id, sum(running) as permits from (
-      select queue_id, running from howdah.limits
-      union all select queue_id, -permits from howdah.limit_deltas
-    ) c group by queue_id
-  )
-  select queue_id, h.permits as held, c.permits as counted
-  from held h full join counted c using (queue_id)
-  where coalesce(h.permits, 0) <> coalesce(c.permits, 0)`;
-
-const PERMITS_LEFT = 'select id from howdah.jobs where permit is not null and lease_id is null';
-
-/** What has not ended of a batch, against its books. */
-const BATCHES_OFF = `
-  with pending as (
-    select batch_id, count(*) as jobs from howdah.jobs
-    where batch_id is not null and dead_at is null group by batch_id
-  )
-  select id, jobs, pending from pending p full join howdah.batch_states b on b.id = p.batch_id
-  where coalesce(jobs, 0) <> coalesce(pending, 0)
-    or (coalesce(jobs, 0) > 0 and state in ('completed', 'failed'))`;
-
-const TWICE = `
-  select id from (select id from howdah.jobs union all select id from howdah.history) x
-  group by id having count(*) > 1`;

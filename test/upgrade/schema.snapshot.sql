@@ -678,6 +678,7 @@ function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint 
 function howdah.decide_numbers(bigint) returns bigint security definer
 function howdah.delete_queue(text,boolean) returns void security definer
 function howdah.delete_schedule(text) returns void security definer
+function howdah.delta_bytes(integer,bigint) returns bigint security definer
 function howdah.describe_problem(text,jsonb,jsonb) returns record security definer
 function howdah.discard(jsonb,integer,boolean) returns TABLE(id bigint, queue text, reason text, error text) security definer
 function howdah.drain_order(bigint) returns text security definer

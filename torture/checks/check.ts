@@ -253,7 +253,7 @@ const counters: Check = {
 };
 
 const books: Check = {
-  name: 'the books of groups are what the rows say',
+  name: 'whatever is counted apart is what the rows say',
   find: (evidence) => evidence.books.map((row) => JSON.stringify(row)),
 };
 

@@ -2,6 +2,7 @@ import type { Cluster } from '../cluster.js';
 import type { Crowd } from '../crowd.js';
 import type { Fleet } from '../fleet.js';
 import type { Operation, WorkerLine } from '../logs.js';
+import { BOOKS } from './books.js';
 
 /** A job as the database has it in the end. */
 export interface JobRow {
@@ -39,7 +40,7 @@ export interface Evidence {
   readonly orders: ReadonlySet<number>;
   /** Queues whose counters differ from their rows. */
   readonly counters: readonly object[];
-  /** Groups whose books differ from their rows. */
+  /** What is counted apart from the rows it counts, and differs from them. */
   readonly books: readonly object[];
   readonly deadLetters: number;
 }
@@ -77,7 +78,13 @@ export async function gather(cluster: Cluster, crowd: Crowd, fleet: Fleet): Prom
       (await rows<{ n: number }>('select n::float8 as n from orders')).map(({ n }) => n),
     ),
     counters: await rows(COUNTERS),
-    books: await rows('select * from howdah.check_groups()'),
+    books: (
+      await Promise.all(
+        Object.entries(BOOKS).map(async ([what, query]) =>
+          (await rows<object>(query)).map((row) => ({ what, ...row })),
+        ),
+      )
+    ).flat(),
     deadLetters: await cluster.value<number>(
       "select count(*)::int from howdah.job_states where state = 'dead'",
     ),
