@@ -10,6 +10,12 @@ export interface JobRef {
 
 /** What a worker reports. `type` tells which; all times are milliseconds. */
 export interface WorkerEvents {
+  /** It does not start yet, and tries again: see option `startWithin`. */
+  'worker.waiting': {
+    readonly worker: string;
+    readonly error: HowdahError;
+    readonly againMs: number;
+  };
   'worker.started': { readonly worker: string; readonly leaseId: string };
   /** Told from outside: it claims no more, finishes what it holds, then stops. */
   'worker.draining': { readonly worker: string; readonly reason: string };

@@ -92,8 +92,12 @@ export class Database implements Executor {
 
   /** Query builder on the same pool, for lists and filters; loaded on first use. */
   kysely(): Promise<Kysely<Tables>> {
-    this.#kysely ??= import('./kysely.js').then(({ createKysely }) =>
-      createKysely({ connect: () => this.#lendClient() }, this.schema),
+    this.#kysely ??= import('./kysely.js').then(
+      ({ createKysely }) => createKysely({ connect: () => this.#lendClient() }, this.schema),
+      (error) => {
+        this.#kysely = undefined; // too many open files, perhaps
+        throw error;
+      },
     );
     return this.#kysely;
   }

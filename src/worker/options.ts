@@ -32,6 +32,11 @@ export interface WorkerOptions extends DatabaseOptions {
   readonly poll?: Duration;
   /** How long running jobs may take to finish when the worker stops, 0 to 24 h. Default 30 s. */
   readonly grace?: Duration;
+  /**
+   * How long `start` tries again while the database cannot be reached, is not migrated yet, or a queue that is
+   * only named does not exist yet: 0 to 24 h. Default 0: what fails at the first try fails.
+   */
+  readonly startWithin?: Duration;
   /** Name in the views, 1 to 200 characters. Default: host name and process id. */
   readonly name?: string;
   /** Whether this worker may be elected to promote, reap and prune. Default true. */
@@ -62,6 +67,7 @@ export interface WorkerSettings {
   readonly heartbeatMs: number;
   readonly pollMs: number;
   readonly graceMs: number;
+  readonly startWithinMs: number;
   readonly name: string;
   readonly isMaintaining: boolean;
   readonly middleware: readonly AttemptMiddleware[];
@@ -90,6 +96,7 @@ const OWN_OPTIONS = [
   'heartbeat',
   'poll',
   'grace',
+  'startWithin',
   'name',
   'maintain',
   'middleware',
@@ -121,6 +128,7 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     leaseMs,
     heartbeatMs: resolveHeartbeat(options.heartbeat, leaseMs),
     pollMs: parseDuration(options.poll ?? '2s', 'poll', { min: 50, max: HOUR_MS }),
+    startWithinMs: parseDuration(options.startWithin ?? 0, 'startWithin', { max: DAY_MS }),
     graceMs: parseDuration(options.grace ?? '30s', 'grace', { max: DAY_MS }),
     name: resolveName('name', options.name ?? `${hostname()}:${process.pid}`),
     isMaintaining: resolveBoolean('maintain', options.maintain),

@@ -1,4 +1,5 @@
 import { whenAborted } from '../core/abort.js';
+import { backoffMs, RECONNECT } from '../core/backoff.js';
 import { type Clock, systemClock } from '../core/clock.js';
 import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
@@ -9,6 +10,7 @@ import {
   type WorkerEvents,
   type WorkerEventType,
 } from '../core/events.js';
+import { toHowdahError } from '../db/pg-error.js';
 import { eventLog } from '../telemetry/event-log.js';
 import type { CompanionFactory } from './companion.js';
 import { drain, finish } from './drain.js';
@@ -30,6 +32,13 @@ export interface RunOnceReport extends Counts {
   readonly isDrained: boolean;
 }
 
+/** Besides what is retryable anyway, this passes when somebody migrates or declares. */
+const PASSING: ReadonlySet<string> = new Set([
+  'HOWDAH_SCHEMA_MISSING',
+  'HOWDAH_SCHEMA_OLDER',
+  'HOWDAH_QUEUE_UNKNOWN',
+]);
+
 /**
  * Works queues until it is stopped. It survives restarts of the database, lost connections and
  * fail-overs: it reconnects for ever, and what it has finished meanwhile is settled afterwards.
@@ -37,14 +46,13 @@ export interface RunOnceReport extends Counts {
  *   new → running → stopping → stopped        (`runOnce` needs a worker that is not running)
  */
 export class Worker {
-  /** Resolves when the worker has stopped; never rejects. */
-  readonly stopped: Promise<void>;
   readonly #settings: WorkerSettings;
   readonly #companion: CompanionFactory | undefined;
   readonly #clock: Clock;
   readonly #hub: EventHub;
   readonly #hurry = new AbortController();
   #resolveStopped: () => void = () => {};
+  #stopped = this.#untilStopped();
   #starting: Promise<Engine> | undefined;
   #stopping: Promise<StopReport> | undefined;
   #isOnce = false;
@@ -61,9 +69,11 @@ export class Worker {
     this.#companion = this.#settings.isMaintaining ? companion : undefined;
     this.#clock = clock;
     this.#hub = new EventHub(eventLog(this.#settings.logger));
-    this.stopped = new Promise((resolve) => {
-      this.#resolveStopped = resolve;
-    });
+  }
+
+  /** Resolves when the worker has stopped, or its start has failed; never rejects. Another start begins another. */
+  get stopped(): Promise<void> {
+    return this.#stopped;
   }
 
   /** Name in the views. */
@@ -72,14 +82,19 @@ export class Worker {
   }
 
   /**
-   * Resolves when the worker looks for jobs. The first connection must succeed; from then on it is
-   * made again for ever.
+   * Resolves when the worker looks for jobs. The first connection must succeed, within option `startWithin`;
+   * from then on it is made again for ever. After a start that has failed it may be called again.
    * @throws HowdahError HOWDAH_DATABASE_UNAVAILABLE, HOWDAH_SCHEMA_MISSING, HOWDAH_QUEUE_UNKNOWN, ...
    */
   async start(): Promise<void> {
     if (this.#stopping) throw stopped();
     if (this.#isOnce) throw busy();
-    this.#starting ??= this.#start();
+    this.#starting ??= this.#start().catch((error) => {
+      this.#starting = undefined;
+      this.#resolveStopped();
+      if (!this.#stopping) this.#stopped = this.#untilStopped();
+      throw error;
+    });
     await this.#starting;
   }
 
@@ -131,19 +146,40 @@ export class Worker {
     return this.#hub.on(type, listener);
   }
 
-  async #start(): Promise<Engine> {
-    const engine: Engine = this.#makeEngine(this.#companion, (reason) => {
-      void engine.fence.follow('drain', () => this.#drainOff(engine, reason));
+  #untilStopped(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#resolveStopped = resolve;
     });
-    try {
-      await engine.open();
-    } catch (error) {
-      this.#resolveStopped();
-      throw error;
-    }
+  }
+
+  async #start(): Promise<Engine> {
+    const engine = await this.#open();
     engine.run();
     this.#hub.emit('worker.started', { worker: this.name, leaseId: engine.keeper.id ?? '' });
     return engine;
+  }
+
+  /** An engine that has opened; each try has one of its own. */
+  async #open(): Promise<Engine> {
+    const giveUpAt = this.#clock.monotonic() + this.#settings.startWithinMs;
+    for (let failures = 1; ; failures += 1) {
+      const engine: Engine = this.#makeEngine(this.#companion, (reason) => {
+        void engine.fence.follow('drain', () => this.#drainOff(engine, reason));
+      });
+      try {
+        await engine.open();
+        return engine;
+      } catch (thrown) {
+        const error = toHowdahError(thrown);
+        const leftMs = giveUpAt - this.#clock.monotonic();
+        const isPassing = error.isRetryable || PASSING.has(error.code);
+        if (!isPassing || leftMs <= 0 || this.#stopAsked.signal.aborted) throw thrown;
+        const againMs = Math.min(leftMs, backoffMs(failures, RECONNECT, this.#clock.random()));
+        this.#hub.emit('worker.waiting', { worker: this.name, error, againMs });
+        await this.#clock.sleep(againMs, this.#stopAsked.signal);
+        if (this.#stopAsked.signal.aborted) throw stopped();
+      }
+    }
   }
 
   async #stop(graceMs: number): Promise<StopReport> {

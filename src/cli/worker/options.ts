@@ -16,6 +16,7 @@ export interface WorkerArguments extends GlobalOptions {
   readonly lease: string | undefined;
   readonly heartbeat: string | undefined;
   readonly grace: string | undefined;
+  readonly startWithin: string | undefined;
   readonly name: string | undefined;
   readonly maintain: boolean;
   readonly log: string | undefined;
@@ -35,6 +36,10 @@ export function workerOptions<T>(yargs: Argv<T>) {
     })
     .option('heartbeat', { type: 'string', describe: 'How often the lease is renewed' })
     .option('grace', { type: 'string', describe: 'How long jobs may finish when it stops' })
+    .option('start-within', {
+      type: 'string',
+      describe: 'How long to try while the database is not there or not migrated (0)',
+    })
     .option('name', { type: 'string', describe: 'Name of the worker in the views' })
     .option('maintain', {
       type: 'boolean',
@@ -67,6 +72,7 @@ export async function resolveWorker(
     ...given('lease', durationOf(options.lease)),
     ...given('heartbeat', durationOf(options.heartbeat)),
     ...given('grace', durationOf(options.grace)),
+    ...given('startWithin', durationOf(options.startWithin)),
     ...given('name', options.name),
     ...(options.maintain ? {} : { maintain: false }),
     ...(isLogChosen ? { logger: await makeLogger(level, options.json) } : {}),

@@ -36,6 +36,7 @@ describe('resolveWorkerOptions', () => {
     [{ lease: '10s', heartbeat: '6s' }, 'heartbeat'],
     [{ heartbeat: 10 }, 'heartbeat'],
     [{ poll: 1 }, 'poll'],
+    [{ startWithin: '2d' }, 'startWithin'],
     [{ grace: -1 }, 'grace'],
     [{ name: '' }, 'name'],
     [{ name: 'x'.repeat(201) }, 'name'],
