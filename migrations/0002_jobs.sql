@@ -217,6 +217,60 @@ create table {{schema}}.history_default partition of {{schema}}.history default;
 -- Where a publication has all tables, PostgreSQL refuses to delete from one without a key or this.
 alter table {{schema}}.history_default replica identity full;
 
+-- Days of the history, and of those that are over which ids they have: so a job is found by its id without a look at,
+-- and a lock on, every day that is kept. high_id null: not noted yet, so it is looked at always.
+create table {{schema}}.history_days (
+  day      date constraint history_days_pkey primary key,
+  low_id   bigint,
+  high_id  bigint,
+  noted_at timestamptz
+);
+
+-- Finished jobs by their ids; of one that is there twice, as after a restore, the newest. The days come to be looked
+-- at one after another, today first, until all are found. Each statement in here is for one day: of the history as
+-- a whole PostgreSQL locks every partition, and all its indexes, before it knows which it will read.
+create function {{schema}}.history_of(p_ids bigint[]) returns setof {{schema}}.history
+language plpgsql stable security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_today date := v_now at time zone 'UTC';
+  v_low bigint;
+  v_high bigint;
+  v_left bigint[] := p_ids;
+  v_found bigint[];
+  v_name text;
+  v_row history;
+begin
+  select min(u), max(u) into v_low, v_high from unnest(p_ids) u;
+  if v_low is null then
+    return;
+  end if;
+  for v_name in
+    select d.name from (
+      select 'history_' || to_char(day, 'YYYYMMDD') as name, day from history_days
+      -- a clock that went ahead and back again has noted days that were not over
+      where high_id is null or noted_at > v_now or low_id <= v_high and high_id >= v_low
+      union all select 'history_default', '-infinity'
+    ) d order by d.day <= v_today desc, d.day desc
+  loop
+    v_found := '{}';
+    begin
+      for v_row in execute format(
+        'select distinct on (id) * from %I where id = any ($1) order by id, finished_at desc', v_name) using v_left
+      loop
+        v_found := v_found || v_row.id;
+        return next v_row;
+      end loop;
+    exception when undefined_table then
+      null;  -- dropped at this very moment
+    end;
+    if v_found <> '{}' then
+      v_left := array(select unnest(v_left) except select unnest(v_found));
+      exit when v_left = '{}';
+    end if;
+  end loop;
+end $$;
+
 -- One row a group that has members, see 0012_groups.sql. Written by enqueue and by what ends a job.
 create table {{schema}}.groups (
   queue_id integer not null,
@@ -288,6 +342,8 @@ drop function {{schema}}.next_lane(integer, smallint[], bigint[], smallint);
 drop function {{schema}}.lane_starts(integer, smallint[], bigint[], bigint);
 drop function {{schema}}.lane_floor(integer, smallint);
 drop table {{schema}}.lane_floors;
+drop function {{schema}}.history_of(bigint[]);
+drop table {{schema}}.history_days;
 drop table {{schema}}.history;
 drop function {{schema}}.lane_priority(smallint);
 drop function {{schema}}.plain_lane(smallint);

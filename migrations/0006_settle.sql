@@ -247,8 +247,8 @@ language sql stable security definer {{settings}} as $$
     when (p_ask ->> 'xact')::xid8 < pg_snapshot_xmax(pg_current_snapshot())
     then pg_xact_status((p_ask ->> 'xact')::xid8) = 'committed'
       and not exists (select from jobs where id = (p_ask ->> 'id')::bigint)
-      and not exists (select from history where id = (p_ask ->> 'id')::bigint
-        and p_ask ->> 'xact_at' ~ '^[0-9]{1,17}$'
+      and not exists (select from history_of(array[(p_ask ->> 'id')::bigint])
+        where p_ask ->> 'xact_at' ~ '^[0-9]{1,17}$'
         and finished_at > to_timestamp(0) + (p_ask ->> 'xact_at')::bigint * interval '1 microsecond')
   end then 'completed' else 'stale' end
 $$;

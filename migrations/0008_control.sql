@@ -21,7 +21,7 @@ begin
     select * into v_job from jobs j where j.id = v_id for update;
     why := null;
     if not found then
-      why := (select 'it is ' || h.state from history h where h.id = v_id limit 1);
+      why := (select 'it is ' || h.state from history_of(array[v_id]) h);
       outcome := case when why is null then 'unknown' else 'finished' end;
       why := coalesce(why, 'no such job, or no longer in the history');
     elsif v_job.lease_id is null then
@@ -71,7 +71,7 @@ begin
     select * into v_job from jobs j where j.id = v_id and j.group_seq is null for update;
     if not found then
       outcome := case when exists (select from jobs j where j.id = v_id) then 'blocked'
-        when exists (select from history h where h.id = v_id) then 'finished' else 'unknown' end;
+        when exists (select from history_of(array[v_id])) then 'finished' else 'unknown' end;
     elsif v_job.lease_id is not null then
       outcome := 'running';
     elsif v_job.seq is null and is_pending(v_job.after_id) then

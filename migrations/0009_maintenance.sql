@@ -516,6 +516,47 @@ begin
     insert into %3$I select * from moved', day_start(p_day), day_start(p_day + 1), v_name);
   execute format('alter table history attach partition %I for values from (%L) to (%L)', v_name,
     day_start(p_day), day_start(p_day + 1));
+  insert into history_days (day) values (p_day)
+  on conflict (day) do update set low_id = null, high_id = null, noted_at = null;
+end $$;
+
+-- Notes which ids are in the days that are over: at most 30 a call, so few are locked. A day to which an open
+-- transaction has written is left to the next call; so is one that ended less than an hour ago, for a time is
+-- taken before its row is written. Returns how many were noted.
+create function {{schema}}.note_days() returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_day date;
+  v_low bigint;
+  v_high bigint;
+  v_noted integer := 0;
+begin
+  -- partitions that were made or dropped by hand
+  with there as (
+    select pg_catalog.to_date(right(c.relname, 8), 'YYYYMMDD') as day
+    from pg_inherits i join pg_class c on c.oid = i.inhrelid
+    where i.inhparent = to_regclass(format('%I.history', current_schema())) and c.relname ~ '^history_[0-9]{8}$'
+  ), gone as (
+    delete from history_days where day not in (select day from there)
+  )
+  insert into history_days (day) select day from there on conflict do nothing;
+  update history_days set low_id = null, high_id = null, noted_at = null where noted_at > v_now;
+  for v_day in
+    select day from history_days
+    where high_id is null and day_start(day + 1)::timestamptz < v_now - interval '1 hour' order by day desc limit 30
+  loop
+    begin
+      execute format('lock table %I in share mode nowait', 'history_' || to_char(v_day, 'YYYYMMDD'));
+      execute format('select coalesce(min(id), 1), coalesce(max(id), 0) from %I',
+        'history_' || to_char(v_day, 'YYYYMMDD')) into v_low, v_high;
+      update history_days set low_id = v_low, high_id = v_high, noted_at = v_now where day = v_day;
+      v_noted := v_noted + 1;
+    exception when lock_not_available or undefined_table then
+      null;
+    end;
+  end loop;
+  return v_noted;
 end $$;
 
 -- How long the history is kept: as long as the longest retention of any queue.
@@ -575,6 +616,7 @@ begin
       perform set_config('lock_timeout', '100ms', true);
       execute format('truncate %I', v_name);
       execute format('drop table %I', v_name);
+      delete from history_days where day = pg_catalog.to_date(right(v_name, 8), 'YYYYMMDD');
       dropped := dropped + 1;
     exception
       when lock_not_available then null;  -- in use: the next run tries again
@@ -710,6 +752,11 @@ begin
   v_found := drop_partitions();
   dropped := v_found.dropped;
   problems := problems || v_found.problems;
+  begin
+    perform note_days();
+  exception when others then
+    problems := problems || format('days of the history cannot be noted: %s', sqlerrm);
+  end;
   cleared := clear_default(10000);
   -- of transactions that ended after the lease had
   delete from lease_notices n where not exists (select from leases l where l.id = n.lease_id);
@@ -730,6 +777,7 @@ drop function {{schema}}.clear_default(integer);
 drop function {{schema}}.drop_partitions();
 drop function {{schema}}.create_partitions();
 drop function {{schema}}.history_kept();
+drop function {{schema}}.note_days();
 drop function {{schema}}.create_partition(date);
 drop function {{schema}}.day_start(date);
 drop function {{schema}}.roll_up(integer, bigint);

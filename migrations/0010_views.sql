@@ -40,6 +40,18 @@ select id, queue, state, priority, attempt, enqueued_at, null, claimed_at, finis
   reason, last_error, payload, headers, errors, result, group_key, batch_id
 from {{schema}}.history_view;
 
+-- Jobs by their ids, finished or not: by the view every day of the history would be looked at, and locked.
+create function {{schema}}.find_jobs(p_ids bigint[]) returns setof {{schema}}.jobs_all
+language sql stable security definer {{settings}} as $$
+  select id, queue, state, priority, attempt, enqueued_at, run_at, claimed_at, null::timestamptz, worker,
+    dead_reason, last_error, payload, headers, errors, null::jsonb, group_key, batch_id
+  from job_states where id = any (p_ids)
+  union all
+  select h.id, q.name, h.state, lane_priority(h.lane), h.attempt, h.enqueued_at, null, h.claimed_at, h.finished_at,
+    h.worker, h.reason, h.errors -> -1 ->> 'message', h.payload, h.headers, h.errors, h.result, h.group_key, h.batch_id
+  from history_of(p_ids) h join queues q on q.id = h.queue_id
+$$;
+
 -- From counters: reading it costs nothing, however many jobs there are. backlog_age_ms is how long the
 -- first ready job has waited.
 create view {{schema}}.queue_stats as
@@ -151,6 +163,7 @@ drop view {{schema}}.hidden_jobs;
 drop view {{schema}}.workers;
 drop view {{schema}}.dead_letters;
 drop view {{schema}}.queue_stats;
+drop function {{schema}}.find_jobs(bigint[]);
 drop view {{schema}}.jobs_all;
 drop view {{schema}}.history_view;
 drop view {{schema}}.job_states;

@@ -116,9 +116,7 @@ begin
           over (order by a.id) as size, row_number() over (order by a.id) as n
       from (select distinct u as id from unnest(p_add || p_look) u where u is not null) a
       left join jobs j on j.id = a.id
-      left join lateral (
-        select * from history f where j.id is null and f.id = a.id limit 1
-      ) h on true
+      left join lateral history_of(case when j.id is null then array[a.id] end) h on true
       left join queues q on q.id = coalesce(j.origin_queue_id, j.queue_id, h.queue_id)
       left join lateral (
         select * from reports p where p.job_id = a.id and a.id = any (p_progress)
@@ -381,7 +379,7 @@ begin
   perform lock_jobs(array[p_id]);
   select * into v_job from jobs where id = p_id for update;
   if not found then
-    v_key := (select state from history where id = p_id limit 1);
+    v_key := (select state from history_of(array[p_id]));
     raise exception 'job % %', coalesce(p_id::text, 'null'),
       coalesce('has ended: it is ' || v_key, 'is not there') using
       errcode = case when v_key is null then 'HW180' else 'HW182' end,

@@ -543,7 +543,7 @@ select s.name, s.owner, s.job ->> 'queue' as queue, s.cron, s.zone, s.missed, s.
   s.created_at, s.updated_at
 from {{schema}}.schedules s
 left join lateral (
-  select a.state, a.finished_at, a.last_error, a.errors from {{schema}}.jobs_all a where a.id = s.last_job_id limit 1
+  select a.state, a.finished_at, a.last_error, a.errors from {{schema}}.find_jobs(array[s.last_job_id]) a limit 1
 ) j on true;
 
 -- What became of the nominal times of the last day.

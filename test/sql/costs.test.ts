@@ -282,3 +282,75 @@ describe('what a job has said', () => {
     expect(await lines()).toBe('0');
   });
 });
+
+describe('a year of history', () => {
+  test('a job is found by its id without a lock on each day', { timeout: 60_000 }, async ({
+    pool,
+    db,
+  }) => {
+    await db.createQueue('year', { retention_ms: 40 * 86_400_000 });
+    const lease = await db.openLease();
+    const finish = async (): Promise<string> => {
+      const [id = ''] = await db.enqueue('year');
+      await db.complete(lease, [await db.claimOne('year', lease)]);
+      return id;
+    };
+    const ids: string[] = [];
+    for (let day = 30; day > 0; day -= 1) {
+      await db.rows(
+        "select howdah.create_partition((howdah.clock() at time zone 'UTC')::date - $1::integer)",
+        [day],
+      );
+      const id = await finish();
+      await db.rows(
+        `update howdah.history set finished_at = finished_at - $1 * interval '1 day' where id = $2`,
+        [day, id],
+      );
+      ids.push(id);
+    }
+    ids.push(await finish());
+    await db.rows('select * from howdah.prune()');
+
+    const client = await pool.connect();
+    const looks = ids.map((id) => `find_jobs(array[${id}])`);
+    looks.push(
+      'find_jobs(array[9000000000])',
+      `cancel(array[${ids[9]}])`,
+      `run_now(array[${ids[9]}])`,
+    );
+    looks.push(`watch(${lease}, array[${ids[9]}, ${ids[30]}])`);
+    for (const look of looks) {
+      await client.query('begin');
+      const { rows } = await client.query(`select * from howdah.${look}`);
+      expect(rows.length, look).toBe(
+        look.includes('9000000000') ? 0 : look.startsWith('w') ? 2 : 1,
+      );
+      const { rows: locks } = await client.query(
+        `select count(distinct relation)::integer as n from pg_locks l join pg_class c on c.oid = l.relation
+        where pid = pg_backend_pid() and c.relname ~ '^history_[0-9]+$'`,
+      );
+      expect(locks[0].n, look).toBeLessThanOrEqual(6);
+      await client.query('rollback');
+    }
+    client.release();
+    const all = `{${[...ids, ids[0], 9_000_000_000].join()}}`;
+    expect(await db.one('select count(*) from howdah.find_jobs($1)', [all])).toBe('31');
+  });
+
+  test('a day that a clock in the future noted is looked at all the same', async ({ db }) => {
+    await db.createQueue('ahead', { retention_ms: 40 * 86_400_000 });
+    const lease = await db.openLease('ahead', 40_000_000);
+    await db.shiftClock(3 * 86_400_000);
+    await db.rows('select * from howdah.prune()');
+    await db.shiftClock(0);
+    const [id = ''] = await db.enqueue('ahead');
+    await db.complete(lease, [await db.claimOne('ahead', lease)]);
+    const found = () => db.one('select state from howdah.find_jobs($1)', [`{${id}}`]);
+    expect(await found()).toBe('completed');
+    await db.rows('select * from howdah.prune()');
+    expect(await found()).toBe('completed');
+    expect(
+      await db.one('select count(*) from howdah.history_days where noted_at > howdah.clock()'),
+    ).toBe('0');
+  });
+});

@@ -127,6 +127,10 @@ column history.errors jsonb
 column history.result jsonb
 column history.group_key text
 column history.batch_id bigint
+column history_days.day date not null
+column history_days.low_id bigint
+column history_days.high_id bigint
+column history_days.noted_at timestamp with time zone
 column history_view.id bigint
 column history_view.queue text
 column history_view.state text
@@ -493,6 +497,7 @@ constraint group_openings_pkey on howdah.group_openings PRIMARY KEY (queue_id)
 constraint group_rates_pkey on howdah.group_rates PRIMARY KEY (queue_id, key)
 constraint groups_pkey on howdah.groups PRIMARY KEY (queue_id, key)
 constraint history_state_check on howdah.history CHECK ((state = ANY (ARRAY['completed'::text, 'cancelled'::text, 'expired'::text, 'discarded'::text])))
+constraint history_days_pkey on howdah.history_days PRIMARY KEY (day)
 constraint holds_pkey on howdah.holds PRIMARY KEY (queue_id, until, id)
 constraint jobs_pkey on howdah.jobs PRIMARY KEY (id)
 constraint lane_floors_pkey on howdah.lane_floors PRIMARY KEY (queue_id, lane)
@@ -566,6 +571,7 @@ CREATE INDEX group_rates_next_idx ON howdah.group_rates USING btree (next_at)
 CREATE UNIQUE INDEX group_rates_pkey ON howdah.group_rates USING btree (queue_id, key)
 CREATE UNIQUE INDEX groups_pkey ON howdah.groups USING btree (queue_id, key)
 CREATE INDEX history_batch_idx ON ONLY howdah.history USING btree (batch_id, id) WHERE (batch_id IS NOT NULL)
+CREATE UNIQUE INDEX history_days_pkey ON howdah.history_days USING btree (day)
 CREATE INDEX history_id_idx ON ONLY howdah.history USING btree (id)
 CREATE UNIQUE INDEX holds_pkey ON howdah.holds USING btree (queue_id, until, id)
 CREATE INDEX holds_until_idx ON howdah.holds USING btree (until)
@@ -699,6 +705,7 @@ function howdah.extend(bigint,integer) returns timestamp with time zone security
 function howdah.extend_job(bigint,bigint,integer,integer) returns TABLE(lease_id bigint, visible_at timestamp with time zone) security definer
 function howdah.fail(bigint,bigint,integer,jsonb,bigint) returns text security definer
 function howdah.find_dead(jsonb,integer) returns SETOF howdah.jobs security definer
+function howdah.find_jobs(bigint[]) returns SETOF howdah.jobs_all security definer
 function howdah.find_orphans(bigint,integer) returns TABLE(looked integer, orphans integer, mark bigint) security definer
 function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running boolean) security definer
 function howdah.finish(howdah.jobs,text,text,jsonb,boolean) returns void security definer
@@ -718,6 +725,7 @@ function howdah.has_options(jsonb) returns boolean
 function howdah.has_room(integer,bigint,integer,bigint) returns boolean security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.history_kept() returns interval security definer
+function howdah.history_of(bigint[]) returns SETOF howdah.history security definer
 function howdah.hold_of(howdah.queues) returns record security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_alone(smallint) returns boolean
@@ -754,6 +762,7 @@ function howdah.next_lane(integer,smallint[],bigint[],smallint) returns record
 function howdah.note_added(bigint[]) returns void security definer
 function howdah.note_completed(bigint[]) returns void security definer
 function howdah.note_completions(jsonb) returns void security definer
+function howdah.note_days() returns integer security definer
 function howdah.note_ended(bigint,bigint,bigint,boolean) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.notify_lease(bigint,text) returns void

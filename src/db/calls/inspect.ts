@@ -94,8 +94,8 @@ export function inspectCalls(database: Database): InspectCalls {
       select coalesce(jsonb_agg(jsonb_build_object('at', l.at, 'attempt', l.attempt, 'level', l.level,
         'message', l.message, 'fields', l.fields) order by l.n), '[]')
       from {{schema}}.job_logs l where l.id = $1::bigint) as logs
-    from {{schema}}.jobs_all j left join {{schema}}.job_progress p on p.id = j.id
-    where j.id = $1::bigint`),
+    from {{schema}}.find_jobs(array[$1::bigint]) j
+    left join {{schema}}.job_progress p on p.id = j.id`),
   );
   const stats = database.statement(
     'queue_stats',
