@@ -75,6 +75,7 @@ declare
   v_queue queues;
   v_max_attempts integer;
   v_is_crash boolean;  -- it may have killed its worker
+  v_is_alone boolean;  -- and then nobody else has
   v_is_last boolean;   -- of its attempts
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
@@ -106,6 +107,7 @@ begin
       end if;
       v_is_crash := p_crashed and p_lease.held is null
         and (v_job.id = any (p_lease.aside)) is not true;
+      v_is_alone := is_alone(v_job.lane) and (v_job.id = any (p_lease.company)) is not true;
       if p_crashed and p_lease.held is not null then
         -- a pulled job whose visibility has ended: slow or gone, nobody knows
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'VisibilityEnded', 'message',
@@ -114,7 +116,7 @@ begin
         v_job.crashes := v_job.crashes + 1;
         v_job.errors := add_error(v_job, jsonb_build_object('name', 'LeaseExpired', 'message',
           format('worker %s stopped renewing its lease', p_lease.worker)
-          || case when is_alone(v_job.lane) then ' while it ran this job alone' else '' end));
+          || case when v_is_alone then ' while it ran this job alone' else '' end));
       else
         v_job.uncounted := v_job.uncounted + 1;  -- given back, or set aside: not begun
       end if;
@@ -124,11 +126,11 @@ begin
         perform finish(v_job, 'cancelled',
           coalesce(v_job.cancel_reason, 'cancelled while its worker was lost'));
         left_groups := left_groups || left_group(v_job);
-      elsif v_is_crash and is_alone(v_job.lane) and v_job.crashes >= v_queue.max_crashes then
+      elsif v_is_crash and v_is_alone and v_job.crashes >= v_queue.max_crashes then
         perform bury(v_job, 'crashed its worker');
         left_groups := left_groups || left_group(v_job);
         dead := dead + 1;
-      elsif v_is_last and (v_max_attempts = 1 or is_alone(v_job.lane) or not v_is_crash) then
+      elsif v_is_last and (v_max_attempts = 1 or v_is_alone or not v_is_crash) then
         perform bury(v_job, 'attempts exhausted');
         left_groups := left_groups || left_group(v_job);
         dead := dead + 1;

@@ -10,6 +10,9 @@
 
 -- Of a worker's lease: jobs that it has claimed but not begun, because they must not run beside what runs.
 alter table {{schema}}.leases add column aside bigint[];
+-- Suspects that run, or are about to, beside other jobs: others may not wait for them without end. Should the
+-- lease end, each has crashed, and none is buried for that.
+alter table {{schema}}.leases add column company bigint[];
 
 -- Whether a job of this lane was claimed alone because of its crashes.
 create function {{schema}}.is_alone(p_lane smallint) returns boolean
@@ -32,11 +35,13 @@ language sql immutable parallel safe as $$
 $$;
 
 -- A worker says which suspects wait until it runs nothing else; null: they begin. Should it die meanwhile,
--- they have not crashed. Returns false when the lease has ended.
-create function {{schema}}.set_aside(p_lease_id bigint, p_ids bigint[]) returns boolean
+-- they have not crashed. And which run in company: should it die then, they are not buried for it. Both
+-- replace what it has said before. Returns false when the lease has ended.
+create function {{schema}}.set_aside(p_lease_id bigint, p_ids bigint[], p_company bigint[] default null)
+returns boolean
 language plpgsql security definer {{settings}} as $$
 begin
-  update leases set aside = p_ids where id = p_lease_id;
+  update leases set aside = p_ids, company = p_company where id = p_lease_id;
   return found;
 end $$;
 
@@ -44,8 +49,9 @@ revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 
-drop function {{schema}}.set_aside(bigint, bigint[]);
+drop function {{schema}}.set_aside(bigint, bigint[], bigint[]);
 drop function {{schema}}.claim_limit(smallint, integer);
 drop function {{schema}}.suspect_lane(smallint, integer, boolean);
 drop function {{schema}}.is_alone(smallint);
+alter table {{schema}}.leases drop column company;
 alter table {{schema}}.leases drop column aside;

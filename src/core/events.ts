@@ -49,8 +49,15 @@ export interface WorkerEvents {
     readonly outcome: string;
     readonly isUncertain: boolean;
   };
-  /** These jobs begin, with nothing beside them: their worker died when they ran last. */
-  'job.suspected': { readonly queue: string; readonly ids: readonly string[] };
+  /**
+   * These jobs begin: their worker died when they ran last. `isAlone`: with nothing beside them; else in a process of
+   * their own, or because others have waited long enough.
+   */
+  'job.suspected': {
+    readonly queue: string;
+    readonly ids: readonly string[];
+    readonly isAlone: boolean;
+  };
   /** The attempt ran into its time-out; it counts as failed from now on. */
   'job.timed-out': { readonly job: JobRef; readonly timeoutMs: number };
   /** A result could not be stored; the job is completed with a placeholder. */

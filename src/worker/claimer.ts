@@ -28,6 +28,9 @@ import { Strays } from './strays.js';
 /** A wake-up is passed on at most this often per queue. */
 const PASS_ON_MS = 100;
 
+/** A stop for suspects that is shorter than this is not made up for. */
+const SHARED_MS = 100;
+
 /** A queue without room is looked at no more often than this, however often it is rung. */
 const QUIET_MS = 20;
 
@@ -357,7 +360,7 @@ export class Claimer {
   }
 
   async #claim(lane: Lane): Promise<number> {
-    const { claims, line, keeper, clock, onClaimed, quarantine } = this.#parts;
+    const { claims, line, keeper, clock, onClaimed } = this.#parts;
     const { runner, cursors, doorbell } = lane;
     const leaseId = keeper.id ?? (await this.#lease());
     if (leaseId === undefined) return 0;
@@ -392,7 +395,7 @@ export class Claimer {
       this.#hold(lane, hold, rows.length, now);
       if (rows.length > 0) {
         const mine = pill ? await this.#obey(runner, rows, pill, leaseId) : rows;
-        if (isSuspect) await quarantine.run(runner, mine, leaseId, this.#stopping.signal);
+        if (isSuspect) await this.#quarantine(lane, mine, leaseId, now);
         else runner.accept(mine, leaseId, keeper.id !== leaseId);
         onClaimed(sentAt);
       }
@@ -407,6 +410,15 @@ export class Claimer {
       }
       return 0;
     }
+  }
+
+  /** Others have waited for suspects: for as long again they go first. */
+  async #quarantine(lane: Lane, rows: ClaimedRow[], leaseId: string, since: number): Promise<void> {
+    const { clock, quarantine } = this.#parts;
+    await quarantine.run(lane.runner, rows, leaseId, this.#stopping.signal);
+    const now = clock.monotonic();
+    if (this.#lanes.length === 1 || now - since < SHARED_MS) return;
+    lane.doorbell.held(now, now - since, now - since);
   }
 
   /** Heeds what a queue with limits said. */

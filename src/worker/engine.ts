@@ -173,6 +173,7 @@ export class Engine {
         settler: this.settler,
         line: this.claimLine,
         keeper: this.keeper,
+        waitMs: settings.suspectWaitMs,
       }),
     });
     const { keeper, runners } = this;

@@ -37,6 +37,12 @@ export interface WorkerOptions extends DatabaseOptions {
    * only named does not exist yet: 0 to 24 h. Default 0: what fails at the first try fails.
    */
   readonly startWithin?: Duration;
+  /**
+   * How long everything else of this worker may wait for a suspect, a job whose worker died with it: once until what
+   * runs has ended, and once while it runs alone. 0 to 1 h, default 5 s, doubled with each of its crashes.
+   * Jobs of handler files keep nobody waiting.
+   */
+  readonly suspectWait?: Duration;
   /** Name in the views, 1 to 200 characters. Default: host name and process id. */
   readonly name?: string;
   /** Whether this worker may be elected to promote, reap and prune. Default true. */
@@ -68,6 +74,7 @@ export interface WorkerSettings {
   readonly pollMs: number;
   readonly graceMs: number;
   readonly startWithinMs: number;
+  readonly suspectWaitMs: number;
   readonly name: string;
   readonly isMaintaining: boolean;
   readonly middleware: readonly AttemptMiddleware[];
@@ -97,6 +104,7 @@ const OWN_OPTIONS = [
   'poll',
   'grace',
   'startWithin',
+  'suspectWait',
   'name',
   'maintain',
   'middleware',
@@ -130,6 +138,7 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     pollMs: parseDuration(options.poll ?? '2s', 'poll', { min: 50, max: HOUR_MS }),
     startWithinMs: parseDuration(options.startWithin ?? 0, 'startWithin', { max: DAY_MS }),
     graceMs: parseDuration(options.grace ?? '30s', 'grace', { max: DAY_MS }),
+    suspectWaitMs: parseDuration(options.suspectWait ?? '5s', 'suspectWait', { max: HOUR_MS }),
     name: resolveName('name', options.name ?? `${hostname()}:${process.pid}`),
     isMaintaining: resolveBoolean('maintain', options.maintain),
     middleware: checkMiddleware(options.middleware),

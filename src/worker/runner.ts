@@ -151,6 +151,11 @@ export class Runner implements RunHost {
     return this.#parts.pool?.starting ?? 0;
   }
 
+  /** Whether a job of it can run in a process of its own. */
+  get canRunApart(): boolean {
+    return this.#parts.pool !== undefined;
+  }
+
   /** Nothing runs and nothing waits to. */
   get isIdle(): boolean {
     return this.slots.used === 0 && this.#buffer.length + this.#followers.length === 0;

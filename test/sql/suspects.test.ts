@@ -127,6 +127,27 @@ describe('suspects', () => {
     await db.expectTruth();
   });
 
+  test('in company: a crash counts, and nobody is buried for it; alone at the next one it is', async ({
+    db,
+  }) => {
+    await db.createQueue('company', { max_crashes: 2 });
+    const [id] = await db.enqueue('company');
+    await crash(db, 'company', 1);
+    for (const crashes of [2, 3]) {
+      const lease = await db.openLease();
+      await db.claimOne('company', lease);
+      const said = await db.one('select howdah.set_aside($1, null, $2)', [lease, [id]]);
+      expect(said).toBe(true);
+      await db.killLease(lease);
+      await db.reap();
+      expect(await db.job(String(id))).toMatchObject({ state: 'ready', crashes });
+      expect(await lanesOf(db, 'company')).toEqual([-1800]);
+    }
+    await crash(db, 'company', 1);
+    expect(await db.job(String(id))).toMatchObject({ dead_reason: 'crashed its worker' });
+    await db.expectTruth();
+  });
+
   test('keep their turn in their group, and their permit is counted', async ({ db }) => {
     await db.createQueue('seam', { concurrency_max: 3 });
     const [head, next] = await db.enqueue('seam', 2, { group: 'g' });

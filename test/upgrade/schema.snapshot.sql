@@ -259,6 +259,7 @@ column leases.expires_at timestamp with time zone not null
 column leases.held integer
 column leases.info jsonb not null default '{}'::jsonb
 column leases.aside bigint[]
+column leases.company bigint[]
 column limit_deltas.queue_id integer not null
 column limit_deltas.id bigint not null
 column limit_deltas.permits integer not null default 0
@@ -824,7 +825,7 @@ function howdah.schedule_id_of(text) returns bigint security definer
 function howdah.schedule_job(text,jsonb,timestamp with time zone) returns jsonb
 function howdah.schema_version() returns integer security definer
 function howdah.seize_group(integer,text,timestamp with time zone) returns record security definer
-function howdah.set_aside(bigint,bigint[]) returns boolean security definer
+function howdah.set_aside(bigint,bigint[],bigint[]) returns boolean security definer
 function howdah.set_circuit(text,text,text,timestamp with time zone) returns void security definer
 function howdah.settle(bigint,jsonb) returns TABLE(id bigint, outcome text, run_at timestamp with time zone) security definer
 function howdah.settle_one(howdah.jobs,jsonb) returns record security definer

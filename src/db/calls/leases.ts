@@ -22,10 +22,16 @@ export interface LeaseCalls {
    */
   returnStrays(executor: Executor, leaseId: string, known: readonly string[]): Promise<boolean>;
   /**
-   * Which claimed jobs have not begun, because others run that must not be beside them; null: they do.
+   * Which claimed suspects have not begun, because others run that must not be beside them; null: they do.
+   * @param company those that run, or are about to, beside others
    * @returns false when the lease has ended
    */
-  setAside(executor: Executor, leaseId: string, ids: readonly string[] | null): Promise<boolean>;
+  setAside(
+    executor: Executor,
+    leaseId: string,
+    ids: readonly string[] | null,
+    company: readonly string[] | null,
+  ): Promise<boolean>;
   /** From now on notify this lease of work in these queues, too. */
   sleep(executor: Executor, leaseId: string, queues: readonly string[]): Promise<void>;
   /** No more notifications of these queues, or of any: this worker looks by itself. */
@@ -63,7 +69,7 @@ export function leaseCalls(database: Database): LeaseCalls {
   );
   const aside = database.statement(
     'set_aside',
-    'select {{schema}}.set_aside($1::bigint, $2::bigint[]) as alive',
+    'select {{schema}}.set_aside($1::bigint, $2::bigint[], $3::bigint[]) as alive',
   );
   const sleep = database.statement('sleep', 'select {{schema}}.sleep($1::bigint, $2::text[])');
   const wake = database.statement('wake', 'select {{schema}}.wake($1::bigint)');
@@ -101,8 +107,8 @@ export function leaseCalls(database: Database): LeaseCalls {
       const [row] = await executor.query<{ n: number | null }>(strays, [leaseId, known]);
       return row?.n !== null && row?.n !== undefined;
     },
-    async setAside(executor, leaseId, ids) {
-      const [row] = await executor.query<{ alive: boolean }>(aside, [leaseId, ids]);
+    async setAside(executor, leaseId, ids, company) {
+      const [row] = await executor.query<{ alive: boolean }>(aside, [leaseId, ids, company]);
       return row?.alive === true;
     },
     async sleep(executor, leaseId, queues) {

@@ -37,8 +37,9 @@ export class FileCall implements Call {
   async invoke(run: Run, context: JobContext): Promise<unknown> {
     const [attempt] = run.attempts;
     if (!attempt?.row) return undefined;
+    const isSuspect = attempt.row[4] < 0;
     const job: Job = await this.#makeJob(attempt.row, attempt);
-    const runIt = (): Promise<RunAnswer> => this.#run(job, context, attempt);
+    const runIt = (): Promise<RunAnswer> => this.#run(job, context, attempt, isSuspect);
     return this.#around ? this.#around(job, context, runIt) : runIt();
   }
 
@@ -56,9 +57,15 @@ export class FileCall implements Call {
     for (const attempt of run.attempts) end(attempt, decideThrown(thrown, factsOf(run, attempt)));
   }
 
-  async #run(job: Job, context: JobContext, { ref }: Attempt): Promise<RunAnswer> {
+  async #run(
+    job: Job,
+    context: JobContext,
+    { ref }: Attempt,
+    isSuspect: boolean,
+  ): Promise<RunAnswer> {
+    const pool = this.#pool;
     try {
-      const answer = await this.#pool.run(job, context);
+      const answer = await (isSuspect ? pool.runApart(job, context) : pool.run(job, context));
       this.#answers.add(answer);
       return answer;
     } catch (error) {

@@ -22,6 +22,8 @@ export interface HandlerPool {
    * @throws HowdahError HOWDAH_HANDLER_CRASHED, HOWDAH_HANDLER_INVALID (cannot be copied, cannot be loaded)
    */
   run(job: Job, context: JobContext): Promise<RunAnswer>;
+  /** The same in a process that runs nothing else: whatever the job does, it cannot end the worker. */
+  runApart(job: Job, context: JobContext): Promise<RunAnswer>;
   /** Ends them all, whatever they do. */
   close(): Promise<void>;
 }

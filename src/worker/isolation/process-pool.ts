@@ -55,6 +55,10 @@ export class ProcessPool implements HandlerPool {
     }
   }
 
+  runApart(job: Job, context: JobContext): Promise<RunAnswer> {
+    return this.run(job, context);
+  }
+
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.all([...this.#all].map((each) => each.close()));

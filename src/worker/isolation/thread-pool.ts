@@ -15,6 +15,7 @@ import {
 } from './handler-pool.js';
 import { invalid } from './load-handler.js';
 import type { LoadAnswer, RunAnswer, SaidMessage } from './messages.js';
+import { SpareProcesses } from './spare-processes.js';
 import { LOAD, ThreadChoice } from './thread-choice.js';
 
 /** Worker threads, one job each at a time. One that ends is replaced. */
@@ -24,11 +25,13 @@ export class ThreadPool implements HandlerPool {
   readonly #onReady: () => void;
   readonly #choice = new ThreadChoice(() => this.starting === 0);
   #pool: Piscina | undefined;
+  readonly #spare: SpareProcesses;
 
   /** @param onReady a thread has been replaced */
   constructor(file: HandlerFile, onReady: () => void) {
     this.#file = file;
     this.#onReady = onReady;
+    this.#spare = new SpareProcesses(file);
   }
 
   async open(): Promise<void> {
@@ -83,8 +86,12 @@ export class ThreadPool implements HandlerPool {
     }
   }
 
+  runApart(job: Job, context: JobContext): Promise<RunAnswer> {
+    return this.#spare.run(job, context);
+  }
+
   async close(): Promise<void> {
-    await this.#pool?.destroy();
+    await Promise.all([this.#pool?.destroy(), this.#spare.close()]);
   }
 
   async #load(pool: Piscina): Promise<void> {
