@@ -1,4 +1,5 @@
-import { alignColumns, shortened, showMs, visible } from './terminal-text.js';
+import { CONTROLS, escapeControls } from '../core/control-characters.js';
+import { alignColumns, harmless, shortened, showMs, visible } from './terminal-text.js';
 
 /** A column of a list. */
 export interface Column<Row> {
@@ -32,13 +33,14 @@ export class Output {
     this.#isGone = true;
   }
 
+  /** Whatever is written passes here: nothing in it commands a terminal. */
   line(text: string): void {
-    if (!this.#isGone) process.stdout.write(`${text}\n`);
+    if (!this.#isGone) process.stdout.write(`${harmless(text)}\n`);
   }
 
   /** One JSON document on a line of its own. */
   json(value: unknown): void {
-    this.line(JSON.stringify(value));
+    this.line(escapeControls(JSON.stringify(value)));
   }
 
   /** For people only: nothing in a pipe or as JSON. */
@@ -101,13 +103,17 @@ function cell(value: unknown): string {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-/** As COPY writes it: a tab, a line break or a backslash in a value cannot be taken for structure. */
+/**
+ * As COPY reads it: a tab, a line break or a backslash in a value cannot be taken for structure, and the bytes of
+ * other control characters are \\x and two digits each.
+ */
 function tsvCell(value: unknown): string {
   return cell(value)
     .replaceAll('\\', '\\\\')
     .replaceAll('\t', '\\t')
     .replaceAll('\n', '\\n')
-    .replaceAll('\r', '\\r');
+    .replaceAll('\r', '\\r')
+    .replace(CONTROLS, (char) => Buffer.from(char).toString('hex').replace(/../g, '\\x$&'));
 }
 
 /** JSON on several lines; JSON.stringify has escaped what would command a terminal, but for C1. */

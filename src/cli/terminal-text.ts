@@ -1,16 +1,24 @@
+import { CONTROLS } from '../core/control-characters.js';
+
 /** Longest text of a cell on a terminal. */
 const CELL_CHARS_MAX = 60;
-
-/** Control characters, among them those that would command the terminal. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
-const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
 
 /** Text from a database or a file as one line that a terminal can show without being commanded. */
 export function visible(text: string): string {
   return text.replace(CONTROLS, (char) => {
     if (char === '\n') return '⏎';
-    return char === '\t' ? ' ' : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`;
+    return char === '\t' ? ' ' : codeOf(char);
   });
+}
+
+/** The same of a text that has its own lines and tabs. */
+export function harmless(text: string): string {
+  return text.replace(CONTROLS, (char) => (char === '\n' || char === '\t' ? char : codeOf(char)));
+}
+
+function codeOf(char: string): string {
+  const code = char.charCodeAt(0).toString(16);
+  return code.length > 2 ? `\\u${code}` : `\\x${code.padStart(2, '0')}`;
 }
 
 /** Columns that a text takes: most scripts one a character, those of East Asia and emoji two. */
@@ -41,7 +49,9 @@ export function shortened(text: string, widthMax = CELL_CHARS_MAX): string {
 
 /** Rows under each other; the last column is not padded. */
 export function alignColumns(rows: readonly (readonly string[])[], isRight: readonly boolean[]) {
-  const widths = isRight.map((_, i) => Math.max(0, ...rows.map((row) => widthOf(row[i] ?? ''))));
+  const widths = isRight.map((_, i) =>
+    rows.reduce((width, row) => Math.max(width, widthOf(row[i] ?? '')), 0),
+  );
   return rows.map((row) =>
     row
       .map((cell, i) => {

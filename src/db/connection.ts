@@ -25,6 +25,7 @@ export class Connection extends pg.Client {
     super({
       ...config,
       ...(url === undefined ? {} : { connectionString: url }),
+      ...(hosts.ssl === undefined || config.ssl !== undefined ? {} : { ssl: hosts.ssl }),
       stream: () => socket,
       keepAlive: true,
       keepAliveInitialDelayMillis: KEEP_ALIVE_MS,

@@ -1,4 +1,6 @@
+import type pg from 'pg';
 import { HowdahError } from '../core/errors.js';
+import { tlsOfEnvironment, withTls } from './tls.js';
 
 /**
  * The servers of a URL such as `postgres://user@h1:5432,h2:5432/db`, tried in turn. The driver knows
@@ -7,10 +9,13 @@ import { HowdahError } from '../core/errors.js';
  */
 export class Hosts {
   readonly #urls: readonly (string | undefined)[];
+  /** Set where there is no URL and the environment says how to encrypt. */
+  readonly ssl: pg.ClientConfig['ssl'] | undefined;
   #preferred = 0;
 
   /** @param url undefined: what the environment says (PGHOST, PGUSER, ...) */
   constructor(url: string | undefined) {
+    this.ssl = url === undefined ? tlsOfEnvironment() : undefined;
     this.#urls = url === undefined ? [undefined] : splitUrl(url);
   }
 
@@ -48,5 +53,5 @@ function splitUrl(url: string): string[] {
   }
   const [, scheme = '', user, authority = '', rest = ''] = parts;
   const login = user === undefined ? '' : `${user}@`;
-  return authority.split(',').map((host) => `${scheme}${login}${host}${rest}`);
+  return authority.split(',').map((host) => withTls(`${scheme}${login}${host}${rest}`));
 }

@@ -1,3 +1,5 @@
+import { escapeControls } from '../core/control-characters.js';
+
 /** Facts beside a message: anything JSON can carry; an Error is written as its message and stack. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
@@ -70,10 +72,10 @@ export function withFields(
 
 function encodeLine(line: LogFields): string {
   try {
-    return JSON.stringify(line, encodeValue);
+    return escapeControls(JSON.stringify(line, encodeValue));
   } catch {
     const { at, level, message } = line;
-    return JSON.stringify({ at, level, message, fields: 'not serialisable' });
+    return escapeControls(JSON.stringify({ at, level, message, fields: 'not serialisable' }));
   }
 }
 

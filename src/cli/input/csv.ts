@@ -5,6 +5,8 @@ import { bad, type InputRecord, type RecordSource } from './record.js';
 
 /** A quoted field may go over several lines; what is longer than this has lost its closing quote. */
 const RECORD_BYTES_MAX = 8 * 1024 * 1024;
+/** Counted for each line, so that empty ones have an end, too. */
+const LINE_BYTES = 16;
 const QUOTE = 0x22;
 
 /**
@@ -58,7 +60,7 @@ class RowReader {
     const isPaired = line.problem === undefined && quotesIn(line.bytes) % 2 === 0;
     if (this.#open.length === 0 && isPaired) return [line];
     this.#open.push(line);
-    this.#openBytes += line.bytes.length;
+    this.#openBytes += line.bytes.length + LINE_BYTES;
     const isClosed = this.#open.length > 1 && (!isPaired || line.problem !== undefined);
     if (!isClosed) return undefined;
     return this.#takeOpen();
@@ -168,7 +170,8 @@ function textOf(lines: readonly Line[]): string {
 function blameFirst(row: Line[], problem: string, records: InputRecord[], todo: Line[]): void {
   const [first, ...others] = row;
   if (first) records.push(bad(first.number, problem, first.bytes));
-  todo.push(...others.reverse());
+  // one by one: hundreds of thousands are too many arguments
+  for (const line of others.reverse()) todo.push(line);
 }
 
 /** In the words of the report: "line 3 has ...". The parser's own line numbers are not the file's. */

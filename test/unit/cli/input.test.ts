@@ -11,7 +11,7 @@ async function* inChunks(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
 
 async function all(source: RecordSource): Promise<InputRecord[]> {
   const records: InputRecord[] = [];
-  for await (const block of source) records.push(...block);
+  for await (const block of source) for (const record of block) records.push(record);
   return records;
 }
 
@@ -80,6 +80,28 @@ describe('JSON lines', () => {
 });
 
 describe('CSV', () => {
+  test('a quote that stays open costs its own line only, before 300,000 others', async () => {
+    const rows = Array.from({ length: 300_000 }, (_, i) => `${i},x`).join('\n');
+    const records = await all(
+      csvRows(inChunks(Buffer.from(`id,b\n1,"open\n${rows}\n`), 65_536), ','),
+    );
+    expect(records).toHaveLength(300_001);
+    expect(records[0]).toMatchObject({ line: 2, problem: 'has a quote that is not closed' });
+    expect(records.at(-1)).toMatchObject({ line: 300_002, value: { id: '299999', b: 'x' } });
+  });
+
+  test('what is read behind an open quote is bounded, also where it is empty lines', async () => {
+    let read = 0;
+    async function* endless(): AsyncGenerator<Buffer> {
+      yield Buffer.from('id,b\n1,"open\n');
+      for (; read < 100; read += 1) yield Buffer.alloc(65_536, '\n');
+    }
+    for await (const block of csvRows(endless(), ',')) {
+      if (block.length > 0) break;
+    }
+    expect(read).toBeLessThan(20);
+  });
+
   test('quotes, line breaks in fields, empty fields', async () => {
     const text = 'a,b\r\n1,\r\n"x, ""y""","two\r\nlines"\r\n\r\n,"',
       records = await csv(`${text}"`);
