@@ -212,6 +212,8 @@ begin
   perform 1 from leader where lease_id = p_lease_id or expires_at <= clock()
     or expires_at > clock() + interval '60 seconds';
   if not found then
+    -- a restore without rows: nobody would ever lead
+    insert into leader select where not exists (select from leader) on conflict do nothing;
     return;  -- the usual answer costs no write
   end if;
   select expires_at into v_lease_until from leases where id = p_lease_id and held is null;

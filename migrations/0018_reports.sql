@@ -116,7 +116,11 @@ begin
           over (order by a.id) as size, row_number() over (order by a.id) as n
       from (select distinct u as id from unnest(p_add || p_look) u where u is not null) a
       left join jobs j on j.id = a.id
-      left join lateral history_of(case when j.id is null then array[a.id] end) h on true
+      left join lateral (
+        -- of two jobs with one number, which a restore has drawn again, the newer
+        select f.* from history_of(case when j.id is null then array[a.id] end) f
+        order by f.finished_at desc limit 1
+      ) h on true
       left join queues q on q.id = coalesce(j.origin_queue_id, j.queue_id, h.queue_id)
       left join lateral (
         select * from reports p where p.job_id = a.id and a.id = any (p_progress)

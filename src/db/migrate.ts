@@ -19,7 +19,11 @@ import {
 } from './migration-session.js';
 import { checkSchema } from './options.js';
 import { toHowdahError } from './pg-error.js';
+import { assertWhole, mend } from './restored-schema.js';
 import { distrustScript } from './schema-trust.js';
+
+/** The first version that has mend(). */
+const MENDS_FROM = 21;
 
 export type { MigrateOptions, MigrateResult, MigrationStatus } from './migration-plan.js';
 
@@ -43,6 +47,9 @@ export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
     return withMigrationLock(connection, schema, options, async () => {
       const planned = await plan(connection);
       if (planned.applied.length > 0) await run(connection, schema, files, options, planned);
+      if (planned.version >= MENDS_FROM) {
+        for (const mended of await mend(connection, schema)) options.log?.(`mended ${mended}`);
+      }
       return planned;
     });
   });
@@ -159,7 +166,9 @@ async function readRecorded(connection: Connection, schema: string): Promise<str
   const { rows } = await connection.query<{ name: string }>(
     `select name from ${table} order by name`,
   );
-  return rows.map(({ name }) => name);
+  const recorded = rows.map(({ name }) => name);
+  await assertWhole(connection, schema, recorded);
+  return recorded;
 }
 
 /** Trouble with the connection or with rights keeps its code; anything else is a bad migration. */

@@ -38,6 +38,7 @@ export function dutiesOf(database: Database, clock: Clock, leaseMs: number): rea
     batchFolder(background, calls),
     orphanFinder(background, calls),
     pruner(database, calls),
+    mender(database, calls),
   ];
 }
 
@@ -158,6 +159,18 @@ function pruner(executor: Executor, calls: MaintenanceCalls): Duty {
       const { problems, ...counts } = await calls.prune(executor);
       const hasMore = counts.cleared >= CLEARED_MAX;
       return { counts, hasMore, ...(problems && { problem: unfinished(problems) }) };
+    },
+  };
+}
+
+/** A database that was restored or switched over draws no number twice: looked at by each new leader. */
+function mender(executor: Executor, calls: MaintenanceCalls): Duty {
+  return {
+    name: 'mend',
+    intervalMs: HOUR_MS,
+    async runOnce() {
+      const mended = await calls.mend(executor);
+      return { counts: { mended: mended.length } };
     },
   };
 }

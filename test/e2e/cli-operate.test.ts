@@ -315,6 +315,8 @@ describe('status and doctor', () => {
         listen: 'ok',
         rights: 'ok',
         workers: 'ok',
+        encoding: 'ok',
+        restores: 'ok',
         floors: 'ok',
         autovacuum: 'ok',
       });

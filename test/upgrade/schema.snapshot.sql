@@ -741,6 +741,7 @@ function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.job_problem(jsonb,integer,integer) returns text
 function howdah.kept_result(jsonb) returns jsonb
 function howdah.key_until(jsonb,bigint,timestamp with time zone) returns timestamp with time zone security definer
+function howdah.lagging_sequences() returns TABLE(name text, last bigint, used bigint) security definer
 function howdah.lane_floor(integer,smallint) returns bigint security definer
 function howdah.lane_priority(smallint) returns integer
 function howdah.lane_starts(integer,smallint[],bigint[],bigint) returns record
@@ -754,6 +755,8 @@ function howdah.lock_lease(bigint) returns void
 function howdah.lock_queues(text) returns integer[] security definer
 function howdah.lost_outcome(jsonb) returns text security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint,bigint) returns void security definer
+function howdah.mend() returns text[] security definer
+function howdah.missing_rows() returns SETOF text security definer
 function howdah.move_circuit(howdah.queues,howdah.limits,timestamp with time zone[],boolean) returns howdah.limits security definer
 function howdah.ms_to_time(jsonb) returns timestamp with time zone
 function howdah.ms_until(timestamp with time zone) returns bigint

@@ -4,6 +4,7 @@ import {
   hiddenJob,
   jobsTableFacts,
   leaseFacts,
+  leftBehind,
   notify,
   oldestSnapshot,
   strangerIn,
@@ -26,6 +27,7 @@ const UPDATES_MIN = 10_000;
 /** In the order in which they are reported. */
 export const CHECKS: readonly Check[] = [
   { name: 'version', run: version },
+  { name: 'encoding', run: encoding },
   { name: 'tls', run: tls },
   { name: 'latency', run: latency },
   { name: 'clock', run: clock },
@@ -36,6 +38,7 @@ export const CHECKS: readonly Check[] = [
   { name: 'listen', run: listen },
   { name: 'workers', needsSchema: true, run: workers },
   { name: 'snapshots', run: snapshots },
+  { name: 'restores', needsSchema: true, run: restores },
   { name: 'floors', needsSchema: true, run: floors },
   { name: 'hot-updates', needsSchema: true, run: hotUpdates },
   { name: 'autovacuum', run: autovacuum },
@@ -50,6 +53,14 @@ function version({ facts }: Patient): Finding {
     return warn(`PostgreSQL ${text} is newer than Howdah was tested with`, 'Tested are 14 to 18.');
   }
   return ok(`PostgreSQL ${text}`);
+}
+
+function encoding({ facts }: Patient): Finding {
+  if (facts.encoding === 'UTF8') return ok('the database is encoded in UTF8');
+  return warn(
+    `the database is encoded in ${facts.encoding}, which not every payload fits`,
+    'Jobs with other characters are refused with HOWDAH_PAYLOAD_INVALID; use a database WITH ENCODING UTF8.',
+  );
 }
 
 function tls({ facts }: Patient): Finding {
@@ -165,6 +176,15 @@ async function snapshots({ database }: Patient): Promise<Finding> {
   return warn(
     `${holder} holds back vacuum since ${age}`,
     'End it: dead rows pile up meanwhile, which costs disk (Howdah stays quick).',
+  );
+}
+
+async function restores({ database }: Patient): Promise<Finding> {
+  const found = await leftBehind(database, (text) => database.sql(text));
+  if (found.length === 0) return ok('no sequence lies behind its table, no row is missing');
+  return fail(
+    `after a restore or a switch-over: ${found.join('; ')}`,
+    'Run `howdah migrate`: it mends them.',
   );
 }
 

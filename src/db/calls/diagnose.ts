@@ -15,6 +15,8 @@ export interface ServerFacts {
   /** The database's clock, Unix time in milliseconds. */
   readonly nowMs: number;
   readonly isAutovacuumOn: boolean;
+  /** Of the database: UTF8, LATIN1, SQL_ASCII, ... */
+  readonly encoding: string;
 }
 
 /** A transaction whose snapshot keeps dead rows from being removed. */
@@ -53,7 +55,8 @@ export async function serverFacts(executor: Executor, schema: string): Promise<S
       (select s.version from pg_stat_ssl s where s.pid = pg_backend_pid()) as tls,
       coalesce(host(inet_client_addr()) in ('127.0.0.1', '::1'), true) as "isLocal",
       (extract(epoch from clock_timestamp()) * 1000)::numeric as "nowMs",
-      current_setting('autovacuum') = 'on' as "isAutovacuumOn"`;
+      current_setting('autovacuum') = 'on' as "isAutovacuumOn",
+      current_setting('server_encoding') as encoding`;
   const [row] = await executor.query<ServerFacts>({ text }, [schema]);
   return row as ServerFacts;
 }
@@ -118,6 +121,19 @@ export async function leaseFacts(
     from {{schema}}.workers`);
   const [row] = await executor.query<LeaseFacts>({ text });
   return row as LeaseFacts;
+}
+
+/** Sequences and rows that a restore, a switch-over or a truncation has left behind. @param sql replaces the name of the schema */
+export async function leftBehind(
+  executor: Executor,
+  sql: (text: string) => string,
+): Promise<readonly string[]> {
+  const text = sql(`
+    select 'the row of ' || m as what from {{schema}}.missing_rows() m
+    union all
+    select format('sequence %s is at %s, but %s is in use', name, last, used)
+    from {{schema}}.lagging_sequences()`);
+  return (await executor.query<{ what: string }>({ text })).map(({ what }) => what);
 }
 
 /** A ready job that lies where no claim begins. */

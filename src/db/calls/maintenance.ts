@@ -70,6 +70,8 @@ export interface MaintenanceCalls {
     executor: Executor,
     limit: number,
   ): Promise<{ readonly folded: number; readonly finished: number; readonly hasMore: boolean }>;
+  /** Sequences and rows that a restore left behind are mended. @returns what was */
+  mend(executor: Executor): Promise<readonly string[]>;
   /** Creates and drops partitions of the history. */
   prune(executor: Executor): Promise<Pruning>;
 }
@@ -125,7 +127,9 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     'prune',
     `select created, dropped, cleared, to_json(problems) as problems from {{schema}}.prune()`,
   );
+  const mend = database.statement('mend', 'select to_json({{schema}}.mend()) as mended');
   return {
+    mend: async (executor) => (await one<{ mended: string[] }>(executor, mend, [])).mended,
     async lead(executor, leaseId, termMs) {
       const [election] = await executor.query<Election>(lead, [leaseId, termMs]);
       return election;
