@@ -433,8 +433,9 @@ begin
     exit when v_total >= v_limit;
     v_looked := 0;
     for v_job in
+      -- said so that the index of blocked jobs does not fit: all of them would be read
       select * from jobs j where j.expires_at is not null and j.expires_at < v_now
-        and j.group_seq is not null and (v_from is null or j.expires_at >= v_from)
+        and coalesce(j.group_seq, 0) <> 0 and (v_from is null or j.expires_at >= v_from)
       order by j.expires_at limit 2 * v_limit
     loop
       v_looked := v_looked + 1;

@@ -7,6 +7,7 @@ import awaitResults from './await-results.js';
 import backlog from './backlog.js';
 import cancel from './cancel.js';
 import claimCost from './claim-cost.js';
+import costs from './costs.js';
 import dedupe from './dedupe.js';
 import delayed from './delayed.js';
 import drain from './drain.js';
@@ -61,6 +62,7 @@ const SEMANTICS = [
   schedules,
   awaitResults,
   cancel,
+  costs,
 ];
 
 export const WORKLOADS = [

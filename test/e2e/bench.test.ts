@@ -9,8 +9,8 @@ const BENCH = `${ROOT}bench/`;
 const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
 /** Else `bench/run.js` says which Node it needs: npm has one for Linux only. */
 const hasNode = process.platform === 'linux' || major > 22 || (major === 22 && minor >= 18);
-/** One of each kind: a drain, enqueues, latencies, statements that are counted, who waits. */
-const WORKLOADS = ['drain', 'enqueue-bulk', 'idle-latency', 'refusal', 'cancel'];
+/** One of each kind: a drain, enqueues, latencies, statements that are counted, who waits, what grows. */
+const WORKLOADS = ['drain', 'enqueue-bulk', 'idle-latency', 'refusal', 'cancel', 'costs'];
 
 describe.skipIf(!hasNode)('npm run bench', () => {
   test('measures beside bare SQL, counts each job, and judges', { timeout: 300_000 }, async () => {
@@ -22,6 +22,7 @@ describe.skipIf(!hasNode)('npm run bench', () => {
     expect(stdout.match(/^howdah +\d/gm)).toHaveLength(WORKLOADS.length);
     expect(stdout.match(/^raw +\d/gm)?.length).toBeGreaterThan(1);
     expect(stdout).toMatch(/(reached|MISSED) +dead rows by refusals: 0/);
+    expect(stdout).toMatch(/reached +growth of pages/);
   });
 
   test('its own counting, printing and drawing', { timeout: 120_000 }, async () => {

@@ -214,6 +214,11 @@ describe('upkeep reads what is due, not all there is', () => {
       `insert into howdah.schedule_runs select 1, howdah.clock() + i * interval '1 s', howdah.clock(), 'skipped' from generate_series(1, 3000) i`,
     ],
     [
+      'expire()',
+      `select count(*) from howdah.enqueue((select jsonb_agg(jsonb_build_object('queue', 'blocked', 'payload', 1,
+        'group', 'g', 'n', i)) from generate_series(1, 3000) i))`,
+    ],
+    [
       'fold_batches()',
       `insert into howdah.batches (closed_at, finished_at) select howdah.clock(), howdah.clock() from generate_series(1, 3000) i`,
     ],
@@ -223,6 +228,7 @@ describe('upkeep reads what is due, not all there is', () => {
       select i, i, howdah.clock(), 1, 201, '1', howdah.clock() + interval '1 hour' from generate_series(30000001, 30003000) i`,
     ],
   ] as const)('%s', async ([duty, more], { pool, db }) => {
+    await db.createQueue('blocked');
     const text = `select * from howdah.${duty}`;
     const before = await costOf(pool, text, 2);
     await db.rows(more);
