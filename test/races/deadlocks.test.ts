@@ -5,12 +5,12 @@ import { RaceSession, test } from '../support/sessions.js';
 
 const BASE = process.env.HOWDAH_DEADLOCKS_SEED ?? String(Date.now() % 2 ** 31);
 const CALLS = Number(process.env.HOWDAH_DEADLOCKS_CALLS ?? 150);
-const SESSIONS = 5;
+const SESSIONS = 8;
 
 /** Every row that is locked takes a moment, so that calls meet in the middle of each other. */
 const SLOWLY = `
   create function howdah.tarry() returns trigger language plpgsql as $$ begin
-    if random() < 0.3 then perform pg_sleep(random() * 0.004); end if;
+    if random() < 0.5 then perform pg_sleep(random() * 0.01); end if;
     return coalesce(new, old);
   end $$;
   do $$ declare t text; begin
@@ -37,6 +37,8 @@ test(`calls of any public functions at once never wait for each other in a circl
       await session.rows('select howdah.sleep($1, $2)', [lease, ['any-a', 'any-b']]);
       for (let i = 0; i < CALLS; i++) {
         const { name, text, values } = anyCall(random, { lease });
+        // a closed queue, or one without room, would end most calls at once
+        if (name === 'close_queue') continue;
         try {
           await session.rows(text, values);
           done[name] = (done[name] ?? 0) + 1;
