@@ -6,7 +6,9 @@ import { createQueue, enqueue, startWorker, waitForState } from '../support/work
 // a kilobyte in the table and 24 MB as text: three of them do not fit into one answer
 const NUMBERS = `[${Array(240).fill('1e100000')}]`;
 
-test('jobs too large to be claimed together are claimed one at a time', { timeout: 120_000 }, async ({ url, pool }) => {
+test('jobs too large to be claimed together are claimed one at a time', {
+  timeout: 120_000,
+}, async ({ url, pool }) => {
   const name = await createQueue(pool);
   await pool.query('select howdah.alter_queue($1, $2)', [name, '{"payload_bytes_max": 67108864}']);
   await pool.query(

@@ -60,9 +60,7 @@ describe('a payload whose text is longer than its stored form tells', () => {
     });
   }
 
-  test('of a default queue, some tens of them are refused', async ({
-    db,
-  }) => {
+  test('of a default queue, some tens of them are refused', async ({ db }) => {
     await db.createQueue('wide');
     for (const count of [30]) {
       await expect(
