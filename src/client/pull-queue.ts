@@ -95,7 +95,7 @@ export class PullQueue {
     if (this.#waiters.size === 0 && !this.#looking) this.#linger();
   }
 
-  /** Somebody rang; whether for this queue is not known. */
+  /** Somebody rang, for this queue or for any. */
   rung(): void {
     this.#isKnownEmpty = false;
     if (this.#waiters.size > 0) this.#look();

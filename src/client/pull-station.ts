@@ -26,7 +26,7 @@ export interface PullStationParts {
   readonly clock: Clock;
   readonly fence: Fence;
   /** Some queue has work, or some job that is awaited has said something or ended: or may have. */
-  readonly onRing: (about: RingSubject, ids?: readonly string[]) => void;
+  readonly onRing: (about: RingSubject, whose?: readonly string[]) => void;
 }
 
 /** What a ring is about. */
@@ -35,7 +35,7 @@ export type RingSubject = 'work' | 'reports';
 /**
  * Where this process is woken for everybody in it who waits for jobs, or for their ends: one lease, which
  * holds no jobs, and one connection that listens on its channel. Queues are registered under the lease;
- * a ring does not say which queue it is for.
+ * a ring says which queue it is for.
  *
  *   new → open (lease, line, listener) → closed
  */
@@ -76,7 +76,8 @@ export class PullStation {
       pollMs: DEAF_POLL_MS,
       onRing: (payload) => {
         const ids = REPORTS.exec(payload)?.[1];
-        if (ids === undefined) onRing('work');
+        if (ids === undefined)
+          onRing('work', payload.startsWith('q') ? [payload.slice(1)] : undefined);
         else onRing('reports', ids === '' ? undefined : ids.split(','));
       },
       onHearing: (isHearing) => {

@@ -68,8 +68,8 @@ export class Pull {
     this.#station = station;
     station.use({
       about: 'work',
-      onRing: () => {
-        for (const queue of this.#queues.values()) queue.rung();
+      onRing: (names) => {
+        for (const name of names ?? this.#queues.keys()) this.#queues.get(name)?.rung();
       },
       onClosed: () => this.#queues.clear(),
     });

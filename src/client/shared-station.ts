@@ -11,8 +11,8 @@ const IDLE_MS = 5_000;
 /** A part of the client that waits at the station. */
 export interface StationUser {
   readonly about: RingSubject;
-  /** @param ids the jobs that it is about; undefined: any */
-  readonly onRing: (ids?: readonly string[]) => void;
+  /** @param whose the jobs, or the queue, that it is about; undefined: any */
+  readonly onRing: (whose?: readonly string[]) => void;
   /** The station has been closed, and every registration has gone with it. */
   readonly onClosed: () => void;
 }
@@ -48,9 +48,9 @@ export class SharedStation {
       consumer: this.consumer,
       clock: this.#clock,
       fence: this.#fence,
-      onRing: (about, ids) => {
+      onRing: (about, whose) => {
         for (const user of this.#users) {
-          if (user.about === about) this.#fence.call('ring', () => user.onRing(ids));
+          if (user.about === about) this.#fence.call('ring', () => user.onRing(whose));
         }
       },
     });

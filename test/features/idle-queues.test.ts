@@ -1,4 +1,4 @@
-import { type WorkerOptions, work } from 'howdah';
+import { createClient, type WorkerOptions, work } from 'howdah';
 import type pg from 'pg';
 import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
@@ -42,7 +42,7 @@ async function startIdle(
     queues: names.map((name) => work(name, () => undefined)),
     ...rest,
   });
-  await heard(worker, 'listener.hearing');
+  await heard(worker, 'listener.hearing', 30_000);
   const asleep = `select count(*)::integer as n from howdah.sleepers s
     join howdah.queues q on q.id = s.queue_id where q.name = any ($1)`;
   await waitFor(async () => (await pool.query(asleep, [names])).rows[0].n === names.length, {
@@ -158,4 +158,39 @@ test('one busy queue leaves the bells of the others alone', { timeout: 60_000 },
   await Promise.all(feeders);
   await waitFor(async () => (await sleepers()).length === names.length, { timeoutMs: 20_000 });
   expect(worker.events.filter(({ type }) => type === 'claim.failed')).toEqual([]);
+});
+
+test('a ring for one of many queues that are received from makes nobody look at the others', {
+  timeout: 60_000,
+}, async ({ url, pool }) => {
+  const names = await createQueues(pool, 100);
+  const proxy = await FaultProxy.start(url);
+  onTestFinished(() => proxy.stop());
+  const client = createClient({ url: proxy.url });
+  onTestFinished(() => client.close());
+  const got: string[] = [];
+  const receiveFrom = async (name: string): Promise<void> => {
+    while (got.length === 0) {
+      const jobs = await client.receive(name, { wait: '20s' });
+      got.push(...jobs.map(({ queue }) => queue));
+    }
+  };
+  for (const name of names) void receiveFrom(name).catch(() => undefined);
+  const asleep = `select count(*)::integer as n from howdah.sleepers s
+    join howdah.queues q on q.id = s.queue_id where q.name = any ($1)`;
+  await waitFor(async () => (await pool.query(asleep, [names])).rows[0].n === names.length, {
+    timeoutMs: 20_000,
+  });
+  // late looks are over; each queue is polled every 5 s
+  const isQuiet = async (): Promise<boolean> => {
+    const before = proxy.requests;
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    return proxy.requests - before < 14;
+  };
+  await waitFor(isQuiet, { timeoutMs: 20_000 });
+  const before = proxy.requests;
+  await enqueue(pool, names[42] ?? '');
+  await waitFor(() => got.length > 0, { intervalMs: 5 });
+  expect(got).toEqual([names[42]]);
+  expect(proxy.requests - before).toBeLessThan(75);
 });
