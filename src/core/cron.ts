@@ -1,6 +1,7 @@
 import { Cron } from 'croner';
 import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
+import { midnightGaps } from './midnight-gaps.js';
 
 /** Least time between two runs: an expression that names seconds closer together is refused. */
 export const CRON_GAP_MS_MIN = 2_000;
@@ -32,7 +33,9 @@ const FROM_MS = Date.UTC(2024, 0, 1);
 export function cronTimes(expression: string, zone: string): CronTimes {
   assertZone(zone);
   const cron = parse(expression, zone);
-  const times = timesOf(cron);
+  const times = isFixedTime(expression)
+    ? withMidnightGaps(timesOf(cron), parse(expression, 'UTC'), zone)
+    : timesOf(cron);
   if (times.next(FROM_MS) === undefined) {
     throw invalid(expression, 'never matches', 'Name a day that the month has.');
   }
@@ -105,6 +108,36 @@ function timesOf(cron: Cron): CronTimes {
         .previousRuns(count, new Date(beforeMs))
         .map((time) => time.getTime())
         .reverse(),
+  };
+}
+
+/** Seconds, minutes and hours are all written out. */
+function isFixedTime(expression: string): boolean {
+  if (expression.startsWith('@')) return false; // at midnight, or each hour: never in the last hour of a day
+  const fields = expression.split(' ');
+  return fields.slice(0, fields.length - 3).every((field) => !/[*/]/.test(field));
+}
+
+/** A written-out time that falls into a gap over midnight comes when the gap ends, though that is the next date. */
+function withMidnightGaps(times: CronTimes, local: Cron, zone: string): CronTimes {
+  const inGaps = (fromMs: number, toMs: number): number[] =>
+    midnightGaps(zone, fromMs, toMs)
+      .filter(({ fromLocalMs, toLocalMs }) => {
+        const match = local.nextRun(new Date(fromLocalMs - 1_000))?.getTime();
+        return match !== undefined && match <= toLocalMs;
+      })
+      .map(({ endMs }) => endMs);
+  return {
+    next(afterMs) {
+      const plain = times.next(afterMs);
+      return plain === undefined ? undefined : (inGaps(afterMs + 1, plain)[0] ?? plain);
+    },
+    last(beforeMs, count) {
+      const plain = times.last(beforeMs, count);
+      const gaps = inGaps(plain[0] ?? beforeMs, beforeMs - 1);
+      const all = [...new Set([...plain, ...gaps])].sort((a, b) => a - b);
+      return all.slice(-count);
+    },
   };
 }
 
