@@ -1,6 +1,6 @@
 import { type Logger, queue, silentLogger, work } from 'howdah';
 import type pg from 'pg';
-import { describe, expect } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { codeOf, errorOf, test } from '../support/client.js';
 import { waitFor } from '../support/wait-for.js';
@@ -28,6 +28,39 @@ async function order(pool: pg.Pool, name: string, what: string, more = {}): Prom
   const [id] = await enqueue(pool, name, [{ payload: { do: what, ...more } }]);
   return id as string;
 }
+
+test('a thread whose heap is full fails its attempt, or V8 ends the process: the job runs again either way', {
+  timeout: 90_000,
+}, async ({ url, pool }) => {
+  const name = await createQueue(pool, { backoff_ms: 1 });
+  const program = JSON.stringify({ url, queue: name, memoryMb: 64 });
+  let isOver = false;
+  let deaths = 0;
+  let said = '';
+  const supervise = async (): Promise<void> => {
+    while (!isOver) {
+      const child = spawnScript(`${ROOT}test/support/scripts/file-worker.mjs`, [program]);
+      await waitFor(() => isOver || !child.isRunning, { timeoutMs: 80_000 });
+      if (child.isRunning) child.kill('SIGKILL');
+      await child.exited;
+      said += child.stdout;
+      if (!isOver) deaths += 1;
+    }
+  };
+  const supervising = supervise();
+  onTestFinished(() => {
+    isOver = true;
+  });
+  const id = await order(pool, name, 'exhaustsMemory');
+  const { result, errors } = await waitForState(pool, id, 'completed', 70_000);
+  isOver = true;
+  await supervising;
+  expect(result).toBe('second attempt');
+  expect(errors).toMatchObject([
+    deaths === 0 ? { code: 'HOWDAH_HANDLER_CRASHED' } : { name: 'LeaseExpired' },
+  ]);
+  if (deaths === 0) expect(said).toContain('ran out of memory (memoryMb is 64)');
+});
 
 describe.each(KINDS)('a handler file run in a $kind', ({ kind, size }) => {
   async function start(
@@ -187,7 +220,7 @@ describe.each(KINDS)('a handler file run in a $kind', ({ kind, size }) => {
 
   test.for(
     kind === 'thread'
-      ? ['exits', 'throwsInTimer', 'exhaustsMemory']
+      ? ['exits', 'throwsInTimer']
       : ['exits', 'throwsInTimer', 'exhaustsMemory', 'aborts', 'segfaults'],
   )('%s: only that attempt fails', async (what, { url, pool }) => {
     const name = await createQueue(pool, { backoff_ms: 1 });

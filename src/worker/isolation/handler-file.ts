@@ -13,13 +13,18 @@ export interface HandlerFileOptions {
   /** The module: `new URL('./resize.js', import.meta.url)`, or a path from the working directory. */
   readonly file: string | URL;
   /**
-   * How many worker threads, 1 to 256. Default: the processors of this machine less one. A thread
-   * survives neither `process.exit` nor an exhausted heap, but its neighbours do.
+   * How many worker threads, 1 to 256. Default: the processors of this machine less one. A thread does
+   * not survive `process.exit`, but its neighbours do. Of a thread whose heap is full that is likely, and not
+   * certain: where V8 cannot stop in time it ends the whole process. Use `processes` for work that may need
+   * too much memory.
    */
   readonly threads?: number;
-  /** Child processes in place of threads, 1 to 256: they also survive a crash of native code. */
+  /** Child processes in place of threads, 1 to 256: whatever ends one, a full heap or native code, the worker lives. */
   readonly processes?: number;
-  /** Heap of each thread or process in MiB, 16 to 65,536. Default: as Node decides. Buffers are not in it. */
+  /**
+   * Heap of each thread or process in MiB, 16 to 65,536. Default: as Node decides. Buffers are not in it. A firm bound
+   * for processes only.
+   */
   readonly memoryMb?: number;
 }
 
