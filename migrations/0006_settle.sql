@@ -384,6 +384,15 @@ begin
   end if;
 end $$;
 
+-- Which of these jobs somebody else has locked: what a settle would have to wait for. Waits for nobody.
+create function {{schema}}.held_jobs(p_ids bigint[]) returns setof bigint
+language plpgsql security definer {{settings}} as $$
+declare
+  v_free bigint[] := array(select j.id from jobs j where j.id = any (p_ids) for update skip locked);
+begin
+  return query select j.id from jobs j where j.id = any (p_ids) except all select unnest(v_free);
+end $$;
+
 -- For one job, from psql and other languages. A stale one raises.
 create function {{schema}}.settle_or_raise(p_lease_id bigint, p_ask jsonb) returns text
 language plpgsql security definer {{settings}} as $$
@@ -455,6 +464,7 @@ drop function {{schema}}.snooze(bigint, bigint, integer, bigint);
 drop function {{schema}}.fail(bigint, bigint, integer, jsonb, bigint);
 drop function {{schema}}.complete(bigint, bigint, integer, jsonb);
 drop function {{schema}}.settle_single(bigint, jsonb);
+drop function {{schema}}.held_jobs(bigint[]);
 drop function {{schema}}.settle_or_raise(bigint, jsonb);
 drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb);
 drop function {{schema}}.settle(bigint, jsonb);

@@ -138,7 +138,16 @@ declare
   v_failed_at timestamptz[];
   v_succeeded boolean;
 begin
-  select * into v_limit from limits where queue_id = p_queue.id for no key update;
+  select * into v_limit from limits where queue_id = p_queue.id for no key update skip locked;
+  if not found then
+    -- another claim has it, for a moment. A consumer's open transaction, for how long nobody knows: a worker's
+    -- connection gives up soon
+    begin
+      select * into v_limit from limits where queue_id = p_queue.id for no key update;
+    exception when lock_not_available then
+      return null;
+    end;
+  end if;
   v_now := clock();
   -- a time to come was written while the clock of the server was ahead
   p_is_full := v_limit.folded_at > v_now or v_limit.folded_at < v_now
@@ -196,6 +205,12 @@ begin
   v_room.counts := p_queue.concurrency_max is not null;
   v_limit := fold_limit(p_queue);
   v_room.at := clock();  -- after the wait for the lock
+  if v_limit.queue_id is null then
+    v_room.reason := 'concurrency';
+    v_room.again_ms := 50;
+    v_room.jobs := 0;
+    return v_room;
+  end if;
   if p_queue.breaker_failures is not null and v_limit.circuit <> 'closed' then
     if v_limit.circuit = 'open' and (v_limit.circuit_until <= v_room.at
       or v_limit.circuit_until > v_room.at + v_limit.circuit_ms * interval '1 millisecond') then

@@ -17,6 +17,11 @@ export interface ConnectOptions {
   readonly asyncCommit?: boolean;
   /** Statements of many jobs pass here: see KEEP_MEMORY. Default false. */
   readonly isBusy?: boolean;
+  /**
+   * A statement gives up (55P03) after waiting for a lock for so long: an application's transaction may hold
+   * it for hours, and others wait for this connection. Default: it waits as long as a statement may take.
+   */
+  readonly lockTimeoutMs?: number;
 }
 
 /** What is needed to open sessions. */
@@ -68,7 +73,10 @@ const KEEP_MEMORY = `octet_length(repeat('x', 2000000))`;
 /** The server gives up a little after we did, so that no statement outlives its connection. */
 function settingsOf(statementTimeoutMs: number, options: ConnectOptions): readonly Setting[] {
   const timeout = ['statement_timeout', String(statementTimeoutMs + 1_000)] as const;
-  return [...PINNED, timeout, ...(options.asyncCommit ? [ASYNC_COMMIT] : [])];
+  const { lockTimeoutMs } = options;
+  const lockTimeout = ['lock_timeout', String(lockTimeoutMs)] as const;
+  const pinned = [...PINNED, timeout, ...(lockTimeoutMs === undefined ? [] : [lockTimeout])];
+  return [...pinned, ...(options.asyncCommit ? [ASYNC_COMMIT] : [])];
 }
 
 const ASYNC_COMMIT = ['synchronous_commit', 'off'] as const;

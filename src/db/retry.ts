@@ -42,11 +42,12 @@ function isUndoneBy(sqlstate: unknown): boolean {
 
 /**
  * What the error of a settle says:
+ *   held     a lock was not to be had in time: somebody's open transaction has one of the rows
  *   passing  of the connection, the server, its schema, its privileges: the same statement may succeed later
  *   refused  of what was to be stored: the same statement fails for ever, another may not
  *   unknown  of anything else, a trigger of somebody's for instance: tried again, but apart from the others
  */
-export type SettleFault = 'passing' | 'refused' | 'unknown';
+export type SettleFault = 'held' | 'passing' | 'refused' | 'unknown';
 
 /** Bad data; too large; what `settle` cannot read. */
 const REFUSED_CLASS = /^(22|54)/;
@@ -67,6 +68,7 @@ const REFUSED_CODES: ReadonlySet<HowdahErrorCode> = new Set([
 ]);
 
 export function settleFaultOf({ code, details }: HowdahError): SettleFault {
+  if (details.sqlstate === '55P03') return 'held';
   if (PASSING_CODES.has(code)) return 'passing';
   if (REFUSED_CODES.has(code)) return 'refused';
   const sqlstate = typeof details.sqlstate === 'string' ? details.sqlstate : '';

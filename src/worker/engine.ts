@@ -32,6 +32,8 @@ import { Runner } from './runner.js';
 import { Settler } from './settler.js';
 import { Tally } from './tally.js';
 
+/** How long a claim or a settle waits for a lock that an application's transaction may hold. */
+const LOCK_TIMEOUT_MS = 100;
 /** How often run time-outs are read again, in case an operator changed them. */
 const POLICY_MS = 10_000;
 
@@ -107,10 +109,12 @@ export class Engine {
         outage,
         ...(onRestored && { onRestored }),
       });
-    this.claimLine = line('claim', { asyncCommit: true, isBusy: true }, () =>
-      this.claimer.lookAround(),
+    this.claimLine = line(
+      'claim',
+      { asyncCommit: true, isBusy: true, lockTimeoutMs: LOCK_TIMEOUT_MS },
+      () => this.claimer.lookAround(),
     );
-    this.settleLine = line('settle', { isBusy: true });
+    this.settleLine = line('settle', { isBusy: true, lockTimeoutMs: LOCK_TIMEOUT_MS });
     this.listenLine = line('listen', { asyncCommit: true }, () => this.listener.reconnected());
     const calls = settleCalls(this.database);
     const leases = leaseCalls(this.database);

@@ -29,6 +29,8 @@ export const UNSETTLED_MAX = 5_000;
 
 /** Between two tries of what fails for a reason of its own. */
 const STUCK_PACE: BackoffBounds = { min: 50, max: 3_000 };
+/** What is held is looked at once a second at least. */
+const HELD_TRIES_MAX = 5;
 /** With this many of them the reason is not theirs: whole statements are tried again. */
 const STUCK_MAX = 100;
 
@@ -65,6 +67,7 @@ export interface SettlerParts {
  * way goes with the next, and where few come that is sent a few milliseconds after the one before. Each
  * outcome is fenced and so may be sent twice. After an error (see `settleFaultOf`):
  *
+ *   held     what an open transaction has is tried again when that lets it go, the others at once
  *   passing  the statement is tried again for ever
  *   refused  it is halved until the culprit stands alone, for which less and less is settled
  *   unknown  it is tried again, then halved; the culprit is stuck: tried now and then while the others go on. What
@@ -311,10 +314,14 @@ export class Settler {
         const error = toHowdahError(thrown);
         const fault = settleFaultOf(error);
         if (this.#isClosed) return { fault, error };
+        if (fault === 'held' && batch.every((attempt) => this.#isHeld(attempt)))
+          return { fault, error };
         hub.emit('settle.failed', { jobs: batch.length, error });
+        if (fault === 'held') return { fault, error };
         if (fault === 'refused') return { fault, error };
         for (const attempt of batch) attempt.isUncertain = true;
-        const isTheirs = (isDoubted || failures > 1) && this.#stuck.size < STUCK_MAX;
+        const stuck = [...this.#stuck].filter((each) => !this.#isHeld(each));
+        const isTheirs = (isDoubted || failures > 1) && stuck.length < STUCK_MAX;
         if (fault === 'unknown' && isTheirs) return { fault, error };
       }
       await outage.turn(this.#closing.signal);
@@ -326,8 +333,18 @@ export class Settler {
   async #isolate(batch: readonly Attempt[], failure: Failure): Promise<void> {
     if (this.#isClosed) return;
     const [attempt] = batch;
+    const { fault, error } = failure;
+    if (fault === 'held' && batch.length > 1) {
+      const held = await this.#heldOf(batch);
+      if (held.size > 0) {
+        for (const each of batch) if (held.has(each.id)) this.#setBack(each, error);
+        return this.#send(
+          batch.filter(({ id }) => !held.has(id)),
+          true,
+        );
+      }
+    }
     if (batch.length === 1 && attempt) {
-      const { fault, error } = failure;
       const substitute = fault === 'refused' ? substituteOf(attempt.settlement) : undefined;
       if (!substitute) return this.#setBack(attempt, error);
       attempt.settlement = substitute;
@@ -350,6 +367,37 @@ export class Settler {
     void fence.loop('settle-stuck', () => this.#retry(), this.#closing.signal);
   }
 
+  /** Ids of jobs that somebody's transaction has; none where that cannot be told. */
+  async #heldOf(batch: readonly Attempt[]): Promise<ReadonlySet<string>> {
+    const { calls, line } = this.#parts;
+    const ids = batch.map(({ id }) => id);
+    return new Set(await calls.held(line, ids).catch(() => []));
+  }
+
+  /** What was held and is not any more is settled with all others. */
+  async #release(): Promise<void> {
+    const stuck = [...this.#stuck].filter((attempt) => this.#isHeld(attempt));
+    if (stuck.length === 0) return;
+    const held = await this.#heldOf(stuck);
+    for (const attempt of stuck) {
+      if (held.has(attempt.id)) this.#wait(attempt);
+      else if (this.#stuck.delete(attempt)) this.#take(attempt);
+    }
+  }
+
+  /** Looked at less and less often. */
+  #wait(attempt: Attempt): void {
+    const trouble = this.#troubles.get(attempt);
+    if (!trouble) return;
+    const tries = Math.min(trouble.tries + 1, HELD_TRIES_MAX);
+    this.#troubles.set(attempt, { ...trouble, tries });
+  }
+
+  #isHeld(attempt: Attempt): boolean {
+    const error = this.#troubles.get(attempt)?.error;
+    return error !== undefined && settleFaultOf(error) === 'held';
+  }
+
   /** Tries the one that has waited longest. @returns whether any is left */
   async #retry(): Promise<boolean> {
     const { clock } = this.#parts;
@@ -358,11 +406,13 @@ export class Settler {
       backoffMs(Math.min(...tries), STUCK_PACE, clock.random()),
       this.#closing.signal,
     );
-    const [attempt] = this.#stuck;
-    if (!attempt || this.#isClosed) {
+    await this.#release();
+    if (this.#stuck.size === 0 || this.#isClosed) {
       this.#isRetrying = false;
       return false;
     }
+    const attempt = [...this.#stuck].find((each) => !this.#isHeld(each));
+    if (!attempt) return true;
     if (this.#isHopeless(attempt)) {
       const substitute = substituteOf(attempt.settlement);
       if (!substitute) {
@@ -379,7 +429,7 @@ export class Settler {
   /** One got through: so may the others, together. */
   #rejoin(): void {
     for (const attempt of this.#stuck) {
-      if (this.#isHopeless(attempt)) continue;
+      if (this.#isHopeless(attempt) || this.#isHeld(attempt)) continue;
       this.#stuck.delete(attempt);
       this.#take(attempt);
     }
@@ -388,6 +438,7 @@ export class Settler {
   /** It has failed for as long as a lease. */
   #isHopeless(attempt: Attempt): boolean {
     const { clock, leaseMs } = this.#parts;
+    if (this.#isHeld(attempt)) return false;
     const { since } = this.#troubles.get(attempt) ?? {};
     return since !== undefined && clock.monotonic() - since > leaseMs;
   }

@@ -725,6 +725,7 @@ function howdah.give_back(howdah.leases,boolean,integer) returns record security
 function howdah.has_options(jsonb) returns boolean
 function howdah.has_room(integer,bigint,integer,bigint) returns boolean security definer
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
+function howdah.held_jobs(bigint[]) returns SETOF bigint security definer
 function howdah.history_kept() returns interval security definer
 function howdah.history_of(bigint[]) returns SETOF howdah.history security definer
 function howdah.hold_of(howdah.queues) returns record security definer

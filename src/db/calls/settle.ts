@@ -58,6 +58,8 @@ export interface SettleCalls {
   ): Promise<boolean>;
   /** Any outcomes of one lease. @param asks JSON array of {@link SettleAsk} */
   settle(executor: Executor, leaseId: string, asks: string): Promise<SettledRow[]>;
+  /** Which of these jobs somebody's open transaction has, now. Waits for nobody. */
+  held(executor: Executor, ids: readonly string[]): Promise<string[]>;
   /**
    * SQL that completes jobs with one text parameter, so that it runs in any driver's transaction:
    * `{"lease": ..., "jobs": [...]}`. A stale job raises HW021, which makes the transaction fail. Each
@@ -84,6 +86,11 @@ export function settleCalls(database: Database): SettleCalls {
     from {{schema}}.settle($1::bigint, $2::text::jsonb)`,
     'array',
   );
+  const held = database.statement(
+    'held_jobs',
+    'select * from {{schema}}.held_jobs($1::bigint[])',
+    'array',
+  );
   return {
     async complete(executor, leaseId, ids, claims, results) {
       const values = [leaseId, `{${ids.join()}}`, `{${claims.join()}}`, results];
@@ -93,6 +100,10 @@ export function settleCalls(database: Database): SettleCalls {
     async completeLed(executor, leaseId, id, claims, result) {
       const rows = await executor.query<[boolean]>(completeLed, [leaseId, id, claims, result]);
       return rows[0]?.[0] === true;
+    },
+    async held(executor, ids) {
+      const rows = await executor.query<[string]>(held, [`{${ids.join()}}`]);
+      return rows.map(([id]) => id);
     },
     settle: (executor, leaseId, asks) =>
       executor.query<SettledRow & object>(settle, [leaseId, asks]),

@@ -47,6 +47,7 @@ function settlerWith(
   const over = (executor: Executor) => (executor === line ? 'line' : 'pool');
   const calls: SettleCalls = {
     completeInText: '',
+    held: () => Promise.resolve([]),
     complete: async (executor, leaseId, ids, _claims, text) => {
       const stale = take({ over: over(executor), leaseId, ids, text });
       return (stale ?? []) as string[];
