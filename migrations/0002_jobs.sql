@@ -103,10 +103,14 @@ $$;
 -- No job of this lane with a seq up to it is ready, nor will be: what begins without a cursor begins here, and
 -- does not walk over the entries of finished jobs, which a held snapshot keeps from being vacuumed. Whatever
 -- makes a job ready draws a new number. Raised by sweep(), a thousand at least at a time.
+-- Of many jobs that were committed behind the cursors, sweep() makes claims begin before them: at rewind_seq at the
+-- latest, as long as it stands there. swept_seq: where it looks next, where more lies behind the cursors than one call walks over.
 create table {{schema}}.lane_floors (
   queue_id integer not null,
   lane     smallint not null,
   seq      bigint not null,
+  rewind_seq bigint,
+  swept_seq  bigint,
   constraint lane_floors_pkey primary key (queue_id, lane)
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
@@ -127,12 +131,16 @@ create function {{schema}}.lane_starts(
 language plpgsql stable as $$
 begin
   select array_agg(k.lane order by k.lane), array_agg(k.start order by k.lane) into lanes, starts from (
-    select x.lane, max(x.seq) as start from (
-      select f.lane, f.seq from {{schema}}.lane_floors f where f.queue_id = p_queue_id
+    select x.lane, greatest(max(x.floor), case when max(x.cursor) > 0
+      then least(max(x.cursor), max(x.rewind)) else 0 end) as start
+    from (
+      select f.lane, f.seq as floor, null::bigint as cursor, f.rewind_seq as rewind
+      from {{schema}}.lane_floors f where f.queue_id = p_queue_id and f.seq <= p_last
       union all
-      select c.lane, c.seq from unnest(p_lanes, p_after) c (lane, seq) where c.lane < 32767
+      select c.lane, null, c.seq, null from unnest(p_lanes, p_after) c (lane, seq)
+      where c.lane < 32767 and c.seq <= p_last
     ) x
-    where x.seq <= p_last group by x.lane
+    group by x.lane
   ) k;
   lanes := lanes || 32767::smallint;  -- parked jobs, which are not for claims
 end $$;

@@ -365,14 +365,47 @@ begin
   return v_floor;
 end $$;
 
+-- For sweep(): which numbers of a lane are looked at, between its floor and what the cursors have passed: the last
+-- p_window, and above low up to high. Where claims begin before late jobs: all from there.
+create function {{schema}}.look_behind(
+  p_queue_id integer, p_lane smallint, p_floor bigint, p_passed bigint, p_window bigint,
+  out low bigint, out high bigint, out tail bigint, out rewind_seq bigint
+)
+language plpgsql security definer {{settings}} as $$
+declare
+  v_swept bigint;
+begin
+  select f.rewind_seq, f.swept_seq into rewind_seq, v_swept from lane_floors f
+  where f.queue_id = p_queue_id and f.lane = p_lane;
+  tail := greatest(p_floor, p_passed - p_window);
+  if rewind_seq is not null then
+    low := greatest(p_floor, rewind_seq);
+    high := p_passed;
+    tail := p_passed;
+    return;
+  end if;
+  low := case when v_swept > p_floor and v_swept < tail then v_swept else p_floor end;
+  high := least(low + p_window, tail);
+  if high < tail or v_swept is not null then
+    insert into lane_floors as f (queue_id, lane, seq, swept_seq)
+    values (p_queue_id, p_lane, p_floor, high)
+    on conflict (queue_id, lane) do update set swept_seq = case when high < tail then high end;
+  end if;
+end $$;
+
 -- Sequences are not commit order: a transaction that drew a low seq may commit when every cursor has
--- passed it. Ready rows behind the cursors get a new seq. Floors of lanes are raised, and dedupe keys whose
+-- passed it. Ready rows behind the cursors get a new seq; of a thousand or more the claims begin before them, which
+-- costs nothing a row. At most 200 times p_limit numbers of a lane are walked over: the last ones every time, those
+-- before in turn, for while a producer's transaction stays open no floor can rise. Floors of lanes are raised, and dedupe keys whose
 -- window has ended go, too.
 create function {{schema}}.sweep(p_limit integer default 1000) returns integer
 language plpgsql security definer {{settings}} as $$
 declare
   v_passed record;
   v_floor bigint;
+  v_look record;
+  v_late bigint[];
+  v_window bigint := 100 * least(greatest(p_limit, 1), 2000);
   v_ids bigint[];
   v_seqs bigint[];
   v_total integer := 0;
@@ -386,11 +419,34 @@ begin
   loop
     -- first, so that what is over is walked over once; not for ever in a lane where nothing is claimed
     v_floor := raise_floor(v_passed.queue_id, v_passed.lane, least(v_decided, v_passed.high));
+    v_look := look_behind(v_passed.queue_id, v_passed.lane, v_floor, v_passed.seq, v_window);
+    v_late := array(
+      select x.seq from (
+        select j.seq from jobs j
+        where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
+          and j.seq > v_look.low and j.seq <= v_look.high and j.lease_id is null
+        union all
+        select j.seq from jobs j
+        where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
+          and j.seq > v_look.tail and j.seq <= v_passed.seq and j.lease_id is null
+      ) x
+      order by x.seq limit case when v_look.rewind_seq is not null then 1000
+        else least(greatest(p_limit - v_total, 0), 2000) end);
+    if cardinality(v_late) >= 1000 or v_look.rewind_seq is not null then
+      -- those that are few again get new numbers with the next call
+      insert into lane_floors as f (queue_id, lane, seq, rewind_seq)
+      values (v_passed.queue_id, v_passed.lane, v_floor, v_late[1] - 1)
+      on conflict (queue_id, lane) do update
+      set rewind_seq = case when cardinality(v_late) >= 1000 then excluded.rewind_seq end;
+      perform ring_queue(v_passed.queue_id, cardinality(v_late), 0) where cardinality(v_late) > 0;
+      v_total := v_total + cardinality(v_late);
+      continue;
+    end if;
     v_ids := array(
       select j.id from jobs j
-      where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq is not null
-        and j.seq > v_floor and j.seq <= v_passed.seq and j.lease_id is null
-      order by j.seq limit least(greatest(p_limit - v_total, 0), 2000) for update skip locked
+      where j.queue_id = v_passed.queue_id and j.lane = v_passed.lane and j.seq = any (v_late)
+        and j.lease_id is null
+      order by j.seq for update skip locked
     );
     if cardinality(v_ids) > 0 then
       v_seqs := array(select nextval('job_seq') from generate_series(1, cardinality(v_ids)));
@@ -787,6 +843,7 @@ drop function {{schema}}.roll_up(integer, bigint);
 drop function {{schema}}.smoothed_rate(double precision, double precision, timestamptz, timestamptz);
 drop function {{schema}}.expire(integer);
 drop function {{schema}}.sweep(integer);
+drop function {{schema}}.look_behind(integer, smallint, bigint, bigint, bigint);
 drop function {{schema}}.raise_floor(integer, smallint, bigint);
 drop function {{schema}}.decide_numbers(bigint);
 drop function {{schema}}.reap(integer);

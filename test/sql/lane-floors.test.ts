@@ -195,3 +195,87 @@ describe('the floor of a lane', () => {
     expect(await db.claim('hidden', lease, 2)).toHaveLength(2);
   });
 });
+
+describe('what is committed behind the cursors', () => {
+  test('is claimed in its place after one sweep when it is much', async ({ pool, db }) => {
+    await db.createQueue('bulk');
+    const lease = await db.openLease();
+    const open = await pool.connect();
+    await open.query('begin');
+    await open.query(
+      `select count(*) from howdah.enqueue(jsonb_build_object('queue', 'bulk', 'payloads',
+         (select jsonb_agg(1) from generate_series(1, 3000))))`,
+    );
+    await db.enqueue('bulk', 1);
+    const [passed] = await db.claim('bulk', lease, 9);
+    if (!passed) throw new Error('one was enqueued');
+    await db.complete(lease, [passed]);
+    await open.query('commit');
+    open.release();
+    const cursors = { 201: passed.seq };
+    const [later] = await db.enqueue('bulk', 1);
+    expect((await db.claim('bulk', lease, 1, cursors)).map(({ id }) => id)).toEqual([later]);
+    expect(await db.one('select howdah.sweep()')).toBe(1_000);
+    const late = await db.claim('bulk', lease, 10_000, cursors);
+    expect(late).toHaveLength(3_000);
+    expect(late.every(({ id, seq }) => id === seq && BigInt(id) < BigInt(passed.id))).toBe(true);
+    await db.complete(lease, late);
+    // over: claims begin at their cursors again
+    await db.rows('select howdah.sweep()');
+    expect(
+      await db.one('select count(*)::int from howdah.lane_floors where rewind_seq is not null'),
+    ).toBe(0);
+    await db.expectTruth();
+  });
+
+  test('costs no more to look for when more lies behind an open transaction, and is found', async ({
+    pool,
+    db,
+  }) => {
+    await db.createQueue('behind');
+    const lease = await db.openLease();
+    const open = await pool.connect();
+    await open.query('begin');
+    const { rows } = await open.query(
+      `select id from howdah.enqueue('{"queue": "behind", "payload": "late"}')`,
+    );
+    const id = String(rows[0]?.id);
+    const more = async (count: number) => {
+      for (let n = 0; n < count; n += 5_000) {
+        await fill(db, 'behind', 5_000);
+        await work(db, 'behind', lease, 5_000);
+      }
+      await db.rows(
+        'update howdah.lease_marks set seen_seq = (select last_value from howdah.job_seq)',
+      );
+    };
+    const pages = async (): Promise<number> => {
+      const [{ 'QUERY PLAN': plan } = {}] = await db.rows<Record<string, unknown>>(
+        'explain (analyze, buffers, format json) select howdah.sweep(10)',
+      );
+      const [{ Plan: node }] = plan as [{ Plan: Record<string, number> }];
+      return (node['Shared Hit Blocks'] ?? 0) + (node['Shared Read Blocks'] ?? 0);
+    };
+    const snapshot = await pool.connect(); // so that no entry is taken for dead
+    await snapshot.query('begin isolation level repeatable read');
+    await snapshot.query('select 1');
+    await more(5_000);
+    await pages();
+    const few = await pages();
+    await more(20_000);
+    await pages();
+    expect(await pages()).toBeLessThan(2 * few);
+    await snapshot.query('commit');
+    snapshot.release();
+    await open.query('commit');
+    open.release();
+    let found = 0;
+    for (let n = 0; n < 50 && found === 0; n++) found = await db.one('select howdah.sweep(10)');
+    expect(found).toBe(1);
+    const [job] = await db.claim('behind', lease, 9, {
+      201: await db.one<string>('select (last_value - 2)::text from howdah.job_seq'),
+    });
+    expect(job?.id).toBe(id);
+    await db.expectTruth();
+  });
+});
