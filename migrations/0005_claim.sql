@@ -59,7 +59,8 @@ end $$;
 -- Suspects (see 0017_suspects.sql) come first, in a lane below 0, a few at most and nothing beside them: who
 -- claims them should run nothing else meanwhile.
 -- A queue with limits, or paused until a time, brings one row more, without a lane: `rest` is then
--- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for.
+-- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for. So does a claim
+-- of which the payloads, headers and errors have more than 64 MiB as text: it takes what fits, and again_ms is 0.
 -- p_turn: with the head of a group come up to p_turn - 1 of its next members, beyond p_limit and at the
 -- end of the lists; whoever asks for them runs them one after another (see 0016_group_turns.sql).
 -- p_payloads: 'together' as said; 'apart' where they are large: `payloads` is null then, and each stands in a
@@ -81,7 +82,7 @@ declare
   v_after bigint;
   v_last bigint;
   v_held_until timestamptz;
-  v_floors smallint[];  -- lanes that have one and the caller has no cursor for
+  v_floors smallint[];  -- lanes that have one where the caller's cursors do not decide
   v_only smallint;      -- the only lane of which it is known where to begin
   v_known record;       -- if there are more: lanes and where to begin in them
   v_start bigint := 0;
@@ -99,7 +100,11 @@ declare
   v_taken picked;
   v_behind record;
   v_tail text;  -- payloads of followers
-  v_size bigint := 0;
+  v_size bigint := 0;   -- of the texts of lanes before; v_text: of this one
+  v_text bigint;
+  v_stored bigint;      -- what payloads that come apart take in the table
+  v_is_cut boolean := false;    -- not all that could be claimed fits
+  v_is_moved boolean;   -- the order in which jobs were found is not that of their numbers any more
   v_together boolean := p_payloads = 'together';
 begin
   select * into v_queue from queues where name = p_queue and deleted_at is null;
@@ -112,7 +117,8 @@ begin
   end if;
   select s.last_value,
     (select max(h.until) from holds h where h.queue_id = v_queue.id and h.until > v_now),
-    array(select f.lane from lane_floors f where f.queue_id = v_queue.id and f.lane <> all (p_lanes)),
+    array(select f.lane from lane_floors f
+      where f.queue_id = v_queue.id and (f.lane <> all (p_lanes) or f.rewind_seq is not null)),
     exists (select from leases l where l.id = p_lease_id and l.held is null)
   into v_last, v_held_until, v_floors, v_is_leased from job_seq s;
   if v_queue.is_limited or not v_is_leased then
@@ -183,52 +189,77 @@ begin
       v_is_locked := true;
     end if;
     v_limit := case when v_lane < 0 then claim_limit(v_lane, v_left) else v_left end;
-    if v_queue.is_limited then
-      select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit, v_together);
-      v_ctids := v_taken.ctids;
-      v_max := v_taken.last_seq;
-      v_top := v_taken.top_seq;
-      ids := v_taken.ids;
-      enqueued := v_taken.enqueued;
-      payloads := v_taken.payloads;
-      rest := v_taken.rest;
-      v_bytes := (select sum(j.bytes) from jobs j
-        where j.ctid = any (v_ctids));  -- also of a queue that has no bound any more
-    else
-    -- what is given out is read here, while the rows are locked, so that the update returns nothing
-    select a.ctids, a.top, greatest(a.plain, case when a.other_ids is not null then (
-      -- of numbers drawn again, those that the rows have had when this statement began: one that was changed
-      -- meanwhile comes with its new number, and what lies before that was not looked at
-      select u.seq from (
-        select x.id, x.seq from unnest(a.other_ids, a.other_seqs) x (id, seq) order by x.seq desc offset 0
-      ) u
-      where exists (select from jobs o where o.id = u.id and o.seq = u.seq) limit 1
-    ) end),
-      a.ids, a.enqueued, a.payloads, a.rest, a.bytes
-    into v_ctids, v_top, v_max, ids, enqueued, payloads, rest, v_bytes
-    from (select array_agg(c.ctid) as ctids, max(c.seq) as top,
-      max(c.seq) filter (where c.seq = c.id) as plain,
-      array_agg(c.id) filter (where c.seq <> c.id) as other_ids,
-      array_agg(c.seq) filter (where c.seq <> c.id) as other_seqs,
-      string_agg(c.id::text, ',') as ids,
-      string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ',') as enqueued,
-      string_agg(case when v_together then c.payload::text end, ',') as payloads,
-      jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
-        coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors,
-        c.group_key))
-        filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < v_now
-          or c.max_attempts is not null or c.headers is not null) as rest,
-      sum(c.bytes) as bytes
-    from (
-      select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
-        j.expires_at, j.max_attempts, j.headers, j.errors, j.bytes
-      from jobs j
-      where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
-        and j.seq > v_after and j.lease_id is null
-      order by j.seq limit v_limit for update skip locked
-    ) c) a;
-    end if;
-    if v_top > coalesce(v_max, v_after) then
+    -- no more than fit into one answer as text, measured where the stored form is so large, or hides so much
+    -- (1e131071 has ten bytes), that it may not; one that is too large goes alone
+    loop
+      if v_queue.is_limited then
+        select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit, v_together);
+        v_ctids := v_taken.ctids;
+        v_max := v_taken.last_seq;
+        v_top := v_taken.top_seq;
+        ids := v_taken.ids;
+        enqueued := v_taken.enqueued;
+        payloads := v_taken.payloads;
+        rest := v_taken.rest;
+        v_bytes := (select sum(j.bytes) from jobs j
+          where j.ctid = any (v_ctids));  -- also of a queue that has no bound any more
+        v_stored := (select sum(pg_column_size(j.payload)) from jobs j
+          where not v_together and j.ctid = any (v_ctids));
+      else
+      -- what is given out is read here, while the rows are locked, so that the update returns nothing
+      select a.ctids, a.top, greatest(a.plain, case when a.other_ids is not null then (
+        -- of numbers drawn again, those that the rows have had when this statement began: one that was changed
+        -- meanwhile comes with its new number, and what lies before that was not looked at
+        select u.seq from (
+          select x.id, x.seq from unnest(a.other_ids, a.other_seqs) x (id, seq) order by x.seq desc offset 0
+        ) u
+        where exists (select from jobs o where o.id = u.id and o.seq = u.seq) limit 1
+      ) end),
+        a.ids, a.enqueued, a.payloads, a.rest, a.bytes, a.stored
+      into v_ctids, v_top, v_max, ids, enqueued, payloads, rest, v_bytes, v_stored
+      from (select array_agg(c.ctid) as ctids, max(c.seq) as top,
+        max(c.seq) filter (where c.seq = c.id) as plain,
+        array_agg(c.id) filter (where c.seq <> c.id) as other_ids,
+        array_agg(c.seq) filter (where c.seq <> c.id) as other_seqs,
+        string_agg(c.id::text, ',') as ids,
+        string_agg(floor(date_part('epoch', c.enqueued_at) * 1000)::bigint::text, ',') as enqueued,
+        string_agg(case when v_together then c.payload::text end, ',') as payloads,
+        jsonb_object_agg(c.id, jsonb_build_array(c.seq, c.attempt + 1, c.uncounted,
+          coalesce(c.expires_at < v_now, false), c.max_attempts, c.headers, c.errors,
+          c.group_key))
+          filter (where c.seq <> c.id or c.attempt > 0 or c.expires_at < v_now
+            or c.max_attempts is not null or c.headers is not null) as rest,
+        sum(c.bytes) as bytes,
+        sum(case when not v_together then pg_column_size(c.payload) end) as stored
+      from (
+        select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
+          j.expires_at, j.max_attempts, j.headers, j.errors, j.bytes
+        from jobs j
+        where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
+          and j.seq > v_after and j.lease_id is null
+        order by j.seq limit v_limit for update skip locked
+      ) c) a;
+      end if;
+      v_text := coalesce(octet_length(payloads), 0);
+      if v_stored > 1048576 then
+        v_text := (select sum(octet_length(j.payload::text)) from jobs j where j.ctid = any (v_ctids));
+      end if;
+      if pg_column_size(rest) > 4096 then
+        v_text := v_text + octet_length(rest::text);
+      end if;
+      exit when v_size + v_text <= 67108864 or v_size = 0 and cardinality(v_ctids) = 1;
+      v_is_cut := true;
+      if cardinality(v_ctids) = 1 then
+        v_ctids := null;
+        exit;
+      end if;
+      v_limit := greatest(1, least(cardinality(v_ctids) - 1,
+        (cardinality(v_ctids) * (67108864 - v_size) / v_text)::integer));
+    end loop;
+    exit when v_ctids is null and v_is_cut;
+    v_size := v_size + v_text;
+    v_is_moved := v_top > coalesce(v_max, v_after);
+    if v_is_moved then
       -- the caller's cursor is the highest number it is told
       rest := (
         select jsonb_object_agg(e.key, case when (e.value ->> 0)::bigint > coalesce(v_max, v_after)
@@ -236,9 +267,6 @@ begin
         from jsonb_each(rest) e);
     end if;
 
-    if octet_length(payloads) > 67108864 then
-      perform refuse_claim(p_queue, cardinality(v_ctids));
-    end if;
     v_tail := null;
     if p_turn > 1 and rest is not null then
       v_behind := take_followers(v_queue, p_lease_id, v_ctids, p_turn, v_now);
@@ -264,11 +292,13 @@ begin
       return next;
       if p_payloads = 'apart' then
         ids := null; enqueued := null; rest := null; max_attempts := null;
+        v_text := 0;
         for payloads in
-          select j.payload::text from jobs j where j.ctid = any (v_ctids) order by j.seq
+          select j.payload::text from jobs j where j.ctid = any (v_ctids)
+          order by case when v_is_moved then array_position(v_ctids, j.ctid) end, j.seq
         loop
-          v_size := v_size + octet_length(payloads);
-          if v_size > 67108864 then
+          v_text := v_text + octet_length(payloads);
+          if v_text > 67108864 then
             perform refuse_claim(p_queue, cardinality(v_ctids));
           end if;
           return next;
@@ -291,6 +321,7 @@ begin
       end if;
       exit when v_lane < 0;  -- suspects do not run beside others
     end if;
+    exit when v_is_cut;
     exit when v_taken.is_cut;  -- a heavy job waits for room: nothing overtakes it
   end loop;
   -- how far the caller had come in lanes where nothing is ready any more, for the sweep
@@ -311,6 +342,14 @@ begin
   if v_queue.is_limited then
     lane := null; ids := null; enqueued := null; payloads := null;
     rest := close_room(v_queue, v_room, v_taken.is_cut);
+  elsif v_is_cut then
+    lane := null; ids := null; enqueued := null; payloads := null;
+    rest := '{"reason": null, "again_ms": null}';
+  end if;
+  if v_is_cut and rest ->> 'reason' is null then
+    rest := jsonb_set(rest, '{again_ms}', '0');
+  end if;
+  if v_queue.is_limited or v_is_cut then
     return next;
   end if;
 end $$;
@@ -405,16 +444,20 @@ begin
             select from (
               select k.lane, k.start, coalesce(lag(k.lane) over (order by k.lane), -32768) as before
               from (
-                select n.lane, max(n.seq) as start from (
-                  select f.lane, f.seq from lane_floors f where f.queue_id = q.id
+                -- as lane_starts() says
+                select n.lane, greatest(max(n.floor), case when max(n.cursor) > 0
+                  then least(max(n.cursor), max(n.rewind)) else 0 end) as start
+                from (
+                  select f.lane, f.seq as floor, null::bigint as cursor, f.rewind_seq as rewind
+                  from lane_floors f where f.queue_id = q.id and f.seq <= v_last
                   union all
-                  select c.lane, c.seq
+                  select c.lane, null, c.seq, null
                   from unnest(p_lanes[a.first:a.last], p_after[a.first:a.last]) c (lane, seq)
-                  where c.lane < 32767
+                  where c.lane < 32767 and c.seq <= v_last
                   union all
-                  select 32767, 0
+                  select 32767, 0, null, null
                 ) n
-                where n.seq <= v_last group by n.lane
+                group by n.lane
               ) k
             ) g
             cross join lateral (

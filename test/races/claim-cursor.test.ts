@@ -71,7 +71,7 @@ describe('a job that another worker gives a new number while a claim is about to
         expect(seqs).toHaveLength(3);
         const moved = await db.one<string>('select seq from howdah.jobs where id = $1', [ids[0]]);
         expect(BigInt(moved)).toBeGreaterThan(BigInt(String(ids.at(-1))));
-        const top = seqs.reduce((x, y) => (x > y ? x : y));
+        const top = seqs.toSorted((x, y) => (x < y ? -1 : 1)).at(-1);
         expect(String(top)).toBe(ids[2]);
         expect(
           await db.one(
@@ -86,6 +86,35 @@ describe('a job that another worker gives a new number while a claim is about to
       });
     }
   }
+
+  test('with payloads apart: each job comes with its own', async ({ db, a, b }) => {
+    await db.createQueue('apart');
+    const ids = await db.enqueue('apart', 3);
+    const lease = await db.openLease();
+    const restore = await halting(
+      db,
+      'claim_many',
+      /(and j\.seq > v_after and j\.lease_id is null)(\s+order by j\.seq limit v_limit)/,
+    );
+    await db.rows('insert into howdah.halts values ($1)', [ids[0]]);
+    await a.rows('select pg_advisory_lock(4711)');
+    const [claimed] = await b.blocks((session) =>
+      session.rows<{ ids: string | null; payloads: string | null }>(
+        `select * from howdah.claim_many('apart', $1, 3, '{}', '{}', 1, 'apart')`,
+        [lease],
+      ),
+    );
+    await db.rows(`update howdah.jobs set seq = nextval('howdah.job_seq') where id = $1`, [ids[0]]);
+    await a.rows('select pg_advisory_unlock(4711)');
+    const [lane, ...rows] = (await claimed) ?? [];
+    await restore();
+    await db.rows('delete from howdah.halts');
+    const payloads = rows.map((row) => row.payloads);
+    const mine = lane?.ids?.split(',').map((id) => String(ids.indexOf(id) + 1));
+    expect(mine).toHaveLength(3);
+    expect(payloads).toEqual(mine);
+    await db.expectTruth();
+  });
 
   test('alone: the cursor stays where it was', async ({ db, a, b }) => {
     await db.createQueue('alone');

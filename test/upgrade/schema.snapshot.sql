@@ -237,6 +237,8 @@ column jobs_all.batch_id bigint
 column lane_floors.queue_id integer not null
 column lane_floors.lane smallint not null
 column lane_floors.seq bigint not null
+column lane_floors.rewind_seq bigint
+column lane_floors.swept_seq bigint
 column leader.is_only boolean not null default true
 column leader.term bigint not null default 0
 column leader.lease_id bigint not null default 0
@@ -754,6 +756,7 @@ function howdah.lock_jobs(bigint[]) returns void security definer
 function howdah.lock_keys(jsonb,bigint[],text[],timestamp with time zone) returns record security definer
 function howdah.lock_lease(bigint) returns void
 function howdah.lock_queues(text) returns integer[] security definer
+function howdah.look_behind(integer,smallint,bigint,bigint,bigint) returns record security definer
 function howdah.lost_outcome(jsonb) returns text security definer
 function howdah.mark_lease(bigint,integer,smallint,bigint,bigint,bigint) returns void security definer
 function howdah.mend() returns text[] security definer
