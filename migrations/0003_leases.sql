@@ -221,7 +221,8 @@ begin
     raise exception 'lease % has ended', coalesce(p_lease_id::text, 'null') using errcode = 'HW020',
       hint = 'only a living worker leads: open a new lease';
   elsif v_lease_until <= clock() then
-    return;  -- after an outage its next heartbeat renews it
+    -- after an outage, or a leap of the clock: as its next heartbeat would, but nobody leads until then
+    update leases set expires_at = clock() + lease_ms * interval '1 millisecond' where id = p_lease_id;
   end if;
   select expires_at into v_led_until from leader
   where lease_id = p_lease_id or expires_at <= clock() or expires_at > clock() + interval '60 seconds'

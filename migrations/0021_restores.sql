@@ -48,9 +48,10 @@ language sql stable security definer {{settings}} as $$
   where q.is_limited and not exists (select from limits l where l.queue_id = q.id)
 $$;
 
--- Mends both; returns what was mended. Sequences go forwards only, and a thousand further than is known.
+-- Mends both; returns what was mended. Sequences go forwards only, and a thousand further than is known. It reads
+-- every table, so it must not keep what it has read locked while it waits for the next.
 create function {{schema}}.mend() returns text[]
-language plpgsql security definer {{settings}} as $$
+language plpgsql security definer {{settings}} set lock_timeout = '100ms' as $$
 declare
   v_mended text[] := array(select 'row: ' || m from missing_rows() m);
   v_lagging record;

@@ -30,7 +30,6 @@ import { startOwnServer } from '../support/own-server.js';
 import {
   createQueue,
   enqueue,
-  heard,
   readJob,
   startWorker,
   waitForState,
@@ -287,25 +286,31 @@ describe('time of a test database', () => {
     expect((await client.job(expiring))?.state).toBe('expired');
   });
 
-  test('a worker that runs through a leap beyond its lease is taken for dead, and goes on', async ({
+  test('a worker that runs through a leap beyond its lease leads on, and keeps its job', async ({
     made,
     madePool,
   }) => {
     const name = await createQueue(madePool);
+    let finish: (value: string) => void = () => undefined;
+    const finished = new Promise<string>((resolve) => {
+      finish = resolve;
+    });
     const worker = await startWorker({
       url: made.url,
-      queues: [
-        work(name, ({ attempt }) => (attempt === 1 ? new Promise<null>(() => {}) : attempt)),
-      ],
+      queues: [work(name, ({ payload }) => (payload === 'later' ? 'on time' : finished))],
     });
     const [id] = await enqueue(madePool, name);
     await waitForState(madePool, id, 'running');
+    const [later] = await enqueue(madePool, name, [{ payload: 'later', delay_ms: 3_000_000 }]);
     await testTime(made).travel('1h');
+    expect(await waitForState(madePool, later, 'completed', 20_000)).toMatchObject({ attempt: 1 });
+    finish('not lost');
     expect(await waitForState(madePool, id, 'completed', 20_000)).toMatchObject({
-      result: 2,
-      errors: [{ name: 'LeaseExpired' }],
+      result: 'not lost',
+      attempt: 1,
+      errors: null,
     });
-    await heard(worker, 'lease.lost');
+    expect(worker.events.filter(({ type }) => type === 'lease.lost')).toEqual([]);
   });
 
   test('two tests that move it at once both do', async ({ made }) => {

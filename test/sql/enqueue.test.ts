@@ -59,7 +59,7 @@ describe('enqueue', () => {
     ['null is a payload', { payload: null }, true],
     ['one has an option', { priority: 5 }, false],
     ['one is of another queue', { queue: 'fax' }, false],
-    ['one is large', { payload: 'x'.repeat(9000) }, false],
+    ['one is large', { payload: 'x'.repeat(9000) }, true],
     ['one is of an unknown queue', { queue: 'none' }, false],
     ['one has no payload', { payload: undefined }, false],
   ] as const)(
