@@ -27,13 +27,7 @@ import { describe, expect, onTestFinished } from 'vitest';
 import { z } from 'zod';
 import { test as base, codeOf } from '../support/client.js';
 import { startOwnServer } from '../support/own-server.js';
-import {
-  createQueue,
-  enqueue,
-  readJob,
-  startWorker,
-  waitForState,
-} from '../support/workers.js';
+import { createQueue, enqueue, readJob, startWorker, waitForState } from '../support/workers.js';
 
 const HOUR_MS = 3_600_000;
 
