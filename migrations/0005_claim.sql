@@ -111,9 +111,12 @@ begin
   if not found then
     perform queue_id_of(p_queue);  -- raises
   end if;
-  if p_payloads not in ('together', 'apart', 'none') then
-    raise exception 'p_payloads % is not valid', quote_literal(left(p_payloads, 40))
-      using errcode = '22023', hint = 'use together, apart or none';
+  if (p_payloads in ('together', 'apart', 'none')) is not true then
+    raise exception 'p_payloads % is not valid', coalesce(quote_literal(left(p_payloads, 40)), 'null')
+      using errcode = 'HW070', hint = 'use together, apart or none';
+  end if;
+  if p_lanes is null then
+    p_lanes := '{}';
   end if;
   select s.last_value,
     (select max(h.until) from holds h where h.queue_id = v_queue.id and h.until > v_now),
@@ -329,7 +332,7 @@ begin
     for v_n in 1 .. cardinality(p_lanes) loop
       select * into v_mark from lease_marks m
       where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = p_lanes[v_n];
-      if p_after[v_n] <= v_last and p_after[v_n] > coalesce(v_mark.seen_seq, 0)
+      if p_lanes[v_n] is not null and p_after[v_n] <= v_last and p_after[v_n] > coalesce(v_mark.seen_seq, 0)
         and (v_mark.marked_at between v_now - interval '1 second' and v_now) is not true then
         if not v_is_locked then
           perform lock_lease(p_lease_id);
@@ -407,7 +410,7 @@ begin
     select a.place::integer, s.state, s.again_ms
     from (
       select u.name, u.place, u.first,
-        coalesce(lead(u.first) over (order by u.place), cardinality(p_lanes) + 1) - 1 as last
+        greatest(coalesce(lead(u.first) over (order by u.place), cardinality(p_lanes) + 1), 0) - 1 as last
       from unnest(p_queues, p_first) with ordinality u (name, first, place)
     ) a
     left join queues q on q.name = a.name and q.deleted_at is null

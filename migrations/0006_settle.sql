@@ -163,7 +163,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_queue queues;
   v_delay_ms double precision := case when jsonb_typeof(p_ask -> 'delay_ms') = 'number'
-    then least(greatest((p_ask ->> 'delay_ms')::numeric, 0), 315360000000) end;
+    then round(least(greatest((p_ask ->> 'delay_ms')::numeric, 0), 315360000000), 3) end;
 begin
   if p_job.cancel_requested and p_ask ->> 'outcome' in ('fail', 'snooze', 'release', 'rate_limited') then
     -- its worker ended the attempt before it heard of the request: there is no other attempt

@@ -95,7 +95,8 @@ begin
     insert into watchers (lease_id) select p_lease_id
     where not exists (select from watchers w where w.lease_id = p_lease_id) on conflict do nothing;
     insert into watches (job_id, lease_id, wants_progress)
-    select distinct u, p_lease_id, u = any (p_progress) from unnest(p_add) u where u is not null
+    select distinct u, p_lease_id, coalesce(u = any (p_progress), false)
+    from unnest(p_add) u where u is not null
     on conflict on constraint watches_pkey do update set wants_progress = excluded.wants_progress
       where not watches.wants_progress;
   end if;
@@ -114,7 +115,9 @@ begin
         h.result, r.progress, r.progress_at,
         sum(coalesce(octet_length(h.result::text), 0) + coalesce(octet_length(coalesce(j.errors, h.errors)::text), 0))
           over (order by a.id) as size, row_number() over (order by a.id) as n
-      from (select distinct u as id from unnest(p_add || p_look) u where u is not null) a
+      from (
+        select u as id from unnest(p_add) u where u is not null union select u from unnest(p_look) u where u is not null
+      ) a
       left join jobs j on j.id = a.id
       left join lateral (
         -- of two jobs with one number, which a restore has drawn again, the newer

@@ -352,6 +352,26 @@ begin
   end if;
 end $$;
 
+-- Whether a plan is malformed: times lie in the years 1 to 9999, and each nominal time is there once.
+create function {{schema}}.is_bad_plan(p_plan jsonb) returns boolean
+language plpgsql immutable security definer {{settings}} as $$
+begin
+  -- step by step: none of these is looked at before what it needs is known
+  if (jsonb_typeof(p_plan) = 'object' and p_plan ->> 'id' ~ '^[0-9]{1,18}$'
+    and p_plan ->> 'revision' ~ '^[0-9]{1,18}$'
+    and coalesce(jsonb_typeof(p_plan -> 'runs'), 'array') = 'array'
+    and coalesce(jsonb_typeof(p_plan -> 'error'), 'null') in ('string', 'null')) is not true then
+    return true;
+  end if;
+  return exists (
+    select from unnest(array[p_plan -> 'skipped', p_plan -> 'after', p_plan -> 'next']) t (ms)
+    where is_out_of_range(t.ms, -62135596800000, 253402300799999)
+  ) or exists (
+    select from jsonb_array_elements(p_plan -> 'runs') r (ms)
+    where r.ms = 'null' or is_out_of_range(r.ms, -62135596800000, 253402300799999)
+  ) or (select count(*) > count(distinct r.ms) from jsonb_array_elements(p_plan -> 'runs') r (ms));
+end $$;
+
 -- Carries out plans, made by whoever knows cron, in one transaction: {"id", "revision", "runs" (nominal times to
 -- enqueue a job for), "skipped" (the last one that is not made up for), "after" (all up to here are
 -- decided), "next", "error" (it can never fire)}; times in milliseconds since 1970. A plan of an older
@@ -376,6 +396,13 @@ declare
   v_left bigint[];  -- schedules of which not everything was enqueued or refused
   v_written integer;
 begin
+  if jsonb_typeof(p_plans) is distinct from 'array' or exists (
+    select from jsonb_array_elements(p_plans) p (plan) where is_bad_plan(p.plan)
+  ) or (select count(*) > count(distinct p.plan ->> 'id') from jsonb_array_elements(p_plans) p (plan)) then
+    raise exception 'plans must be an array of objects, one a schedule, with its id and revision and whole milliseconds '
+      'since 1970' using errcode = 'HW191',
+      hint = 'for example [{"id": 1, "revision": 1, "runs": [], "after": 1760000000000, "next": 1760000060000}]';
+  end if;
   select coalesce(jsonb_agg(l.plan), '[]') into v_plans from (
     select p.plan from jsonb_array_elements(p_plans) p (plan)
     join schedules s on s.id = (p.plan ->> 'id')::bigint
@@ -560,6 +587,7 @@ drop view {{schema}}.schedules_view;
 drop function {{schema}}.prune_schedule_runs(integer);
 drop function {{schema}}.enqueue_runs(bigint[], timestamptz[], jsonb, timestamptz);
 drop function {{schema}}.fire_schedules(jsonb);
+drop function {{schema}}.is_bad_plan(jsonb);
 drop function {{schema}}.due_schedules(integer);
 drop function {{schema}}.run_schedule(text);
 drop function {{schema}}.delete_schedule(text);

@@ -81,7 +81,8 @@ const CODES = {
   },
   HOWDAH_RECEIVE_INVALID: {
     sqlstate: 'HW070',
-    summary: 'The number of jobs to receive is not 1 to 1000.',
+    summary:
+      'The number of jobs to receive is not 1 to 1000, or how payloads are to come is unknown.',
   },
   HOWDAH_WORKER_UNKNOWN: { sqlstate: 'HW071', summary: 'No living worker has that name or id.' },
   HOWDAH_REDRIVE_INVALID: {
@@ -123,7 +124,8 @@ const CODES = {
   },
   HOWDAH_SCHEDULE_INVALID: {
     sqlstate: 'HW191',
-    summary: 'The name of a schedule, its policy for missed times or a key of it is not allowed.',
+    summary:
+      'The name of a schedule, its policy for missed times or a key of it is not allowed, or a plan of its times is malformed.',
   },
   HOWDAH_CRON_INVALID: {
     sqlstate: 'HW192',

@@ -128,7 +128,7 @@ describe('claim', () => {
     const [id] = await db.enqueue('ways');
     const claim = `select from howdah.claim_many('ways', $1, p_payloads => 'by mail')`;
     expect(await sqlError(db.rows(claim, [await db.openLease()]))).toMatchObject({
-      code: '22023',
+      code: 'HW070',
       hint: 'use together, apart or none',
     });
     expect(await db.state(String(id))).toBe('ready');

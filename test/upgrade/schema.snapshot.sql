@@ -734,6 +734,7 @@ function howdah.hold_of(howdah.queues) returns record security definer
 function howdah.hold_queue(integer,double precision,text) returns void security definer
 function howdah.is_alone(smallint) returns boolean
 function howdah.is_bad_dedupe(jsonb) returns boolean
+function howdah.is_bad_plan(jsonb) returns boolean security definer
 function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_pending(bigint) returns boolean security definer
