@@ -226,7 +226,12 @@ function filterInvalid(key: string, problem: string): HowdahError {
 }
 
 function deadLetterOf(row: DeadLettersView, codecs: Codecs | undefined): DeadLetter {
-  const { payload, headers, errors, undecoded } = readFields(row, row.dead_letter_queue, codecs);
+  const { payload, headers, errors, undecoded } = readFields(
+    row,
+    row.dead_letter_queue,
+    codecs,
+    row.queue ?? undefined,
+  );
   return {
     id: row.id,
     queue: row.queue,

@@ -137,9 +137,10 @@ export class Jobs {
   }
 
   /** Of a job whose last error is encoded. */
-  #lastError({ id, queue, error, last_error }: JobSummaryRow): Partial<JobSummary> {
+  #lastError({ id, queue, origin_queue, error, last_error }: JobSummaryRow): Partial<JobSummary> {
     if (!this.#codecs || !error) return {};
-    const errors = decodeErrors(this.#codecs, [error], { jobId: id, foundIn: queue });
+    const place = { jobId: id, queue: origin_queue ?? queue, foundIn: queue };
+    const errors = decodeErrors(this.#codecs, [error], place);
     return { lastError: lastErrorOf(errors, last_error) };
   }
 
@@ -228,9 +229,10 @@ function summaryOf(row: JobSummaryRow): JobSummary {
 }
 
 function detailsOf(row: JobDetailsRow, codecs: Codecs | undefined): JobDetails {
-  const fields = readFields(row, row.queue, codecs);
-  const place = { jobId: row.id, foundIn: row.queue };
-  const { progress, isDecoded } = readProgress(row, codecs);
+  const queue = row.origin_queue ?? row.queue;
+  const fields = readFields(row, row.queue, codecs, queue);
+  const place = { jobId: row.id, queue, foundIn: row.queue };
+  const { progress, isDecoded } = readProgress(row, place, codecs);
   return {
     ...summaryOf(row),
     ...fields,

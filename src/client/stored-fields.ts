@@ -24,17 +24,19 @@ export interface ReadFields {
 /**
  * Decodes for people who look: what cannot be decoded is shown as it is stored, and named in `undecoded`.
  * @param foundIn the queue where the job lies
+ * @param queue the one it belongs to, where it is dead
  */
 export function readFields(
   row: StoredRow,
   foundIn: string,
   codecs: Codecs | undefined,
+  queue: string = foundIn,
 ): ReadFields {
   const undecoded: CodecField[] = [];
   let headers: Readonly<Record<string, Json>> | undefined;
   const read = (field: CodecField, stored: unknown, jobId?: string): unknown => {
     try {
-      return decodeField(codecs, field, stored, { jobId, foundIn, headers });
+      return decodeField(codecs, field, stored, { jobId, queue, foundIn, headers });
     } catch {
       undecoded.push(field);
       return stored;
@@ -43,7 +45,7 @@ export function readFields(
   headers = (read('headers', row.headers) ?? {}) as Readonly<Record<string, Json>>;
   if (undecoded.length > 0) headers = undefined;
   const stored = (row.errors ?? []) as readonly JobError[];
-  const errors = decodeErrors(codecs, stored, { jobId: row.id, foundIn, headers });
+  const errors = decodeErrors(codecs, stored, { jobId: row.id, queue, foundIn, headers });
   if (errors.some(isEnvelope)) undecoded.push('error');
   return {
     payload: read('payload', row.payload) as Json,

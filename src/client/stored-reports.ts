@@ -1,4 +1,4 @@
-import { type CodecPlace, type Codecs, decodeField, isEnvelope } from '../core/codec.js';
+import { type Codecs, decodeField, isEnvelope, type StoredPlace } from '../core/codec.js';
 import { decodeErrors } from '../core/error-codec.js';
 import type { Json } from '../core/json.js';
 import type { WatchedRow } from '../db/calls/reports.js';
@@ -12,7 +12,7 @@ export interface StoredLine {
 /** A line as its handler wrote it; as it is stored where it cannot be decoded. */
 export function readLine<Line extends StoredLine>(
   line: Line,
-  place: Partial<CodecPlace>,
+  place: StoredPlace,
   codecs: Codecs | undefined,
 ): Line {
   if (!isEnvelope(line.fields)) return line;
@@ -26,11 +26,11 @@ export function readLine<Line extends StoredLine>(
 
 /** The progress of a job; as it is stored where it cannot be decoded. */
 export function readProgress(
-  row: { readonly id: string; readonly queue: string; readonly progress: unknown },
+  row: { readonly progress: unknown },
+  place: StoredPlace,
   codecs: Codecs | undefined,
 ): { readonly progress: Json; readonly isDecoded: boolean } {
   try {
-    const place = { jobId: row.id, foundIn: row.queue };
     const progress = decodeField(codecs, 'progress', row.progress, place) as Json;
     return { progress, isDecoded: true };
   } catch {

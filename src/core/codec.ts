@@ -1,16 +1,25 @@
 import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
-import { encodeJson, type Json } from './json.js';
-import { isPermanent } from './outcome.js';
+import { encodeJson, isTooDeep, JSON_DEPTH_MAX, type Json } from './json.js';
+import { isPermanent, permanently } from './outcome.js';
 
 /** What passes a codec. */
 export type CodecField = 'payload' | 'headers' | 'result' | 'error' | 'log' | 'progress';
 
-/** Where a value belongs. The same in `encode` and `decode`, but for `foundIn` and `headers`. */
+/** Where a value belongs. The same in `encode` and `decode`, but for what is said to be of `decode` only. */
 export interface CodecContext {
   readonly schema: string;
-  /** The queue for which it is, or was, encoded. */
+  /**
+   * The queue for which it is encoded; in `decode`, what columns of the database say: the queue where the job
+   * lies or, where it is dead and that is known, the one it came from.
+   */
   readonly queue: string;
+  /**
+   * The same in `encode`. In `decode`, what the stored value says of itself: another name where the job was sent
+   * elsewhere, or published. Whoever can store a value could have written any name, so bind to it only what
+   * names you expect.
+   */
+  readonly statedQueue: string;
   readonly field: CodecField;
   /** Undefined for payload and headers: the database draws the id when they are encoded already. */
   readonly jobId: string | undefined;
@@ -56,10 +65,14 @@ export interface Codec {
 /** The first one encodes; all of them decode what carries their id. */
 export type CodecOption = Codec | readonly Codec[];
 
+/** The longest text in characters that a codec may return from `decode`: what a payload of a queue can be at most. */
+export const DECODED_CHARS_MAX = { payload: 67_108_864, other: 8_388_608 } as const;
+
 /** What is stored of an encoded value: a JSON object, for headers and errors have to be one. */
 export interface Envelope {
   /** Id of the codec. */
   readonly $howdah: string;
+  /** What the codec is told as `statedQueue`. */
   readonly queue: string;
   readonly data: string;
 }
@@ -67,6 +80,9 @@ export interface Envelope {
 /** What is known of a value beside its field. */
 export type CodecPlace = Pick<CodecContext, 'queue'> &
   Partial<Pick<CodecContext, 'jobId' | 'foundIn' | 'headers'>>;
+
+/** Where a stored value was found, by the columns of its row. */
+export type StoredPlace = Partial<CodecPlace> & Pick<CodecContext, 'foundIn'>;
 
 const ID = /^[a-z][a-z0-9-]{0,31}$/;
 const CODECS_MAX = 16;
@@ -128,12 +144,13 @@ export class Codecs {
   }
 
   /** @throws HowdahError HOWDAH_CODEC_FAILED, HOWDAH_CODEC_UNKNOWN; what {@link isPermanent} says */
-  decode(field: CodecField, envelope: Envelope, place: Partial<CodecPlace>): unknown {
+  decode(field: CodecField, envelope: Envelope, place: StoredPlace): unknown {
     const codec = this.#byId.get(envelope.$howdah);
     if (!codec) throw unknown(envelope.$howdah, field, [...this.#byId.keys()]);
     try {
-      const context = this.#context(field, { ...place, queue: envelope.queue });
-      return JSON.parse(codec.decode(envelope.data, context));
+      const queue = place.queue ?? place.foundIn ?? '';
+      const context = this.#context(field, { ...place, queue }, envelope.queue);
+      return parseDecoded(codec.decode(envelope.data, context), codec.id, field);
     } catch (cause) {
       if (isPermanent(cause)) throw cause;
       throw failed(codec.id, field, 'decode', cause);
@@ -157,9 +174,33 @@ export class Codecs {
     return `{"$howdah":"${id}","queue":${JSON.stringify(place.queue)},"data":${stored}}`;
   }
 
-  #context(field: CodecField, { queue, jobId, foundIn, headers }: CodecPlace): CodecContext {
-    return { schema: this.#schema, queue, field, jobId, foundIn, headers };
+  #context(field: CodecField, place: CodecPlace, stated = place.queue): CodecContext {
+    const { queue, jobId, foundIn, headers } = place;
+    return { schema: this.#schema, queue, statedQueue: stated, field, jobId, foundIn, headers };
   }
+}
+
+/** What a codec returned is bounded as what is stored is: a codec may expand little to much. */
+function parseDecoded(text: unknown, id: string, field: CodecField): unknown {
+  if (typeof text !== 'string') throw new TypeError(`decode returned ${describeValue(text)}`);
+  const max = field === 'payload' ? DECODED_CHARS_MAX.payload : DECODED_CHARS_MAX.other;
+  if (text.length > max) throw unbounded(id, field, `${text.length} characters, more than ${max}`);
+  const value: unknown = JSON.parse(text);
+  if (isTooDeep(value)) throw unbounded(id, field, `more than ${JSON_DEPTH_MAX} levels`);
+  return value;
+}
+
+/** It would be so at every attempt. */
+function unbounded(id: string, field: string, problem: string): HowdahError {
+  const error = new HowdahError(
+    'HOWDAH_CODEC_FAILED',
+    `Codec ${id} made of the ${field} text of ${problem}.`,
+    {
+      details: { codec: id, field, way: 'decode', problem },
+      remedy: 'See who stored it, and bound what the codec expands.',
+    },
+  );
+  return permanently(error);
 }
 
 /**
@@ -170,7 +211,7 @@ export function decodeField(
   codecs: Codecs | undefined,
   field: CodecField,
   stored: unknown,
-  place: Partial<CodecPlace>,
+  place: StoredPlace,
 ): unknown {
   if (!isEnvelope(stored)) return stored;
   if (!codecs) throw unknown(stored.$howdah, field, []);

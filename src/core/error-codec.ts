@@ -1,4 +1,4 @@
-import { type CodecPlace, type Codecs, isEnvelope } from './codec.js';
+import { type CodecPlace, type Codecs, isEnvelope, type StoredPlace } from './codec.js';
 import type { ErrorSnapshot } from './error-snapshot.js';
 import type { JobError } from './job.js';
 
@@ -25,7 +25,7 @@ export function encodeError(
 export function decodeErrors(
   codecs: Codecs | undefined,
   errors: readonly JobError[],
-  place: Partial<CodecPlace>,
+  place: StoredPlace,
 ): readonly JobError[] {
   if (!codecs || !errors.some(isEnvelope)) return errors;
   return errors.map((stored) => {

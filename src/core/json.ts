@@ -30,6 +30,29 @@ export type Jsonified<T> = unknown extends T
 /** Deeper nesting is refused: PostgreSQL's own limit depends on its stack. */
 export const JSON_DEPTH_MAX = 500;
 
+/**
+ * Whether what came from JSON is nested deeper than a client takes, as only what was stored by other ways than
+ * ours can be. It needs no stack, for what it looks at may have used one up.
+ */
+export function isTooDeep(value: unknown): boolean {
+  let level = isBranch(value) ? [value] : [];
+  for (let depth = 0; level.length > 0; depth++) {
+    if (depth > JSON_DEPTH_MAX) return true;
+    const next: object[] = [];
+    for (const branch of level) {
+      // arrays are walked as they are: a copy of each would cost more than the look
+      const members: readonly unknown[] = Array.isArray(branch) ? branch : Object.values(branch);
+      for (const member of members) if (isBranch(member)) next.push(member);
+    }
+    level = next;
+  }
+  return false;
+}
+
+function isBranch(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
+}
+
 const PATH_CHARS_MAX = 200;
 /** Escapes that PostgreSQL's jsonb refuses; may also match behind an escaped backslash. */
 const SUSPECT_ESCAPE = /\\u(?:0000|d[89a-f])/;

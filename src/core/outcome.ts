@@ -130,6 +130,12 @@ export function deadLetter(reason: unknown = 'dead-lettered by its handler'): Ou
   return outcomeOf(isThrown ? { ...settlement, isThrown } : settlement);
 }
 
+/** The same error, of which a {@link PermanentError} is not the class: another attempt would meet it again. */
+export function permanently<E extends Error>(error: E): E {
+  Object.defineProperty(error, PERMANENT, { value: true });
+  return error;
+}
+
 /** Thrown by a handler: no retry can help. The job goes to its dead-letter queue. */
 export class PermanentError extends Error {
   override readonly name: string = 'PermanentError';

@@ -1,7 +1,7 @@
 import { type Codec, createClient, PermanentError, work } from 'howdah';
 import { describe, expect, onTestFinished } from 'vitest';
 import { codeOf, errorOf, test } from '../support/client.js';
-import { scrambling } from '../support/codecs.js';
+import { scrambling, sealing } from '../support/codecs.js';
 import { createQueue, enqueue, heard, makeWorker, readJob } from '../support/workers.js';
 
 const clientWith = (url: string, codec: Codec | readonly Codec[] = scrambling) => {
@@ -13,6 +13,58 @@ const foreign = (queue: string) => ({ $howdah: 'foreign', queue, data: 'unreadab
 const FAILS = { max_attempts: 2, backoff: 'fixed', backoff_ms: 0 };
 
 describe('a job that cannot be decoded', () => {
+  test('what was taken from another queue is not opened in this one, whatever it says of itself', async ({
+    url,
+    pool,
+  }) => {
+    const [secrets, name] = [await createQueue(pool), await createQueue(pool, FAILS)];
+    const client = clientWith(url, sealing);
+    const { id } = await client.enqueue(secrets, 'of another queue', { headers: { a: 'b' } });
+    const { rows } = await pool.query('select payload, headers from howdah.jobs where id = $1', [
+      id,
+    ]);
+    const { payload, headers } = rows[0];
+    const [stolen, both, own] = await enqueue(pool, name, [
+      { payload },
+      { payload: 1, headers },
+      { payload: { ...payload, queue: name } },
+    ]);
+    const seen: unknown[] = [];
+    const { worker } = makeWorker({
+      url,
+      codec: sealing,
+      queues: [work(name, (job) => void seen.push(job))],
+    });
+    expect(await worker.runOnce()).toMatchObject({ completed: 0, dead: 3 });
+    expect(seen).toEqual([]);
+    for (const each of [stolen, both, own]) {
+      expect((await client.job(each as string))?.errors).toMatchObject([
+        { code: 'HOWDAH_CODEC_FAILED' },
+        { code: 'HOWDAH_CODEC_FAILED' },
+      ]);
+    }
+    await enqueue(pool, name, [{ payload }]);
+    expect(await client.receive(name, { max: 1 })).toEqual([]);
+  });
+
+  test('a bomb is dead at once, and its neighbours run', async ({ url, pool }) => {
+    const name = await createQueue(pool, FAILS);
+    const nesting: Codec = {
+      id: 'nesting',
+      encode: (text) => text,
+      decode: (text) => (text === '"bomb"' ? '['.repeat(9_000) + ']'.repeat(9_000) : text),
+    };
+    const client = clientWith(url, nesting);
+    const { ids } = await client.enqueueMany(name, [1, 'bomb', 2]);
+    const { worker } = makeWorker({ url, codec: nesting, queues: [work(name, () => undefined)] });
+    expect(await worker.runOnce()).toMatchObject({ completed: 2, dead: 1 });
+    expect(await client.job(ids[1] as string)).toMatchObject({
+      state: 'dead',
+      undecoded: ['payload'],
+      errors: [{ code: 'HOWDAH_CODEC_FAILED', attempt: 1 }],
+    });
+  });
+
   test('fails its attempt, is retried, then dead; its neighbours run', async ({ url, pool }) => {
     const name = await createQueue(pool, FAILS);
     const payloads = [1, foreign(name), 2];

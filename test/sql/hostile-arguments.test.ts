@@ -244,7 +244,7 @@ function* callsOf({ name, parameters }: PublicFunction, things: Things): Generat
   yield call(parameters.map(() => null));
   const most = Math.max(1, ...good.map(({ length }) => length));
   for (let way = 0; way < most; way += 1) {
-    const base = good.map((values) => values[way % values.length]);
+    const base: (string | undefined)[] = good.map((values) => values[way % values.length]);
     yield call(base);
     for (const [i, { type }] of parameters.entries()) {
       const hostile = type === 'jsonb' ? hostileCopies(base[i] ?? '{}') : (HOSTILE[type] ?? []);

@@ -35,9 +35,15 @@ export const sealing: Codec = {
   },
 };
 
-/** What a codec may rely on to be the same in both directions. */
-function placeOf({ schema, queue, field, jobId = '' }: CodecContext): string {
-  return [schema, queue, field, jobId].join('/');
+/** Names from which values may come into other queues: redriven there, as dead letters, by a topic. */
+const EXPECTED = /^(codec-\d+|coded\.topic)$/;
+
+/** What a codec may bind to: what a value says of itself only where that is expected. */
+function placeOf({ schema, queue, statedQueue, field, jobId = '' }: CodecContext): string {
+  if (statedQueue !== queue && !EXPECTED.test(statedQueue)) {
+    throw new Error(`says that it is of ${statedQueue}, and is of ${queue}`);
+  }
+  return [schema, statedQueue, field, jobId].join('/');
 }
 
 function scramble(text: string, isBack = false): string {

@@ -17,10 +17,14 @@ export interface JobSummaryRow
   extends Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'> {
   /** Its last error, where that is wanted. */
   readonly error?: JobError | null;
+  /** Where a dead one came from, where that is wanted. */
+  readonly origin_queue?: string | null;
 }
 
 /** A job with what it has reported. */
 export interface JobDetailsRow extends JobsAllView {
+  /** Where a dead one came from. */
+  readonly origin_queue: string | null;
   readonly progress: unknown;
   readonly progress_at: Date | null;
   readonly logs: readonly {
@@ -93,7 +97,8 @@ export function inspectCalls(database: Database): InspectCalls {
     withPlainTimes(`select j.*, p.progress, p.progress_at, (
       select coalesce(jsonb_agg(jsonb_build_object('at', l.at, 'attempt', l.attempt, 'level', l.level,
         'message', l.message, 'fields', l.fields) order by l.n), '[]')
-      from {{schema}}.job_logs l where l.id = $1::bigint) as logs
+      from {{schema}}.job_logs l where l.id = $1::bigint) as logs,
+      (select s.origin_queue from {{schema}}.job_states s where s.id = $1::bigint) as origin_queue
     from {{schema}}.find_jobs(array[$1::bigint]) j
     left join {{schema}}.job_progress p on p.id = j.id`),
   );
@@ -164,7 +169,7 @@ async function listUnfinished(
     .selectFrom('job_states')
     .select([...COLUMNS, 'run_at', 'dead_reason as reason'])
     .$if(states !== undefined, (list) => list.where('state', 'in', states as UnfinishedState[]))
-    .$if(isErrorWanted, (list) => list.select(lastError))
+    .$if(isErrorWanted, (list) => list.select(lastError).select('origin_queue'))
     .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
     .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
     // says the same again in words that an index knows

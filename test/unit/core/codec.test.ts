@@ -5,12 +5,13 @@ import {
   Codecs,
   checkCodecs,
   codecsOf,
+  DECODED_CHARS_MAX,
   decodeField,
   isEnvelope,
 } from '../../../src/core/codec.js';
 import { decodeErrors, encodeError } from '../../../src/core/error-codec.js';
 import { jobEncoder } from '../../../src/core/job-text.js';
-import { PermanentError } from '../../../src/core/outcome.js';
+import { isPermanent, PermanentError } from '../../../src/core/outcome.js';
 import { queue } from '../../../src/core/queue.js';
 
 const seen: CodecContext[] = [];
@@ -33,13 +34,13 @@ describe('values', () => {
     const stored = JSON.parse(codecs.encode('payload', '{"a":"ä\\n"}', { queue: 'q' }));
     expect(stored).toEqual({ $howdah: 'reversing', queue: 'q', data: '}"n\\ä":"a"{' });
     expect(isEnvelope(stored)).toBe(true);
-    expect(decodeField(codecs, 'payload', stored, {})).toEqual({ a: 'ä\n' });
+    expect(decodeField(codecs, 'payload', stored, { foundIn: 'q' })).toEqual({ a: 'ä\n' });
   });
 
   test('that are plain pass, the same object', () => {
     const plain = { a: 1 };
-    expect(decodeField(codecs, 'payload', plain, {})).toBe(plain);
-    expect(decodeField(undefined, 'payload', plain, {})).toBe(plain);
+    expect(decodeField(codecs, 'payload', plain, { foundIn: 'q' })).toBe(plain);
+    expect(decodeField(undefined, 'payload', plain, { foundIn: 'q' })).toBe(plain);
     for (const value of [null, 1, 'x', [], { $howdah: 1 }, { $howdah: 'x', data: 'y' }]) {
       expect(isEnvelope(value)).toBe(false);
     }
@@ -50,7 +51,7 @@ describe('values', () => {
     expect(lazy.encode('payload', '[1]', { queue: 'q' })).toBe('[1]');
   });
 
-  test('are decoded for the queue they were encoded for, wherever they lie', () => {
+  test('are decoded for the queue that columns name; what they say of themselves is told apart', () => {
     const contexts: CodecContext[] = [];
     const watching = new Codecs(
       [
@@ -65,11 +66,15 @@ describe('values', () => {
       's',
     );
     const stored = JSON.parse(watching.encode('result', '1', { queue: 'orders', jobId: '7' }));
-    watching.decode('result', stored, { foundIn: 'dead-letters', jobId: '7' });
-    expect(contexts).toEqual([
+    const place = { foundIn: 'dead-letters', jobId: '7' };
+    watching.decode('result', stored, { ...place, queue: 'invoices' });
+    watching.decode('result', stored, place);
+    expect(contexts.map(({ queue }) => queue)).toEqual(['invoices', 'dead-letters']);
+    expect(contexts.slice(0, 1)).toEqual([
       {
         schema: 's',
-        queue: 'orders',
+        queue: 'invoices',
+        statedQueue: 'orders',
         field: 'result',
         jobId: '7',
         foundIn: 'dead-letters',
@@ -83,7 +88,7 @@ describe('values', () => {
     const both = new Codecs([other, reversing], 'howdah');
     expect(JSON.parse(both.encode('payload', '1', { queue: 'q' }))).toMatchObject({ data: 'o1' });
     const old = JSON.parse(codecs.encode('payload', '[2]', { queue: 'q' }));
-    expect(decodeField(both, 'payload', old, {})).toEqual([2]);
+    expect(decodeField(both, 'payload', old, { foundIn: 'q' })).toEqual([2]);
   });
 });
 
@@ -99,7 +104,7 @@ describe('a codec that fails', () => {
       'Codec failing could not encode the payload.',
     );
     const envelope = { $howdah: 'failing', queue: 'q', data: 'x' };
-    expect(() => boom.decode('payload', envelope, {})).toThrow(error);
+    expect(() => boom.decode('payload', envelope, { foundIn: 'q' })).toThrow(error);
   });
 
   test.for([1, null, {}, 'a\0b', '\ud800'])('encode returned %j', (value) => {
@@ -110,9 +115,35 @@ describe('a codec that fails', () => {
   test.for([undefined, 1, 'not json', ''])('decode returned %j', (value) => {
     const odd = new Codecs([{ ...reversing, decode: () => value as string }], 's');
     const envelope = { $howdah: 'reversing', queue: 'q', data: 'x' };
-    if (value === 1) expect(odd.decode('payload', envelope, {})).toBe(1);
-    else {
-      expect(() => odd.decode('payload', envelope, {})).toThrow(codeOf('HOWDAH_CODEC_FAILED'));
+    expect(() => odd.decode('payload', envelope, { foundIn: 'q' })).toThrow(
+      codeOf('HOWDAH_CODEC_FAILED'),
+    );
+  });
+
+  test.for([
+    ['payload', DECODED_CHARS_MAX.payload],
+    ['headers', DECODED_CHARS_MAX.other],
+  ] as const)('%s decoded to more than %i characters', ([field, max]) => {
+    const text = (length: number): string => `"${'x'.repeat(length - 2)}"`;
+    const expanding = (length: number) =>
+      new Codecs([{ ...reversing, decode: () => text(length) }], 's');
+    const envelope = { $howdah: 'reversing', queue: 'q', data: 'x' };
+    expect(expanding(max).decode(field, envelope, { foundIn: 'q' })).toHaveLength(max - 2);
+    const error = caught(() => expanding(max + 1).decode(field, envelope, { foundIn: 'q' }));
+    expect(error).toMatchObject({ code: 'HOWDAH_CODEC_FAILED', details: { way: 'decode' } });
+    expect(isPermanent(error)).toBe(true);
+  });
+
+  test('a value decoded to more levels than are taken', () => {
+    const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth);
+    const deep = (depth: number) =>
+      new Codecs([{ ...reversing, decode: () => nested(depth) }], 's');
+    const envelope = { $howdah: 'reversing', queue: 'q', data: 'x' };
+    expect(deep(501).decode('payload', envelope, { foundIn: 'q' })).toBeInstanceOf(Array);
+    for (const depth of [502, 100_000]) {
+      const error = caught(() => deep(depth).decode('payload', envelope, { foundIn: 'q' }));
+      expect(error).toMatchObject({ code: 'HOWDAH_CODEC_FAILED' });
+      expect(isPermanent(error)).toBe(true);
     }
   });
 
@@ -121,13 +152,13 @@ describe('a codec that fails', () => {
       throw new PermanentError('torn');
     });
     const envelope = { $howdah: 'failing', queue: 'q', data: 'x' };
-    expect(() => broken.decode('payload', envelope, {})).toThrow(PermanentError);
+    expect(() => broken.decode('payload', envelope, { foundIn: 'q' })).toThrow(PermanentError);
   });
 
   test('one that is not there', () => {
     const foreign = { $howdah: 'foreign', queue: 'q', data: 'x' };
     for (const known of [codecs, undefined]) {
-      expect(() => decodeField(known, 'payload', foreign, {})).toThrow(
+      expect(() => decodeField(known, 'payload', foreign, { foundIn: 'q' })).toThrow(
         codeOf('HOWDAH_CODEC_UNKNOWN'),
       );
     }
@@ -148,12 +179,12 @@ test('errors keep the name of their class readable, and come back whole', () => 
   const plain = { message: 'of the reaper', attempt: 1, at: 'then' };
   const foreign = { $howdah: 'foreign', queue: 'q', data: 'x', message: 'm', attempt: 3, at: 'z' };
   const list = [plain, { ...stored, attempt: 2, at: 'now' } as never, foreign];
-  expect(decodeErrors(codecs, list, {})).toEqual([
+  expect(decodeErrors(codecs, list, { foundIn: 'q' })).toEqual([
     plain,
     { ...error, attempt: 2, at: 'now' },
     foreign,
   ]);
-  expect(decodeErrors(undefined, list, {})).toBe(list);
+  expect(decodeErrors(undefined, list, { foundIn: 'q' })).toBe(list);
 });
 
 test('a job is encoded: payload, headers and dedupe key, and the codec sees the headers', () => {
@@ -206,3 +237,11 @@ test.for([
 ])('option %j is refused', (option) => {
   expect(() => checkCodecs(option as never)).toThrow(codeOf('HOWDAH_OPTION_INVALID'));
 });
+
+function caught(call: () => unknown): unknown {
+  try {
+    return call();
+  } catch (error) {
+    return error;
+  }
+}
