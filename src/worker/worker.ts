@@ -55,6 +55,7 @@ export class Worker {
   #stopped = this.#untilStopped();
   #starting: Promise<Engine> | undefined;
   #stopping: Promise<StopReport> | undefined;
+  #hasFailed = false;
   #isOnce = false;
   #isDraining = false;
   readonly #stopAsked = new AbortController();
@@ -89,12 +90,7 @@ export class Worker {
   async start(): Promise<void> {
     if (this.#stopping) throw stopped();
     if (this.#isOnce) throw busy();
-    this.#starting ??= this.#start().catch((error) => {
-      this.#starting = undefined;
-      this.#resolveStopped();
-      if (!this.#stopping) this.#stopped = this.#untilStopped();
-      throw error;
-    });
+    this.#starting ??= this.#beginLife();
     await this.#starting;
   }
 
@@ -150,6 +146,19 @@ export class Worker {
     return new Promise((resolve) => {
       this.#resolveStopped = resolve;
     });
+  }
+
+  async #beginLife(): Promise<Engine> {
+    if (this.#hasFailed) this.#stopped = this.#untilStopped();
+    this.#hasFailed = false;
+    try {
+      return await this.#start();
+    } catch (error) {
+      this.#hasFailed = true;
+      this.#starting = undefined;
+      this.#resolveStopped();
+      throw error;
+    }
   }
 
   async #start(): Promise<Engine> {

@@ -159,7 +159,7 @@ describe('a declared queue', () => {
     await waitForState(pool, good, 'completed');
     expect(seen).toEqual([{ to: 'a@b.example', sendAt: new Date('2026-01-01T00:00:00Z') }]);
     const { errors, attempt } = await waitForState(pool, bad, 'dead');
-    expect(attempt).toBe(0);
+    expect(attempt).toBe(1);
     expect(errors).toMatchObject([
       { code: 'HOWDAH_PAYLOAD_INVALID', message: expect.stringContaining('to: '), attempt: 1 },
     ]);

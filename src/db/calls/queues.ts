@@ -55,7 +55,8 @@ export function queueCalls(database: Database): QueueCalls {
     };
   };
   const callMany = (text: string) => {
-    const statement = { text: database.sql(text), rowMode: 'array' as const };
+    // as JSON: arrays are not among what DECODERS read
+    const statement = { text: database.sql(`select to_json(${text})`), rowMode: 'array' as const };
     return async (executor: Executor, values: readonly unknown[]): Promise<string[]> => {
       const [row] = await executor.query<[string[]]>(statement, values);
       return row?.[0] ?? [];
@@ -64,13 +65,13 @@ export function queueCalls(database: Database): QueueCalls {
   const create = call('select {{schema}}.create_queue($1, $2::text::jsonb)');
   const alter = call('select {{schema}}.alter_queue($1, $2::text::jsonb)');
   const remove = call('select {{schema}}.delete_queue($1, $2)');
-  const pause = callMany(`select {{schema}}.pause_queue($1, $2, coalesce($3::text::timestamptz,
+  const pause = callMany(`{{schema}}.pause_queue($1, $2, coalesce($3::text::timestamptz,
     {{schema}}.clock() + $4::float8 * interval '1 millisecond'))`);
   const limit = call('select {{schema}}.limit_queue($1, $2::bigint, $3)');
   const setCircuit = call('select {{schema}}.set_circuit($1, $2, $3)');
-  const resume = callMany('select {{schema}}.resume_queue($1)');
-  const close = callMany('select {{schema}}.close_queue($1, $2)');
-  const open = callMany('select {{schema}}.open_queue($1)');
+  const resume = callMany('{{schema}}.resume_queue($1)');
+  const close = callMany('{{schema}}.close_queue($1, $2)');
+  const open = callMany('{{schema}}.open_queue($1)');
   return {
     create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
     alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
