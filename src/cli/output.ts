@@ -1,4 +1,5 @@
 import { CONTROLS, escapeControls } from '../core/control-characters.js';
+import { isTooDeep, JSON_DEPTH_MAX } from '../core/json.js';
 import { alignColumns, harmless, shortened, showMs, visible } from './terminal-text.js';
 
 /** A column of a list. */
@@ -40,7 +41,7 @@ export class Output {
 
   /** One JSON document on a line of its own. */
   json(value: unknown): void {
-    this.line(escapeControls(JSON.stringify(value)));
+    this.line(escapeControls(jsonText(value)));
   }
 
   /** For people only: nothing in a pipe or as JSON. */
@@ -100,7 +101,7 @@ function isPlain(value: unknown): boolean {
 function cell(value: unknown): string {
   if (value === null || value === undefined) return '';
   if (value instanceof Date) return value.toISOString();
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return typeof value === 'object' ? jsonText(value) : String(value);
 }
 
 /**
@@ -118,8 +119,25 @@ function tsvCell(value: unknown): string {
 
 /** JSON on several lines; JSON.stringify has escaped what would command a terminal, but for C1. */
 function indented(value: unknown, by: number): string {
-  return JSON.stringify(value, null, 2)
+  return jsonText(value, 2)
     .split('\n')
     .map(visible)
     .join(`\n${' '.repeat(by)}`);
+}
+
+/** A payload may stand in a list of objects; beyond that it was not stored by us. */
+const SHOWN_DEPTH_MAX = JSON_DEPTH_MAX + 10;
+
+/** JSON of what the database has: what is nested so deep that JSON.stringify would fail ends in a remark. */
+function jsonText(value: unknown, indent?: number): string {
+  const isDeep = isTooDeep(value, SHOWN_DEPTH_MAX);
+  return JSON.stringify(isDeep ? cut(value, SHOWN_DEPTH_MAX) : value, null, indent);
+}
+
+function cut(value: unknown, levels: number): unknown {
+  if (isPlain(value)) return value;
+  if (levels === 0) return `nested deeper than ${JSON_DEPTH_MAX} levels`;
+  if (Array.isArray(value)) return value.map((member) => cut(member, levels - 1));
+  const members = Object.entries(value as object);
+  return Object.fromEntries(members.map(([key, member]) => [key, cut(member, levels - 1)]));
 }

@@ -34,10 +34,10 @@ export const JSON_DEPTH_MAX = 500;
  * Whether what came from JSON is nested deeper than a client takes, as only what was stored by other ways than
  * ours can be. It needs no stack, for what it looks at may have used one up.
  */
-export function isTooDeep(value: unknown): boolean {
+export function isTooDeep(value: unknown, max = JSON_DEPTH_MAX): boolean {
   let level = isBranch(value) ? [value] : [];
   for (let depth = 0; level.length > 0; depth++) {
-    if (depth > JSON_DEPTH_MAX) return true;
+    if (depth > max) return true;
     const next: object[] = [];
     for (const branch of level) {
       // arrays are walked as they are: a copy of each would cost more than the look

@@ -1,7 +1,9 @@
 import type { Codecs } from '../../core/codec.js';
-import type { HowdahError } from '../../core/errors.js';
+import { HowdahError } from '../../core/errors.js';
 import type { JobRef } from '../../core/events.js';
 import type { Job } from '../../core/job.js';
+import { isTooDeep, JSON_DEPTH_MAX } from '../../core/json.js';
+import { permanently } from '../../core/outcome.js';
 import type { Attempt } from '../attempt.js';
 import type { Binding } from '../binding.js';
 import { type Call, type EndAttempt, factsOf } from '../call.js';
@@ -38,6 +40,7 @@ export class FileCall implements Call {
     const [attempt] = run.attempts;
     if (!attempt?.row) return undefined;
     const isSuspect = attempt.row[4] < 0;
+    refuseDeep(attempt.row[1], attempt.row[5]?.[5]);
     const job: Job = await this.#makeJob(attempt.row, attempt);
     const runIt = (): Promise<RunAnswer> => this.#run(job, context, attempt, isSuspect);
     return this.#around ? this.#around(job, context, runIt) : runIt();
@@ -78,4 +81,18 @@ export class FileCall implements Call {
   #isAnswer(value: unknown): value is RunAnswer {
     return typeof value === 'object' && value !== null && this.#answers.has(value);
   }
+}
+
+/**
+ * What was stored by other ways than ours may be nested so deep that copying it into a thread or process fails in
+ * there, where nobody hears of it.
+ */
+function refuseDeep(...stored: readonly unknown[]): void {
+  if (!stored.some((value) => isTooDeep(value))) return;
+  const problem = `The payload or a header is nested deeper than ${JSON_DEPTH_MAX} levels.`;
+  throw permanently(
+    new HowdahError('HOWDAH_PAYLOAD_INVALID', problem, {
+      remedy: 'It was not enqueued by a function of Howdah; enqueue it flatter.',
+    }),
+  );
 }
