@@ -11,8 +11,15 @@ create table {{schema}}.leases (
   expires_at timestamptz not null,
   -- of a lease that receive() opened: jobs under it; null for a worker's (see 0014_pull.sql)
   held       integer,
+  -- of such a lease: it has not ended before, so the reaper does not look. Null for a worker's. Moved only when it
+  -- has come, or when the lease is cut short: a heartbeat, an extension and a settle stay heap-only updates.
+  due_at     timestamptz,
   info       jsonb not null default '{}'
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
+
+-- Workers are few and looked at all, leases of pulled jobs may be many and are looked at when they are due.
+create index leases_workers_idx on {{schema}}.leases (id) where due_at is null;
+create index leases_due_idx on {{schema}}.leases (due_at) where due_at is not null;
 
 -- What others want of a worker: only ever inserted, so that no open transaction of theirs holds the row that
 -- the heartbeat renews. Without a reason: look (a cancel request, or an order to drain), gone when it was told.
@@ -60,8 +67,9 @@ create table {{schema}}.leader (
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 insert into {{schema}}.leader default values;
 
+-- p_is_pulled: nobody renews it, see 0014_pull.sql.
 create function {{schema}}.open_lease(
-  p_worker text, p_lease_ms integer, p_info jsonb default '{}'
+  p_worker text, p_lease_ms integer, p_info jsonb default '{}', p_is_pulled boolean default false
 ) returns bigint
 language plpgsql security definer {{settings}} as $$
 declare
@@ -82,9 +90,10 @@ begin
   -- 63 bits of a strong random number (gen_random_uuid() draws from the system's generator)
   v_id := (('x' || translate(substr(gen_random_uuid()::text, 1, 8)
     || substr(gen_random_uuid()::text, 1, 8), '-', ''))::bit(64) >> 1)::bigint;
-  insert into leases (id, worker, lease_ms, opened_at, expires_at, info)
-  values (v_id, p_worker, p_lease_ms, clock(),
-    clock() + p_lease_ms * interval '1 millisecond', coalesce(p_info, '{}'));
+  insert into leases (id, worker, lease_ms, opened_at, expires_at, due_at, info)
+  select v_id, p_worker, p_lease_ms, n, n + p_lease_ms * interval '1 millisecond',
+    case when p_is_pulled then n + p_lease_ms * interval '1 millisecond' end, coalesce(p_info, '{}')
+  from clock() n;
   return v_id;
 end $$;
 
@@ -115,16 +124,16 @@ end $$;
 create function {{schema}}.extend(p_lease_id bigint, p_lease_ms integer) returns timestamptz
 language plpgsql security definer {{settings}} as $$
 declare
-  v_expires_at timestamptz;
+  v_expires_at timestamptz := clock() + p_lease_ms * interval '1 millisecond';
 begin
   if p_lease_ms is null or p_lease_ms not between 0 and 43200000 then
     raise exception 'visibility of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 0 to 12 hours, in milliseconds';
   end if;
-  update leases set expires_at = clock() + p_lease_ms * interval '1 millisecond',
+  update leases set expires_at = v_expires_at,
+    due_at = case when due_at > v_expires_at then v_expires_at else due_at end,
     lease_ms = case when held is null then lease_ms else greatest(p_lease_ms, 100) end
-  where id = p_lease_id and expires_at > clock()
-  returning expires_at into v_expires_at;
+  where id = p_lease_id and expires_at > clock();
   if not found then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'its jobs run elsewhere or will; drop the work';
@@ -237,7 +246,7 @@ begin
   returning leader.term into term;
   -- leases that receive() opened have no heartbeat
   had_gap := v_led_until < clock() and v_led_until < clock() + p_term_ms * interval '1 millisecond'
-    - (select min(lease_ms) / 2 from leases where held is null) * interval '1 millisecond';
+    - (select min(lease_ms) / 2 from leases where held is null and due_at is null) * interval '1 millisecond';
   return next;
 end $$;
 
@@ -260,7 +269,7 @@ drop function {{schema}}.ring_queue(integer, integer, bigint);
 drop function {{schema}}.notify_lease(bigint, text);
 drop function {{schema}}.extend(bigint, integer);
 drop function {{schema}}.heartbeat(bigint);
-drop function {{schema}}.open_lease(text, integer, jsonb);
+drop function {{schema}}.open_lease(text, integer, jsonb, boolean);
 drop table {{schema}}.leader;
 drop table {{schema}}.sleepers;
 drop table {{schema}}.lease_marks;

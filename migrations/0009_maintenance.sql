@@ -179,7 +179,7 @@ begin
   v_result := give_back(v_lease, false, 100000);
   perform change_groups(v_result.left_groups);
   if not v_result.done then
-    update leases set expires_at = clock(), aside = array(
+    update leases set expires_at = clock(), due_at = case when due_at is not null then clock() end, aside = array(
       select j.id from lease_marks m join jobs j on j.queue_id = m.queue_id and j.lane = m.lane
         and j.seq is not null and j.seq between m.low_seq and m.high_seq and j.lease_id = p_lease_id
       where m.lease_id = p_lease_id)
@@ -262,18 +262,41 @@ declare
   v_dead integer := 0;
   v_is_done boolean;
   v_refused integer := 0;
+  v_tried integer := 0;
+  v_now timestamptz := clock();  -- as a value it is looked up in an index
+  v_from bigint := trunc(random() * 9223372036854774784)::bigint;
 begin
   -- The clock of the server was ahead when these were renewed: who lives renews them, who is dead has no more
-  -- than anybody has.
-  update leases l set expires_at = clock() + l.lease_ms * interval '1 millisecond'
+  -- than anybody has. Of pulled jobs' leases 200 are looked at, from one drawn at random.
+  update leases l set expires_at = clock() + l.lease_ms * interval '1 millisecond',
+    due_at = case when l.due_at is not null then clock() + l.lease_ms * interval '1 millisecond' end
   where l.id = any (array(
     select f.id from leases f
-    where f.expires_at > clock() + (f.lease_ms + 1000) * interval '1 millisecond'
-    limit 100 for no key update skip locked));
+    where f.id = any (array(
+        select id from leases where due_at is null
+          and expires_at > clock() + (lease_ms + 1000) * interval '1 millisecond' limit 100)
+      || array(
+        select u.id from (
+          (select id, expires_at, lease_ms from leases where id >= v_from order by id limit 200)
+          union all (select id, expires_at, lease_ms from leases where id < v_from order by id limit 200)
+          limit 200) u
+        where u.expires_at > clock() + (u.lease_ms + 1000) * interval '1 millisecond'))
+    order by f.id for no key update skip locked));
   for v_lease in
-    select * from leases l where l.expires_at < clock() order by l.expires_at, l.id
-    limit 100 for update skip locked
+    with worker as (
+      select * from leases l where l.due_at is null and l.expires_at < clock() order by l.expires_at, l.id
+      limit 100 for update skip locked
+    ), pulled as (
+      select * from leases l where l.due_at < v_now order by l.due_at limit 2000 for update skip locked
+    )
+    select * from (select * from worker union all select * from pulled) l order by l.expires_at, l.id
   loop
+    if v_lease.expires_at >= clock() then
+      update leases l set due_at = v_lease.expires_at where l.id = v_lease.id;  -- it was extended
+      continue;
+    end if;
+    exit when v_tried >= 100;
+    v_tried := v_tried + 1;
     begin
       v_result := give_back(v_lease, true, p_limit - v_requeued - v_dead);
       v_leases := v_leases + v_result.done::integer;
@@ -287,7 +310,8 @@ begin
     end;
     exit when v_requeued + v_dead >= p_limit;
     if not v_is_done then
-      update leases l set expires_at = clock() where l.id = v_lease.id;
+      update leases l set expires_at = clock(), due_at = case when l.due_at is not null then clock() end
+      where l.id = v_lease.id;
     end if;
     exit when v_refused >= 5;
   end loop;
@@ -450,7 +474,10 @@ begin
     );
     if cardinality(v_ids) > 0 then
       v_seqs := array(select nextval('job_seq') from generate_series(1, cardinality(v_ids)));
-      update jobs j set seq = v_seqs[array_position(v_ids, j.id)] where j.id = any (v_ids);
+      -- as in promote()
+      select array_agg(u.id order by u.id), array_agg(u.seq order by u.id) into v_ids, v_seqs
+      from unnest(v_ids, v_seqs) u (id, seq);
+      update jobs j set seq = v_seqs[width_bucket(j.id, (select v_ids))] where j.id = any (v_ids);
       perform ring_queue(v_passed.queue_id, cardinality(v_ids), 0);
       v_total := v_total + cardinality(v_ids);
     end if;

@@ -126,7 +126,7 @@ select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   exists (select from {{schema}}.lease_notices n
     where n.lease_id = l.id and n.drain_reason is not null) as draining, l.info
 from {{schema}}.leases l cross join {{schema}}.leader d
-where l.held is null and not l.info ? 'pull';
+where l.held is null and l.due_at is null and not l.info ? 'pull';
 
 -- Ready jobs that nobody would find, at or below the floor of their lane: there are none, or a floor is wrong.
 create view {{schema}}.hidden_jobs as

@@ -229,7 +229,7 @@ $$;
 -- are not blocked by id, then the groups of the blocked ones with all those that this statement joins, by key, then
 -- those. A new key is written as the first of its jobs will have it: whoever refuses that deletes it.
 -- mine: the waiting jobs that are locked. spared: those that are left alone, see is_wanted(); they count
--- as begun, and so do others that are not in mine. held: a change for each group that was locked, of nothing.
+-- as begun, and so do others that are not in mine. Both are sorted. held: a change for each group that was locked, of nothing.
 create function {{schema}}.lock_keys(
   p_jobs jsonb, p_ids bigint[], p_problems text[], p_now timestamptz,
   out mine bigint[], out spared bigint[], out held {{schema}}.groups[]
@@ -297,6 +297,7 @@ begin
       end if;
     end if;
   end loop;
+  spared := array(select u from unnest(spared) u order by u);
   if v_waiting = '{}' then
     return;
   end if;
@@ -306,7 +307,7 @@ begin
     order by j.id for update);
   v_blocked := array(
     select j.id from jobs j
-    where j.id = any (v_waiting) and j.id <> all (mine) and j.lease_id is null and j.dead_at is null);
+    where j.id in (select unnest(v_waiting) except select unnest(mine)) and j.lease_id is null and j.dead_at is null);
   if v_blocked = '{}' then
     return;
   end if;
@@ -330,6 +331,7 @@ begin
     where j.id = any (v_blocked) and j.lease_id is null and j.dead_at is null
     -- one that was admitted meanwhile may be claimed this very moment
     for update skip locked);
+  mine := array(select u from unnest(mine) u order by u);
 end $$;
 
 -- Whether one more job of this size fits.
@@ -430,15 +432,16 @@ begin
         end if;
         v_job := null;
         if v_old.job_id is not null and v_mode <> 'skip' then
-          select * into v_job from jobs j where j.id = v_old.job_id and j.id = any (v_locked.mine);
+          select * into v_job from jobs j where j.id = v_old.job_id
+            and v_old.job_id = v_locked.mine[width_bucket(v_old.job_id, v_locked.mine)];
         end if;
         if v_old.job_id is not null
-          and (v_mode = 'skip' or v_job.id is not null or v_old.job_id = any (ids)) then
+          -- inserted by this very statement: keys come together, so it is the last one
+          and (v_mode = 'skip' or v_job.id is not null or v_old.job_id = ids[v_count]) then
           answer_ids[v_row.n] := v_old.job_id;
           created[v_row.n] := false;
           same[v_row.n] := v_old.digest = v_digest;
           exit decide when v_mode = 'skip' or (v_mode <> 'replace' and same[v_row.n]);
-          -- inserted by this very statement: keys come together, so it is the last one
           v_old_size := case when v_job.id is not null then v_job.bytes
             else octet_length((v_out[v_count] -> 'payload')::text) end;
           if v_size > v_old_size and v_bytes + v_size - v_old_size > v_row.max_bytes then
@@ -502,7 +505,7 @@ begin
       ids[v_count] := p_ids[v_row.n];
       after_ids[v_count] := null;
       created[v_row.n] := true;
-      if v_row.key is not null and (v_mode = 'latest' or v_old.job_id = any (v_locked.spared))
+      if v_row.key is not null and (v_mode = 'latest' or v_old.job_id = v_locked.spared[width_bucket(v_old.job_id, v_locked.spared)])
         and is_pending(v_old.job_id) then
         -- scheduled, so that promote() lets it go when the job before it is over
         after_ids[v_count] := v_old.job_id;

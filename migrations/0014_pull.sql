@@ -53,7 +53,7 @@ begin
     return;
   end if;
 
-  v_lease_id := open_lease(p_consumer, p_visibility_ms);
+  v_lease_id := open_lease(p_consumer, p_visibility_ms, '{}', true);
   for v_claim in
     select c.lane, c.max_attempts, string_to_array(c.ids, ',')::bigint[] as ids, c.rest
     from claim_many(p_queue, v_lease_id, p_max, p_lanes, p_after, 1, 'none') c
@@ -196,9 +196,11 @@ begin
   visible_at := clock() + p_visibility_ms * interval '1 millisecond';
   if v_lease.held = 1 then
     lease_id := p_lease_id;
-    update leases l set expires_at = visible_at, lease_ms = p_visibility_ms where l.id = p_lease_id;
+    update leases l set expires_at = visible_at, lease_ms = p_visibility_ms,
+      due_at = case when l.due_at > visible_at then visible_at else l.due_at end
+    where l.id = p_lease_id;
   else
-    lease_id := open_lease(v_lease.worker, p_visibility_ms, v_lease.info);
+    lease_id := open_lease(v_lease.worker, p_visibility_ms, v_lease.info, true);
     update leases l set held = 1, expires_at = visible_at where l.id = lease_id;
     insert into lease_marks (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
     values (lease_id, v_job.queue_id, v_job.lane, v_job.seq, 0, v_job.seq, clock());

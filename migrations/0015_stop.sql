@@ -67,7 +67,7 @@ begin
   perform 1 from leases l where l.id = p_lease_id for no key update;
   v_present := array(
     select l.id from leases l
-    where l.held is null and l.expires_at > clock() and case v_pill.mode
+    where l.held is null and l.due_at is null and l.expires_at > clock() and case v_pill.mode
       when 'one' then l.id = p_lease_id
       else l.opened_at <= v_pill.placed_at and l.info -> 'queues' ?
         (select q.name from jobs j join queues q on q.id = j.queue_id where j.id = p_id) end);
@@ -93,7 +93,7 @@ declare
 begin
   v_ids := array(
     select l.id from leases l
-    where l.held is null and not l.info ? 'pull' and l.expires_at > clock()
+    where l.held is null and l.due_at is null and not l.info ? 'pull' and l.expires_at > clock()
       and (l.worker = p_worker or l.id::text = p_worker)
     order by l.id);
   if cardinality(v_ids) = 0 then

@@ -55,6 +55,21 @@ describe('work for n jobs is linear in n', () => {
     const { cpu } = await growth(pool, admit(2_000), admit(20_000));
     expect(cpu).toBeLessThan(LINEAR);
   });
+
+  test('enqueue with keys of jobs that wait, which it changes', { timeout: 60_000 }, async ({
+    pool,
+    db,
+  }) => {
+    await db.createQueue('keyed');
+    const enqueue = (n: number, mode: string) =>
+      `select count(*) from howdah.enqueue((select jsonb_agg(jsonb_build_object('queue', 'keyed',
+        'payload', i + ${mode.length}, 'dedupe', jsonb_build_object('key', 'k' || i, 'mode', '${mode}')))
+        from generate_series(1, ${n}) i))`;
+    await db.rows(enqueue(5_000, 'skip'));
+    const { few, many } = await growth(pool, enqueue(500, 'replace'), enqueue(5_000, 'replace'));
+    // most of it is work for each job, so that what is quadratic shows late
+    expect(many.cpuMs / few.cpuMs).toBeLessThan(15);
+  });
 });
 
 describe('a step is bounded, whatever there is', () => {
@@ -235,6 +250,68 @@ describe('upkeep reads what is due, not all there is', () => {
     const after = await costOf(pool, text, 2);
     expect(after.buffers).toBeLessThan(FLAT * before.buffers + 20);
     await db.rows('delete from howdah.jobs where id > 30000000');
+  });
+});
+
+describe('leases of pulled jobs', () => {
+  const open = (count: number) =>
+    `select count(howdah.open_lease('much', 60000, '{}', true)) from generate_series(1, ${count})`;
+
+  test('many that are not due cost neither the reaper nor who is to lead', async ({ pool, db }) => {
+    const lease = await db.openLease('leads');
+    const asks = ['reap()', `lead(${lease}, 1000)`, 'workers'];
+    await db.rows("update howdah.leader set expires_at = howdah.clock() - interval '1 hour'");
+    await db.rows(open(2_000));
+    await db.rows('vacuum analyze howdah.leases');
+    const before = [];
+    for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
+    await db.rows(open(20_000));
+    for (const [i, ask] of asks.entries()) {
+      const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
+      expect(buffers, ask).toBeLessThan(FLAT * (before[i]?.buffers ?? 0) + 20);
+    }
+    await db.rows('delete from howdah.leases');
+  });
+
+  test('one that was extended is looked at when it ends, one that was cut short at once', async ({
+    db,
+  }) => {
+    await db.rows('delete from howdah.leases where due_at is not null');
+    await db.createQueue('looked');
+    await db.enqueue('looked', 2);
+    const receive = async (visibility: number) => {
+      const [job] = await db.rows<{ lease_id: string; id: string; attempt: number }>(
+        `select * from howdah.receive('looked', 1, $1)`,
+        [visibility],
+      );
+      return [job?.lease_id, job?.id, job?.attempt];
+    };
+    const extend = (job: unknown[], visibility: number) =>
+      db.rows('select * from howdah.extend_job($1, $2, $3, $4)', [...job, visibility]);
+    const due = () =>
+      db.rows(`select extract(epoch from expires_at - due_at)::integer as early
+        from howdah.leases where due_at is not null order by 1`);
+    const [longer, shorter] = [await receive(10_000), await receive(600_000)];
+    await extend(longer, 60_000);
+    await extend(shorter, 5_000);
+    expect(await due()).toEqual([{ early: 0 }, { early: 50 }]);
+    await db.shiftClock(5_500);
+    expect(await db.reap()).toMatchObject({ requeued: 1 });
+    await db.shiftClock(11_000);
+    expect(await db.reap()).toMatchObject({ requeued: 0 });
+    expect(await due()).toEqual([{ early: 0 }]);
+    await db.shiftClock(61_000);
+    expect(await db.reap()).toMatchObject({ requeued: 1 });
+    await db.shiftClock(0);
+  });
+
+  test('a renewal, an extension and a settle change nothing that an index has', async ({ db }) => {
+    const indexed = await db.rows(`select distinct a.attname::text as name from pg_index i
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::smallint[])
+      where i.indrelid = 'howdah.leases'::regclass
+      union select m[1] from pg_index i, regexp_matches(pg_get_expr(i.indpred, i.indrelid), '[a-z_]+_at', 'g') m
+      where i.indrelid = 'howdah.leases'::regclass order by 1`);
+    expect(indexed).toEqual([{ name: 'due_at' }, { name: 'id' }]);
   });
 });
 

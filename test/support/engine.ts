@@ -123,8 +123,8 @@ export class Engine {
   /** The lease has ended, as if its worker had died a moment ago. */
   async killLease(lease: string): Promise<void> {
     await this.rows(
-      `update howdah.leases set expires_at = howdah.clock() - interval '1 ms'
-      where id = $1`,
+      `update howdah.leases l set expires_at = n, due_at = case when due_at is not null then n end
+      from (select howdah.clock() - interval '1 ms' as n) n where id = $1`,
       [lease],
     );
   }

@@ -259,6 +259,7 @@ column leases.lease_ms integer not null
 column leases.opened_at timestamp with time zone not null
 column leases.expires_at timestamp with time zone not null
 column leases.held integer
+column leases.due_at timestamp with time zone
 column leases.info jsonb not null default '{}'::jsonb
 column leases.aside bigint[]
 column leases.company bigint[]
@@ -591,7 +592,9 @@ CREATE UNIQUE INDEX lane_floors_pkey ON howdah.lane_floors USING btree (queue_id
 CREATE UNIQUE INDEX leader_pkey ON howdah.leader USING btree (is_only)
 CREATE UNIQUE INDEX lease_marks_pkey ON howdah.lease_marks USING btree (lease_id, queue_id, lane)
 CREATE UNIQUE INDEX lease_notices_pkey ON howdah.lease_notices USING btree (lease_id, id)
+CREATE INDEX leases_due_idx ON howdah.leases USING btree (due_at) WHERE (due_at IS NOT NULL)
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
+CREATE INDEX leases_workers_idx ON howdah.leases USING btree (id) WHERE (due_at IS NULL)
 CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
@@ -779,7 +782,7 @@ function howdah.obey_stop(bigint,bigint,integer) returns text security definer
 function howdah.oldest_ready(integer,bigint,bigint,integer,bigint[]) returns bigint[] security definer
 function howdah.open_batch(jsonb) returns bigint security definer
 function howdah.open_groups(integer,integer) returns integer security definer
-function howdah.open_lease(text,integer,jsonb) returns bigint security definer
+function howdah.open_lease(text,integer,jsonb,boolean) returns bigint security definer
 function howdah.open_queue(text) returns text[] security definer
 function howdah.order_drain(bigint[],text) returns void security definer
 function howdah.pace_members(integer,text,bigint[]) returns void security definer
