@@ -39,7 +39,7 @@ test('a thread whose heap is full fails its attempt, or V8 ends the process: the
   let said = '';
   const supervise = async (): Promise<void> => {
     while (!isOver) {
-      const child = spawnScript(`${ROOT}test/support/scripts/file-worker.mjs`, [program]);
+      const child = spawnScript(`${ROOT}test/support/scripts/thread-worker.mjs`, [program]);
       await waitFor(() => isOver || !child.isRunning, { timeoutMs: 80_000 });
       if (child.isRunning) child.kill('SIGKILL');
       await child.exited;

@@ -1,15 +1,12 @@
-// A worker whose handler file runs in threads, in a process of its own: a thread whose heap is full may end it.
-//   node file-worker.mjs '{"url", "queue", "memoryMb"}'
+// A worker whose handler runs in one child process: node file-worker.mjs '<options as JSON>'
 import { createWorker, silentLogger, work } from 'howdah';
 
-const { url, queue, memoryMb } = JSON.parse(process.argv[2]);
-const file = new URL('./file-handler.mjs', import.meta.url);
+const { url, queue, file } = JSON.parse(process.argv[2]);
 const worker = createWorker({
   url,
-  lease: '1s',
   logger: silentLogger,
-  queues: [work(queue, { file, threads: 2, memoryMb })],
+  queues: [work(queue, { file, processes: 1 })],
 });
-worker.on('handler.crashed', ({ reason }) => console.log(`crashed: ${reason}`));
+process.once('SIGINT', () => void worker.stop().then(() => process.exit(0)));
 await worker.start();
 console.log('ready');
