@@ -122,9 +122,13 @@ export class Quarantine {
     const { clock } = this.#parts;
     const bound = new AbortController();
     const done = new AbortController();
-    void clock.sleep(boundMs, done.signal).then(() => bound.abort());
-    await whenQuiet(this.#parts, AbortSignal.any([bound.signal, stop]));
-    done.abort();
+    const end = (): void => bound.abort();
+    void clock.sleep(boundMs, done.signal).then(end, end);
+    try {
+      await whenQuiet(this.#parts, AbortSignal.any([bound.signal, stop]));
+    } finally {
+      done.abort();
+    }
   }
 
   /** Of those in company the ones that have not ended. */

@@ -109,9 +109,12 @@ test.for(LOOPS)(
 
 /** A job whose worker died is there to be run apart. */
 async function crash(pool: import('pg').Pool, queue: string): Promise<void> {
-  const { rows } = await pool.query(`select howdah.open_lease('dead', 100) as id`);
+  const { rows } = await pool.query(`select howdah.open_lease('dead', 30000) as id`);
   await enqueue(pool, queue);
   await pool.query('select howdah.claim($1, $2, 1)', [queue, rows[0].id]);
+  await pool.query('update howdah.leases set expires_at = howdah.clock() where id = $1', [
+    rows[0].id,
+  ]);
 }
 
 function reported(events: readonly WorkerEvent[]): string[] {
