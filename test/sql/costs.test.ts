@@ -3,6 +3,7 @@ import { describe, expect } from 'vitest';
 import { type Cost, costOf } from '../support/cost.js';
 import type { Engine } from '../support/engine.js';
 import { test } from '../support/sql-test.js';
+import { waitFor } from '../support/wait-for.js';
 
 /** Ten times as much work may cost so many times as much: what is quadratic costs a hundred times. */
 const LINEAR = 25;
@@ -165,8 +166,14 @@ describe('what is not asked for costs nothing', () => {
     );
     for (let i = 0; i < 3; i += 1) await db.rows(sweep);
     // what was looked at leaves dead entries of its index behind until it is vacuumed
-    await db.rows('vacuum howdah.reports');
-    expect((await costOf(pool, sweep, 2)).buffers).toBeLessThan(buffers + 20);
+    // and a vacuum leaves those that an autovacuum of another table may still see
+    await waitFor(
+      async () => {
+        await db.rows('vacuum howdah.reports');
+        return (await costOf(pool, sweep, 2)).buffers < buffers + 20;
+      },
+      { timeoutMs: 20_000, what: 'a sweep that walks over no reports' },
+    );
     await db.rows('delete from howdah.reports');
     await db.rows('delete from howdah.jobs where id > 20000000');
   });
