@@ -593,7 +593,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_name text := 'history_' || to_char(p_day, 'YYYYMMDD');
 begin
-  perform set_config('lock_timeout', '2s', true);
+  perform set_config('lock_timeout', '100ms', true);
   lock table history_default in access exclusive mode;
   execute format('create table %I (like history including all)', v_name);
   execute format('alter table %I replica identity full', v_name);

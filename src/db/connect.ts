@@ -55,6 +55,7 @@ export async function openSession(
       statementTimeoutMs,
       processId,
       isPooled,
+      lockTimeoutMs: options.lockTimeoutMs,
     });
   } catch (error) {
     connection.destroy();

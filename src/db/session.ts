@@ -17,6 +17,8 @@ export interface SessionParts {
   readonly statementTimeoutMs: number;
   readonly processId: number;
   readonly isPooled: boolean;
+  /** Behind a pooler it is set in a transaction around each statement: nothing else can be set there. */
+  readonly lockTimeoutMs?: number | undefined;
 }
 
 /** open → lost (by the server or a statement time-out) or closed (by us); both are final. */
@@ -28,6 +30,9 @@ export class PgSession implements Session {
   readonly #channels = new Map<string, (payload: string) => void>();
   /** Behind a pooler, where nothing can be set: each statement gets a transaction of its own. */
   #isIsolationRaised = false;
+  /** What begins such a transaction, one round trip. */
+  readonly #begin: string;
+  readonly #isBounded: boolean;
   #lostListeners: ((error: Error) => void)[] = [];
   #lost: HowdahError | undefined;
   #closing: Promise<void> | undefined;
@@ -37,6 +42,9 @@ export class PgSession implements Session {
     this.#connection = parts.connection;
     this.processId = parts.processId;
     this.isPooled = parts.isPooled;
+    const { lockTimeoutMs } = parts;
+    this.#isBounded = parts.isPooled && lockTimeoutMs !== undefined;
+    this.#begin = this.#isBounded ? `${BEGIN}; set local lock_timeout = ${lockTimeoutMs}` : BEGIN;
     this.#connection.on('error', (error: Error) => this.#lose(error));
     this.#connection.on('end', () => this.#lose(new Error('Connection terminated')));
     this.#connection.on('notification', (message) => {
@@ -51,7 +59,7 @@ export class PgSession implements Session {
     const { names, statementTimeoutMs, schema } = this.#parts;
     const config = names.config(statement, values, statementTimeoutMs);
     try {
-      return (await (this.#isIsolationRaised
+      return (await (this.#isIsolationRaised || this.#isBounded
         ? this.#runIsolated(config)
         : this.#run(config))) as R[];
     } catch (error) {
@@ -86,7 +94,8 @@ export class PgSession implements Session {
   }
 
   async #isRaisedHere(error: unknown): Promise<boolean> {
-    if (!this.isPooled || this.#isIsolationRaised || !isIsolationFailure(error)) return false;
+    if (!this.isPooled || this.#isBounded || this.#isIsolationRaised || !isIsolationFailure(error))
+      return false;
     const config = this.#parts.names.config({ text: DEFAULT_ISOLATION }, [], CLOSE_MS);
     const [row] = (await this.#run(config)) as { isolation: string }[];
     this.#isIsolationRaised = row?.isolation !== ISOLATION;
@@ -95,7 +104,7 @@ export class PgSession implements Session {
 
   async #runIsolated(config: QueryConfig): Promise<unknown[]> {
     const { query_timeout = CLOSE_MS } = config;
-    await this.#run({ text: BEGIN, query_timeout });
+    await this.#run({ text: this.#begin, query_timeout });
     try {
       const rows = await this.#run(config);
       await this.#run({ text: 'commit', query_timeout });

@@ -40,6 +40,10 @@ const BELLS_RETRY_MS = 1_000;
 const BELLS_EVERY_MS = 50;
 /** Until bells could be changed, a queue that wants to sleep is looked at no more often than this. */
 const TIRED_MS = 250;
+/** A claim met a lock that was not to be had in time. */
+const LOCK_NOT_AVAILABLE = '55P03';
+/** Then the queue is asked again after so long, and the others meanwhile. */
+const HELD_RETRY_MS = 50;
 /** Most queues in one look. */
 const LOOK_MAX = 10_000;
 const GONE = 'the database does not know it any more';
@@ -490,6 +494,11 @@ export class Claimer {
     const queue = lane.runner.name;
     const now = clock.monotonic();
     lane.hasMore = false;
+    if (error.details.sqlstate === LOCK_NOT_AVAILABLE) {
+      // undone, and somebody else's to end: no fault of the server's from which to back off
+      lane.doorbell.postpone(now, HELD_RETRY_MS);
+      return;
+    }
     lane.failures += 1;
     if (error.code === 'HOWDAH_LEASE_LOST') {
       if (keeper.id === leaseId) keeper.lose(GONE);

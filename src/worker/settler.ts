@@ -40,7 +40,7 @@ export interface SettlerParts {
   readonly codecs?: Codecs | undefined;
   /** The connection for outcomes; its commits are durable. */
   readonly line: Executor;
-  /** For outcomes that may have to wait for a handler's own transaction. */
+  /** Asks whether a handler's own transaction is over: each such outcome by itself, beside the line. */
   readonly pool: Executor;
   readonly tally: Tally;
   readonly hub: EventHub;
@@ -275,10 +275,12 @@ export class Settler {
     isDoubted: boolean,
   ): Promise<Failure | undefined> {
     const { calls, line, pool, codecs } = this.#parts;
-    // may wait for the lock of a transaction that a handler has left open: not on the line then
-    const executor = batch[0]?.isCompletedIn ? pool : line;
     return this.#insist(batch, isDoubted, async () => {
-      const rows = await calls.settle(executor, leaseId, encodeAsks(batch, codecs));
+      for (const { id, isCompletedIn } of batch) {
+        // a handler may have left its transaction open: the line waits for none of those
+        if (isCompletedIn && (await calls.held(pool, [id])).length > 0) throw OPEN;
+      }
+      const rows = await calls.settle(line, leaseId, encodeAsks(batch, codecs));
       const byId = new Map(rows.map(([id, ...rest]) => [id, rest] as const));
       return ({ id }) => byId.get(id) ?? ['stale', null];
     });
@@ -483,6 +485,9 @@ interface Failure {
 
 type OutcomeOf = (attempt: Attempt) => readonly [outcome: SettleOutcome, runAtMs: number | null];
 
+const OPEN = new HowdahError('HOWDAH_TIMEOUT', 'A transaction that is still open has the job.', {
+  details: { sqlstate: '55P03', isUndone: true },
+});
 const CLOSED = new HowdahError('HOWDAH_CLIENT_CLOSED', 'The worker has stopped.');
 
 /** Takes attempts of one lease from the front. */

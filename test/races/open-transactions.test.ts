@@ -1,6 +1,8 @@
 import { work } from 'howdah';
+import pg from 'pg';
 import { describe, expect } from 'vitest';
 import type { Engine } from '../support/engine.js';
+import { PGBOUNCER, startPooler } from '../support/pooler.js';
 import { type RaceSession, test } from '../support/sessions.js';
 import { waitFor } from '../support/wait-for.js';
 import { createQueue, startWorker } from '../support/workers.js';
@@ -285,6 +287,64 @@ describe('a worker', () => {
     const attempts = `select count(*)::int as n, max(attempt) as attempt from howdah.history_view
       where queue in ($1, $2)`;
     expect(await db.rows(attempts, [grouped, plain])).toEqual([{ n: 42, attempt: 1 }]);
+  });
+
+  test.runIf(PGBOUNCER)(
+    'settles the others through a transaction pooler, too',
+    async ({ db, a, url, pool }) => {
+      const queue = await createQueue(pool);
+      const release: (() => void)[] = [];
+      await startWorker({
+        url: await startPooler(url),
+        queues: [
+          work(queue, () => new Promise<void>((resolve) => release.push(resolve)), {
+            concurrency: 3,
+          }),
+        ],
+      });
+      const ids = await db.enqueue(queue, 3);
+      await waitFor(() => release.length === 3);
+      await a.begin();
+      await a.cancel(ids[0] ?? '');
+      for (const resolve of release) resolve();
+      await waitFor(async () => (await db.state(ids[1] ?? '')) === 'completed');
+      await waitFor(async () => (await db.state(ids[2] ?? '')) === 'completed');
+      await a.rollback();
+      await waitFor(async () => (await db.state(ids[0] ?? '')) === 'completed');
+    },
+  );
+
+  test('waits for no transaction that a handler has left open after completeIn()', async ({
+    db,
+    url,
+    pool,
+  }) => {
+    const queue = await createQueue(pool);
+    const left: pg.Client[] = [];
+    const { events } = await startWorker({
+      url,
+      queues: [
+        work(
+          queue,
+          async (_job, context) => {
+            const client = new pg.Client({ connectionString: url });
+            await client.connect();
+            left.push(client);
+            await client.query('begin');
+            await context.completeIn(client);
+          },
+          { concurrency: 3 },
+        ),
+      ],
+    });
+    const ids = await db.enqueue(queue, 3);
+    await waitFor(() => events.some(({ type }) => type === 'settle.failed'), {
+      what: 'a settle that gives up',
+    });
+    await waitFor(() => left.length === 3);
+    for (const client of left) await client.query('commit');
+    for (const id of ids) await waitFor(async () => (await db.state(id)) === 'completed');
+    for (const client of left) await client.end();
   });
 
   test('keeps its lease while a cancel of one of its jobs stays open; others are settled', async ({

@@ -40,6 +40,7 @@ function settlerWith(
   surroundings: Surroundings = {},
 ) {
   const sent: Sent[] = [];
+  const asked: string[][] = [];
   const take = (statement: Sent): unknown => {
     sent.push(statement);
     return answer(statement, sent.length);
@@ -47,7 +48,10 @@ function settlerWith(
   const over = (executor: Executor) => (executor === line ? 'line' : 'pool');
   const calls: SettleCalls = {
     completeInText: '',
-    held: () => Promise.resolve([]),
+    held: async (executor, ids) => {
+      asked.push([over(executor), ...ids]);
+      return [];
+    },
     complete: async (executor, leaseId, ids, _claims, text) => {
       const stale = take({ over: over(executor), leaseId, ids, text });
       return (stale ?? []) as string[];
@@ -85,7 +89,7 @@ function settlerWith(
     onAbandoned: (leaseId) => abandoned.push(leaseId),
     onSettled: () => {},
   });
-  return { settler, sent, events, counts: tally.counts, abandoned };
+  return { settler, sent, asked, events, counts: tally.counts, abandoned };
 }
 
 let made = 0;
@@ -299,9 +303,9 @@ describe('Settler', () => {
     expect(events.filter(({ type }) => type === 'settle.failed')).toHaveLength(1);
   });
 
-  test('what may wait for the transaction of a handler does not hold up the line', async () => {
-    const { settler, sent, counts } = settlerWith(({ over, ids }) =>
-      over === 'pool' ? ids.map((id) => [id, 'completed', null]) : undefined,
+  test('what waits for the transaction of a handler is asked for beside the line', async () => {
+    const { settler, sent, asked, counts } = settlerWith(({ text, ids }) =>
+      text?.includes('xact') ? ids.map((id) => [id, 'completed', null]) : undefined,
     );
     const own = attempt(FAIL);
     own.isCompletedIn = true;
@@ -309,8 +313,9 @@ describe('Settler', () => {
     settler.add(own);
     settler.add(attempt(COMPLETE));
     await settler.whenIdle();
-    expect(sent.map(({ over }) => over)).toEqual(['pool', 'line']);
-    expect(JSON.parse(sent[0]?.text ?? '')[0]).toMatchObject({
+    expect(asked).toEqual([['pool', own.id]]);
+    const first = sent.find(({ text }) => text?.includes('xact'));
+    expect(JSON.parse(first?.text ?? '')[0]).toMatchObject({
       outcome: 'fail',
       xact: '77',
       xact_at: '1764300000000000',
