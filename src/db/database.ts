@@ -9,7 +9,7 @@ import type { LentTransaction } from './lent-transaction.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
 import { isConnectionUnusable, isTermination, toHowdahError } from './pg-error.js';
 import { createPool, type OwnPool } from './pool.js';
-import { isPoolTimeout, PoolGate, tooLate } from './pool-gate.js';
+import { giveBack, isPoolTimeout, PoolGate, tooLate } from './pool-gate.js';
 import type { Checkout, PoolClientLike, PoolLike } from './pool-like.js';
 import { StatementNames } from './query.js';
 import type { Tables } from './tables.js';
@@ -167,25 +167,19 @@ export class Database implements Executor {
   async #use<T>(run: (checkout: Checkout) => Promise<T>): Promise<T> {
     const client = await this.#acquire();
     const checkout: Checkout = { client, isUnusable: false };
-    client.on?.('error', ignore);
     try {
       return await run(checkout);
     } finally {
-      client.removeListener?.('error', ignore);
-      client.release(checkout.isUnusable);
+      giveBack(client, checkout.isUnusable);
     }
   }
 
   /** A connection for the query builder, which does not care for errors between statements. */
   async #lendClient(): Promise<PoolClientLike> {
     const client = await this.#acquire();
-    client.on?.('error', ignore);
     return {
       query: (...values: unknown[]) => Reflect.apply(client.query, client, values) as never,
-      release: (isUnusable) => {
-        client.removeListener?.('error', ignore);
-        client.release(isUnusable);
-      },
+      release: (isUnusable) => giveBack(client, isUnusable),
     };
   }
 
@@ -209,9 +203,6 @@ export class Database implements Executor {
     }
   }
 }
-
-/** An 'error' event without a listener would end the process; the statement reports the failure. */
-const ignore = (): void => undefined;
 
 /** Marks a lost connection as lost after the statement had been sent, and whether it certainly had no effect. */
 function sent(error: HowdahError, isUndone: boolean): HowdahError {

@@ -35,7 +35,10 @@ export class PoolGate {
     if (users === 0) pool.on?.('error', ignore);
   }
 
-  /** @throws HowdahError HOWDAH_TIMEOUT when none is to be had in time; whatever the pool throws */
+  /**
+   * A connection with {@link ignoreError} as a listener, to be ended by {@link giveBack}.
+   * @throws HowdahError HOWDAH_TIMEOUT when none is to be had in time; whatever the pool throws
+   */
   connect(): Promise<PoolClientLike> {
     return new Promise((resolve, reject) => {
       const leave = (): void => {
@@ -67,22 +70,39 @@ export class PoolGate {
     if (users === 0) this.#pool.removeListener?.('error', ignore);
   }
 
+  /**
+   * With a callback where the pool takes one, as that of `pg` does: a connection may break in the very packet that
+   * made it, before a promise has said that it is there, and then nobody would hear its 'error'.
+   */
   #ask(): void {
     this.#asked += 1;
-    const answered = (): Waiter | undefined => {
+    let isAnswered = false;
+    const answer = (error: unknown, client?: PoolClientLike): void => {
+      if (isAnswered) return;
+      isAnswered = true;
       this.#asked -= 1;
-      return this.#waiters.values().next().value;
+      client?.on?.('error', ignoreError);
+      const waiter: Waiter | undefined = this.#waiters.values().next().value;
+      if (!client) waiter?.fail(error);
+      else if (waiter) waiter.take(client);
+      else giveBack(client);
     };
+    const connect: (callback: typeof answer) => unknown = this.#pool.connect.bind(this.#pool);
     // a pool that throws, instead of rejecting, is one that rejects
-    new Promise<PoolClientLike>((resolve) => resolve(this.#pool.connect())).then(
-      (client) => {
-        const waiter = answered();
-        if (waiter) waiter.take(client);
-        else client.release();
-      },
-      (error) => answered()?.fail(error),
+    new Promise((resolve) => resolve(connect(answer))).then(
+      (client) => client && answer(undefined, client as PoolClientLike),
+      answer,
     );
   }
+}
+
+/** An 'error' event without a listener would end the process; the statement under way reports the failure. */
+export const ignoreError = (): void => undefined;
+
+/** Back to its pool, which listens to it from now on. */
+export function giveBack(client: PoolClientLike, isUnusable?: boolean): void {
+  client.removeListener?.('error', ignoreError);
+  client.release(isUnusable);
 }
 
 /** Whether this is the error of a pool of `pg` with a time-out of its own in which no connection became free. */

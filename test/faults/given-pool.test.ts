@@ -173,6 +173,31 @@ describe('a pool of the application without a listener', () => {
     expect(child.stderr).toBe('');
   });
 
+  test('has connections that are listened to from the moment they are taken', async ({
+    url,
+    pool,
+  }) => {
+    const name = await createQueue(pool);
+    const given = givenPool(url);
+    const client = createClient({ pool: given });
+    onTestFinished(() => client.close());
+    const unheard: string[] = [];
+    let taken = 0;
+    // The packet that made a connection may say as well that it is terminated: no promise has run until then.
+    given.on('acquire', (connection) => {
+      taken += 1;
+      process.nextTick(() => {
+        if (connection.listenerCount('error') === 0) unheard.push(`taken as number ${taken}`);
+      });
+    });
+    for (let i = 0; i < 3; i += 1) {
+      await client.enqueue(name, i);
+      await client.queueStats(name);
+    }
+    expect(taken).toBeGreaterThan(3);
+    expect(unheard).toEqual([]);
+  });
+
   test('is listened to once, however many clients use it, until the last is closed', async ({
     url,
   }) => {
