@@ -84,8 +84,10 @@ create index jobs_group_idx on {{schema}}.jobs (queue_id, group_key, group_seq)
   where group_seq is not null;
 create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
 create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
-create index jobs_origin_idx on {{schema}}.jobs (origin_queue_id, dead_at) where dead_at is not null;
-create index jobs_buried_idx on {{schema}}.jobs (queue_id, dead_at) where dead_at is not null;
+-- Predicates differ although they mean the same rows: which index a query takes is then settled by what it asks,
+-- not by statistics, which are those of another day.
+create index jobs_origin_idx on {{schema}}.jobs (origin_queue_id, dead_at) where origin_queue_id is not null;
+create index jobs_buried_idx on {{schema}}.jobs (queue_id, dead_at) where dead_reason is not null;
 create index jobs_batch_idx on {{schema}}.jobs (batch_id, id) where batch_id is not null;
 
 -- The lane at the head, or the ordinary one, of a job that may be a suspect. Parked ones stay parked.

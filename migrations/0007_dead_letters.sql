@@ -75,16 +75,17 @@ begin
         and coalesce(j.dead_at, 'infinity') < v_until and fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   elsif v_from is not null then
+    -- rows are compared so that the index over all dead jobs cannot answer: it would read those of all queues
     return query
       select * from jobs j
-      where j.origin_queue_id = v_from and j.dead_at >= v_since and j.dead_at < v_until
-        and fits_dead(j, p_filter, v_in, v_from)
+      where j.origin_queue_id = v_from and (j.origin_queue_id, j.dead_at) >= (v_from, v_since)
+        and (j.origin_queue_id, j.dead_at) < (v_from, v_until) and fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   elsif v_in is not null then
     return query
       select * from jobs j
-      where j.queue_id = v_in and j.dead_at >= v_since and j.dead_at < v_until
-        and fits_dead(j, p_filter, v_in, v_from)
+      where j.queue_id = v_in and j.dead_reason is not null and (j.queue_id, j.dead_at) >= (v_in, v_since)
+        and (j.queue_id, j.dead_at) < (v_in, v_until) and fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   else
     return query
@@ -223,11 +224,11 @@ begin
           order by j.dead_at desc limit 100000)
           union all
           (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
-          where j.origin_queue_id = v_from and (v_in is null or j.queue_id = v_in) and j.dead_at is not null
+          where j.origin_queue_id = v_from and (v_in is null or j.queue_id = v_in)
           order by j.dead_at desc limit 100000)
           union all
           (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
-          where v_from is null and j.queue_id = v_in and j.dead_at is not null
+          where v_from is null and j.queue_id = v_in and j.dead_reason is not null
           order by j.dead_at desc limit 100000)
         ) x
       ) d left join queues o on o.id = d.origin_queue_id

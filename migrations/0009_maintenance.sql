@@ -792,7 +792,7 @@ declare
         where c.queue_id = q.id and (c.ready, c.scheduled, c.running, c.blocked, c.dead) <> (0, 0, 0, 0, 0))
       and not exists (select from jobs j where j.queue_id = q.id and j.seq is not null)
       and not exists (select from jobs j where j.queue_id = q.id and j.group_seq is not null)
-      and not exists (select from jobs j where j.origin_queue_id = q.id and j.dead_at is not null)
+      and not exists (select from jobs j where j.origin_queue_id = q.id)
     order by q.deleted_at limit p_limit for update skip locked);
 begin
   if v_ids <> '{}' then

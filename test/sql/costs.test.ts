@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { describe, expect } from 'vitest';
+import { describe, expect, onTestFinished } from 'vitest';
 import { type Cost, costOf } from '../support/cost.js';
 import type { Engine } from '../support/engine.js';
 import { test } from '../support/sql-test.js';
@@ -36,7 +36,7 @@ async function growth(
   large: string,
 ): Promise<{ few: Cost; many: Cost; cpu: number }> {
   const few = await costOf(pool, small, 5);
-  const many = await costOf(pool, large);
+  const many = await costOf(pool, large, 4);
   return { few, many, cpu: many.cpuMs / Math.max(few.cpuMs, 0.5) };
 }
 
@@ -129,27 +129,53 @@ describe('what is not asked for costs nothing', () => {
       'attempts exhausted', $3, 10, 10, '[{"name": "Error", "message": "refused", "attempt": 10}]'
     from generate_series($1::integer, $2::integer) i`;
 
-  test('dead jobs: by id, by queue, by time', { timeout: 60_000 }, async ({ pool, db }) => {
-    const [rare, usual] = [await db.createQueue('rare'), await db.createQueue('usual')];
-    await db.rows(DEAD, [10_000_001, 10_000_005, rare]);
-    await db.rows(DEAD, [10_001_000, 10_002_000, usual]);
-    const asks = [
-      'redrive(\'{"ids": [10001999]}\', 1, true)',
-      'redrive(\'{"ids": [10001999]}\')',
-      'discard(\'{"ids": [10001998]}\', 1, true)',
-      'redrive(\'{"queue": "rare"}\', 10, true)',
-      'redrive(\'{"since": "2100-01-01"}\', 10, true)',
-      "dead_letter_groups('rare')",
-    ];
-    const before = [];
-    for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
-    await db.rows(DEAD, [10_010_000, 10_020_000, usual]);
-    for (const [i, ask] of asks.entries()) {
-      const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
-      expect(buffers / (before[i]?.buffers ?? 0), ask).toBeLessThan(FLAT);
-    }
-    await db.rows('delete from howdah.jobs where id > 10000000');
-  });
+  // how a plan was found must not matter: statistics are none, those of an empty table, or those of today
+  test.for([
+    ['select 1', 'select 1'],
+    ['vacuum analyze howdah.jobs', 'select 1'],
+    ['select 1', 'analyze howdah.jobs'],
+    ['vacuum howdah.jobs', 'vacuum howdah.jobs'],
+  ] as const)(
+    'dead jobs: by id, by queue, by time; statistics: %s, later %s',
+    {
+      timeout: 60_000,
+    },
+    async ([first, later], { pool, db }) => {
+      const [rare, usual] = [
+        await db.createQueue(`rare ${first}`.replaceAll(' ', '-')),
+        await db.createQueue('usual'),
+      ];
+      const { name } =
+        (
+          await db.rows<{ name: string }>('select name from howdah.queues where id = $1', [rare])
+        )[0] ?? {};
+      onTestFinished(async () => {
+        await db.rows('delete from howdah.jobs where id > 10000000');
+      });
+      await db.rows(first);
+      await db.rows(DEAD, [10_000_001, 10_000_005, rare]);
+      await db.rows(DEAD, [10_001_000, 10_002_000, usual]);
+      await db.rows(later);
+      const asks = [
+        'redrive(\'{"ids": [10001999]}\', 1, true)',
+        'redrive(\'{"ids": [10001999]}\')',
+        'discard(\'{"ids": [10001998]}\', 1, true)',
+        `redrive('{"queue": "${name}"}', 10, true)`,
+        `redrive('{"dead_letter_queue": "${name}"}', 10, true)`,
+        'redrive(\'{"since": "2100-01-01"}\', 10, true)',
+        `dead_letter_groups('${name}')`,
+        `dead_letter_groups(null, '${name}')`,
+      ];
+      const before: Cost[] = [];
+      for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
+      await db.rows(DEAD, [10_010_000, 10_020_000, usual]);
+      await db.rows(later);
+      for (const [i, ask] of asks.entries()) {
+        const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
+        expect(buffers / (before[i]?.buffers ?? 0), ask).toBeLessThan(FLAT);
+      }
+    },
+  );
 
   test('reports of jobs that have not ended are not walked over by each sweep', async ({
     pool,
