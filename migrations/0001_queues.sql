@@ -170,10 +170,10 @@ create type {{schema}}.picked as (
   is_cut boolean   -- more jobs are there than fit
 );
 
--- Rows that are locked where one is to wait for another: 0 by prune(), 1 to 64 by sync_schedules(), 65 by tests that
--- move the clock. Not advisory locks, which every role can take that finds out their keys.
+-- Rows that are locked where one is to wait for another, or to leave the work to it: 0 by prune(), 1 to 64 by
+-- sync_schedules(), 65 by tests that move the clock, 66 by sweep(), 67 by roll_up(). Not advisory locks, which every role can take that finds out their keys.
 create table {{schema}}.locks (id integer constraint locks_pkey primary key);
-insert into {{schema}}.locks select generate_series(0, 65);
+insert into {{schema}}.locks select generate_series(0, 67);
 
 -- Where dead jobs go unless their queue names another. Its own dead jobs stay in it, parked.
 insert into {{schema}}.queues (name, dead_letter_queue_id) values ('dead-letters', 1);

@@ -434,8 +434,14 @@ declare
   v_seqs bigint[];
   v_total integer := 0;
   v_last bigint := (select last_value from job_seq);
-  v_decided bigint := decide_numbers(v_last);
+  v_decided bigint;
 begin
+  -- one at a time: an operator's that stays open keeps nobody waiting
+  perform 1 from locks where id = 66 for update skip locked;
+  if not found then
+    return 0;
+  end if;
+  v_decided := decide_numbers(v_last);
   for v_passed in
     select queue_id, lane, max(seen_seq) as seq, max(high_seq) as high from lease_marks
     -- after a failover that set the sequence back, marks ahead of it say nothing
@@ -553,6 +559,14 @@ create function {{schema}}.roll_up(p_limit integer default 10000, p_after bigint
 returns table (rolled integer, mark bigint)
 language plpgsql security definer {{settings}} as $$
 begin
+  -- one at a time, as sweep()
+  perform 1 from locks where id = 67 for update skip locked;
+  if not found then
+    rolled := 0;
+    mark := p_after;
+    return next;
+    return;
+  end if;
   with gone as (
     delete from counter_deltas where id in (
       select d.id from counter_deltas d where d.id > p_after

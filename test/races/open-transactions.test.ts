@@ -19,9 +19,43 @@ const HOLDS: readonly [what: string, hold: (a: RaceSession, w: World) => Promise
     'a policy',
     (a, { queue }) => a.rows(`select howdah.alter_queue($1, '{"rate_max": 9}')`, [queue]),
   ],
+  [
+    'a bound and what it counts',
+    async (a, { queue }) => {
+      await a.rows(`select howdah.alter_queue($1, '{"max_depth": 9}')`, [queue]);
+      await a.enqueue(queue);
+    },
+  ],
+  [
+    'a circuit',
+    async (a, { queue }) => {
+      await a.rows(`select howdah.alter_queue($1, '{"breaker_failures": 5}')`, [queue]);
+      await a.rows(`select howdah.set_circuit($1, 'open')`, [queue]);
+    },
+  ],
   ['a worker', (a) => a.rows(`select * from howdah.drain_worker('drained')`)],
   ['a batch', (a, { queue, batch }) => a.enqueue(queue, 1, { batch })],
   ['a schedule', (a) => a.rows(`select howdah.pause_schedule('held')`)],
+  // an operator's hand that lends the upkeep its own
+  ['what promote() has done', (a) => a.promote()],
+  ['what reap() has done', (a) => a.reap()],
+  ['what sweep() has done', (a) => a.rows('select howdah.sweep()')],
+  ['what expire() has done', (a) => a.rows('select howdah.expire()')],
+  ['what roll_up() has done', (a) => a.rows('select * from howdah.roll_up()')],
+  ['what tend_queues() has done', (a) => a.rows('select * from howdah.tend_queues()')],
+  ['what fold_batches() has done', (a) => a.rows('select * from howdah.fold_batches()')],
+  ['what find_orphans() has done', (a) => a.rows('select * from howdah.find_orphans(0, 10000)')],
+  ['what prune() has done', (a) => a.rows('select * from howdah.prune()')],
+  ['what mend() has done', (a) => a.rows('select howdah.mend()')],
+  ['what redrive() has done', (a) => a.rows(`select * from howdah.redrive('{}', 10)`)],
+  [
+    'what cancel_jobs() has done',
+    (a, { queue }) => a.rows('select * from howdah.cancel_jobs($1)', [{ queue }]),
+  ],
+  [
+    'what delete_queue() has done',
+    (a, { queue }) => a.rows('select howdah.delete_queue($1, true)', [queue]),
+  ],
 ];
 
 /** Statements of upkeep and of a worker: none of them may wait for any of those. */
@@ -65,6 +99,17 @@ async function world(db: Engine): Promise<World> {
   await db.rows(`select howdah.put_schedule('held', '{"cron": "* * * * *", "queue": "${queue}"}')
     where not exists (select from howdah.schedules where name = 'held')`);
   await db.enqueue(other, 20);
+  // something due for each duty
+  const dead = await db.openLease('dead');
+  await db.enqueue(queue, 1, { priority: 50 });
+  await db.claim(queue, dead, 1);
+  await db.killLease(dead);
+  await db.enqueue(queue, 1, { ttl_ms: 1 });
+  await db.enqueue(queue, 1, { delay_ms: 1 });
+  await db.rows(
+    `update howdah.queues set paused_at = howdah.clock(), paused_until = howdah.clock() where name = $1`,
+    [queue],
+  );
   return { queue, other, lease, running, waiting, batch };
 }
 
@@ -75,11 +120,11 @@ describe.for(HOLDS)('an open transaction that holds %s', ([, hold]) => {
     b,
   }) => {
     const here = await world(db);
+    await a.begin();
+    await hold(a, here);
     const dead = await db.openLease('dead');
     const [lost] = await db.claim(here.other, dead);
     await db.killLease(dead);
-    await a.begin();
-    await hold(a, here);
     // a wait for a lock beyond this is an error, which fails the test
     await b.rows(`set lock_timeout = '2s'`);
     for (const [name, run] of ROUNDS) {
