@@ -9,12 +9,13 @@ import { encodeJson } from '../core/json.js';
 import { type AnyQueue, nameOf, type Queue } from '../core/queue.js';
 import { type BatchState, batchCalls } from '../db/calls/batches.js';
 import type { Database } from '../db/database.js';
+import type { Executor } from '../db/executor.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import type { BatchStatesView } from '../db/tables.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import { integer } from './options.js';
 import type { Producer } from './producer.js';
-import { send } from './send.js';
+import { send, sendPatiently } from './send.js';
 
 /** The job that follows when all jobs of a batch have ended. */
 export interface OnComplete<In = unknown> extends Omit<JobOptions, 'batch'> {
@@ -83,6 +84,7 @@ export class Batches {
   readonly #context: CallerTransactionContext;
   readonly #codecs: Codecs | undefined;
   readonly #producer: Producer;
+  readonly #patient: Executor;
   readonly #calls;
 
   constructor(
@@ -91,7 +93,9 @@ export class Batches {
     context: CallerTransactionContext,
     codecs: Codecs | undefined,
     producer: Producer,
+    patient: Executor,
   ) {
+    this.#patient = patient;
     this.#producer = producer;
     this.#database = database;
     this.#clock = clock;
@@ -140,7 +144,8 @@ export class Batches {
       throw invalid('allowEmpty', allowEmpty, 'Use true or false.');
     }
     if (tx === undefined) {
-      return send(() => this.#calls.close(this.#database, id, allowEmpty), this.#clock);
+      // an open transaction may have added to it
+      return sendPatiently(() => this.#calls.close(this.#patient, id, allowEmpty), this.#clock);
     }
     const [row] = await this.#transaction(tx).run(this.#calls.closeText(allowEmpty), id);
     return (row as { state?: unknown } | undefined)?.state as BatchState;

@@ -41,11 +41,13 @@ import type {
 } from './enqueue-many.js';
 import { layersOf } from './enqueue-middleware.js';
 import { Enqueuer } from './enqueuer.js';
-import { Gatherer } from './gatherer.js';
+import { bufferFull, Gatherer, WAITING_CHARS_MAX } from './gatherer.js';
 import { type BlockedGroup, Groups } from './groups.js';
+import { HeldCalls, PatientExecutor } from './held-calls.js';
 import { JobHandle } from './job-handle.js';
 import { JobWatcher } from './job-watcher.js';
 import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
+import { KeyedGatherer } from './keyed-gatherer.js';
 import { type EnqueueOptions, resolveGatherOptions } from './options.js';
 import { Producer } from './producer.js';
 import { Pull } from './pull.js';
@@ -55,7 +57,7 @@ import type { ReceiveOptions } from './receive-options.js';
 import type { Receipt, ReceivedJob } from './received-job.js';
 import { type ResultOptions, Results } from './results.js';
 import { Schedules } from './schedules.js';
-import { send } from './send.js';
+import { send, sendPatiently } from './send.js';
 import { SharedStation } from './shared-station.js';
 import {
   type PublishOptions,
@@ -109,6 +111,15 @@ export class Client {
     const clock = systemClock;
     const report = (jobs: JobsText) => send(() => calls.report(database, jobs), clock);
     const all = (jobs: JobsText) => send(() => calls.all(database, jobs), clock);
+    const reportPatiently = (jobs: JobsText, lockMs: number) =>
+      sendPatiently(() => calls.reportPatiently(database, jobs, lockMs), clock);
+    const allPatiently = (jobs: JobsText, lockMs: number) =>
+      sendPatiently(() => calls.allPatiently(database, jobs, lockMs), clock);
+    const { connectionsMax } = database;
+    const limitMs = database.settings.statementTimeoutMs;
+    const held = new HeldCalls({ clock, limitMs, connectionsMax });
+    const patient = new PatientExecutor(database, held);
+    const settings = resolveGatherOptions(options.gather);
     const declarations = new Declarations(database, options.queues);
     this.#database = database;
     this.#hub = hub;
@@ -116,27 +127,46 @@ export class Client {
     const enqueuer = new Enqueuer({
       ...context,
       clock,
-      gatherer: new Gatherer(resolveGatherOptions(options.gather), report),
+      gatherer: new Gatherer(settings, report),
+      keyedGatherer: new KeyedGatherer({
+        settings,
+        charsMax: WAITING_CHARS_MAX,
+        clock,
+        held,
+        send: reportPatiently,
+        refuse: bufferFull,
+      }),
+      held,
       report,
       all,
+      reportPatiently,
+      allPatiently,
       full: { onFull: options.onFull, waitMax: options.waitMax },
       codecs,
     });
     this.#producer = new Producer({ enqueuer, layers, hub });
-    this.#queues = new Queues(database);
+    this.#queues = new Queues(database, patient);
     this.#groups = new Groups(database);
-    this.#jobs = new Jobs(database, codecs, hub);
-    this.#deadLetters = new DeadLetters(database, codecs, hub);
-    this.#workers = new Workers(database);
-    this.#batches = new Batches(database, clock, context, codecs, this.#producer);
-    this.#topics = new Topics(database, clock, context, codecs, this.#producer);
+    this.#jobs = new Jobs(database, patient, codecs, hub);
+    this.#deadLetters = new DeadLetters(database, patient, codecs, hub);
+    this.#workers = new Workers(database, patient);
+    this.#batches = new Batches(database, clock, context, codecs, this.#producer, patient);
+    this.#topics = new Topics(database, clock, context, codecs, this.#producer, held);
     const fence = fenceOf(clock, hub);
     this.#station = new SharedStation(database, clock, fence);
-    this.#pull = new Pull({ database, declarations, clock, codecs, hub, station: this.#station });
+    this.#pull = new Pull({
+      database,
+      held,
+      declarations,
+      clock,
+      codecs,
+      hub,
+      station: this.#station,
+    });
     this.#watcher = new JobWatcher(database, clock, this.#station, codecs, fence, (error) =>
       hub.emit('listener.threw', { error: snapshotError(error) }),
     );
-    this.schedules = new Schedules(database, declarations, clock, codecs);
+    this.schedules = new Schedules(database, patient, declarations, clock, codecs);
   }
 
   /**

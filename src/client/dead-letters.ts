@@ -15,6 +15,7 @@ import {
 } from '../db/calls/dead-letters.js';
 import { inspectCalls } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
+import type { Executor } from '../db/executor.js';
 import type { DeadLettersView } from '../db/tables.js';
 import { integer } from './options.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
@@ -96,14 +97,20 @@ export interface DeadLetter {
 
 /** Jobs that are out of attempts: list, send back, delete. */
 export class DeadLetters {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #codecs: Codecs | undefined;
   readonly #hub: EventHub<ClientEvents>;
   readonly #calls;
   readonly #inspect;
 
-  constructor(database: Database, codecs: Codecs | undefined, hub: EventHub<ClientEvents>) {
-    this.#database = database;
+  /** @param changing runs what an open transaction may hold up */
+  constructor(
+    database: Database,
+    changing: Executor,
+    codecs: Codecs | undefined,
+    hub: EventHub<ClientEvents>,
+  ) {
+    this.#database = changing;
     this.#hub = hub;
     this.#codecs = codecs;
     this.#calls = deadLetterCalls(database);

@@ -4,24 +4,32 @@ import type { JobOptions } from '../core/enqueue-options.js';
 import { HowdahError } from '../core/errors.js';
 import { bulkEncoder, jobEncoder } from '../core/job-text.js';
 import type { AnyQueue } from '../core/queue.js';
-import type { Enqueued } from '../db/calls/enqueue.js';
+import type { Enqueued, JobsText } from '../db/calls/enqueue.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import { checkFullOptions, type FullOptions, type WhileFull, waiterOf } from './backpressure.js';
 import { type BulkContext, BulkEnqueue } from './bulk-enqueue.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import type { EnqueueManyArrayResult, EnqueueManyOptions } from './enqueue-many.js';
 import type { Gatherer } from './gatherer.js';
+import type { HeldCalls } from './held-calls.js';
+import type { KeyedGatherer } from './keyed-gatherer.js';
 import { type EnqueueOptions, integer } from './options.js';
-import type { SendJobs } from './report-jobs.js';
+import type { PatientSendJobs, SendJobs } from './report-jobs.js';
 
 /** What an {@link Enqueuer} is made with. */
 export interface EnqueuerContext extends CallerTransactionContext {
   readonly clock: Clock;
   readonly gatherer: Gatherer;
+  /** For jobs that somebody's transaction may hold. */
+  readonly keyedGatherer: KeyedGatherer;
+  readonly held: HeldCalls;
   /** Outside a transaction: good jobs are enqueued, others reported. */
   readonly report: SendJobs;
   /** Outside a transaction: all jobs or none. */
   readonly all: SendJobs;
+  /** The two for jobs that may be held. */
+  readonly reportPatiently: PatientSendJobs;
+  readonly allPatiently: PatientSendJobs;
   /** What the client does at a full queue. */
   readonly full: FullOptions;
   readonly codecs: Codecs | undefined;
@@ -50,10 +58,11 @@ export class Enqueuer {
       const whileFull = this.#waiterOf(options);
       if (options?.tx !== undefined) return this.#track(this.#enqueueIn(options.tx, target, job));
       const definition = definitionOf(target);
-      if (whileFull) return this.#track(this.#enqueueLater(definition, job, whileFull));
+      if (whileFull || mayBeHeld(options))
+        return this.#track(this.#enqueueLater(definition, job, options, whileFull));
       // the common path: no promise but the caller's own
       if (typeof job === 'string' && declarations.has(definition)) return gatherer.add(job);
-      return this.#track(this.#enqueueLater(definition, job));
+      return this.#track(this.#enqueueLater(definition, job, options));
     } catch (error) {
       return Promise.reject(error);
     }
@@ -96,11 +105,13 @@ export class Enqueuer {
   async #enqueueLater(
     definition: AnyQueue | undefined,
     job: string | Promise<string>,
+    options: EnqueueOptions | undefined,
     whileFull?: WhileFull,
   ): Promise<Enqueued> {
-    const text = await job;
-    await this.#context.declarations.ensure(definition);
-    const { gatherer } = this.#context;
+    const { declarations, gatherer: plain, keyedGatherer } = this.#context;
+    const text = typeof job === 'string' ? job : await job;
+    if (!declarations.has(definition)) await declarations.ensure(definition);
+    const gatherer = mayBeHeld(options) ? keyedGatherer : plain;
     return whileFull ? whileFull(() => gatherer.add(text)) : gatherer.add(text);
   }
 
@@ -154,7 +165,7 @@ export class Enqueuer {
         remedy: "Use 'throw' or 'report'.",
       });
     }
-    const { clock, all, report, codecs } = this.#context;
+    const { clock, all, report, held, allPatiently, reportPatiently, codecs } = this.#context;
     const transaction = tx === undefined ? undefined : new CallerTransaction(tx, this.#context);
     const jobOptions = this.#withDefaults(job) as JobOptions;
     const { encode, join } = bulkEncoder(target, jobOptions, clock.now(), codecs);
@@ -168,14 +179,33 @@ export class Enqueuer {
       whileFull: this.#waiterOf(options),
       transaction,
       isInTransaction: transaction !== undefined,
-      all: transaction ? (jobs) => transaction.all(jobs) : all,
-      report: transaction ? (jobs) => transaction.report(jobs) : report,
+      ...(transaction
+        ? {
+            all: (jobs: JobsText) => transaction.all(jobs),
+            report: (jobs: JobsText) => transaction.report(jobs),
+          }
+        : mayBeHeld(options)
+          ? {
+              all: (jobs: JobsText) => held.run((ms) => allPatiently(jobs, ms)),
+              report: (jobs: JobsText) => held.run((ms) => reportPatiently(jobs, ms)),
+            }
+          : { all, report }),
     };
   }
 }
 
 function definitionOf(target: AnyQueue | string): AnyQueue | undefined {
   return typeof target === 'string' ? undefined : target;
+}
+
+type Keyed = { readonly [Option in 'group' | 'dedupe' | 'batch']?: unknown };
+
+/** Whether somebody's transaction may hold what the job needs: a group, a dedupe key, a batch. */
+export function mayBeHeld(options: Keyed | undefined): boolean {
+  return (
+    options !== undefined &&
+    (options.group !== undefined || options.dedupe !== undefined || options.batch !== undefined)
+  );
 }
 
 /** Text is iterable, too, but surely not meant. */

@@ -6,7 +6,7 @@ import type { GatherSettings } from './options.js';
 import { reportJobs, type SendJobs } from './report-jobs.js';
 
 /** About 64 MiB of text waiting. */
-const WAITING_CHARS_MAX = 67_108_864;
+export const WAITING_CHARS_MAX = 67_108_864;
 
 /**
  * Concurrent single enqueues share statements. Calls of the same moment go at once when a statement
@@ -40,7 +40,8 @@ export class Gatherer {
   }
 }
 
-function bufferFull(waiting: number): HowdahError {
+/** The error of a call that finds no room. */
+export function bufferFull(waiting: number): HowdahError {
   return new HowdahError(
     'HOWDAH_BUFFER_FULL',
     `${waiting} jobs wait to be enqueued: the database is slower than the callers.`,

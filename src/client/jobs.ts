@@ -15,6 +15,7 @@ import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../d
 import { controlCalls } from '../db/calls/control.js';
 import { inspectCalls, type JobDetailsRow, type JobSummaryRow } from '../db/calls/inspect.js';
 import type { Database } from '../db/database.js';
+import type { Executor } from '../db/executor.js';
 import { type CancelFilter, type CancelOptions, encodeCancelFilter } from './cancel-filter.js';
 import { integer } from './options.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
@@ -100,14 +101,20 @@ export interface JobFilter {
 
 /** Looks at jobs and changes their course. */
 export class Jobs {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #codecs: Codecs | undefined;
   readonly #hub: EventHub<ClientEvents>;
   readonly #control;
   readonly #inspect;
 
-  constructor(database: Database, codecs: Codecs | undefined, hub: EventHub<ClientEvents>) {
-    this.#database = database;
+  /** @param changing runs what an open transaction may hold up */
+  constructor(
+    database: Database,
+    changing: Executor,
+    codecs: Codecs | undefined,
+    hub: EventHub<ClientEvents>,
+  ) {
+    this.#database = changing;
     this.#hub = hub;
     this.#codecs = codecs;
     this.#control = controlCalls(database);

@@ -11,6 +11,8 @@ import { type PullCalls, pullCalls, type ReceivedRow } from '../db/calls/pull.js
 import { stopCalls } from '../db/calls/stop.js';
 import type { Database } from '../db/database.js';
 import type { Declarations } from '../db/declarations.js';
+import type { Executor } from '../db/executor.js';
+import { type HeldCalls, PatientExecutor } from './held-calls.js';
 import { openReceived } from './open-received.js';
 import { PullQueue, type Waiter } from './pull-queue.js';
 import { PullSettler } from './pull-settler.js';
@@ -36,6 +38,7 @@ const WAITERS_MAX = 100_000;
 /** What a {@link Pull} is made with. */
 export interface PullParts {
   readonly database: Database;
+  readonly held: HeldCalls;
   readonly declarations: Declarations;
   readonly clock: Clock;
   readonly codecs: Codecs | undefined;
@@ -46,6 +49,7 @@ export interface PullParts {
 /** The consumer's side of a client: receive jobs, settle them. */
 export class Pull {
   readonly #database: Database;
+  readonly #patient: Executor;
   readonly #declarations: Declarations;
   readonly #clock: Clock;
   readonly #codecs: Codecs | undefined;
@@ -57,14 +61,15 @@ export class Pull {
   #waiters = 0;
   #isClosed = false;
 
-  constructor({ database, declarations, clock, codecs, hub, station }: PullParts) {
+  constructor({ database, held, declarations, clock, codecs, hub, station }: PullParts) {
     this.#database = database;
+    this.#patient = new PatientExecutor(database, held);
     this.#declarations = declarations;
     this.#clock = clock;
     this.#codecs = codecs;
     this.#hub = hub;
     this.#calls = pullCalls(database);
-    this.#settler = new PullSettler(this.#calls);
+    this.#settler = new PullSettler(this.#calls, held, clock);
     this.#station = station;
     station.use({
       about: 'work',
@@ -141,14 +146,15 @@ export class Pull {
   get #parts(): ReceiptParts {
     const { obey } = stopCalls(this.#database);
     return {
-      calls: this.#calls,
+      extend: (hold, ms) =>
+        this.#calls.extend(this.#patient, hold.leaseId, hold.id, hold.claims, ms),
       settler: this.#settler,
       codecs: this.#codecs,
       onSettled: ({ id, queue }, outcome) => {
         if (this.#hub.hears('job.settled'))
           this.#hub.emit('job.settled', { job: { id, queue }, outcome });
       },
-      obey: ({ leaseId, id, claims }) => obey(this.#database, leaseId, id, claims),
+      obey: ({ leaseId, id, claims }) => obey(this.#patient, leaseId, id, claims),
     };
   }
 

@@ -5,6 +5,7 @@ import { encodePolicy, type QueuePolicy, WAIT_MS_MAX } from '../core/queue-polic
 import { inspectCalls } from '../db/calls/inspect.js';
 import { queueCalls } from '../db/calls/queues.js';
 import type { Database } from '../db/database.js';
+import type { Executor } from '../db/executor.js';
 import type { QueueStatsView } from '../db/tables.js';
 import {
   type DrainQueueOptions,
@@ -58,12 +59,13 @@ export interface QueueStats {
 
 /** Makes queues, changes them, says how they stand. */
 export class Queues {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #calls;
   readonly #inspect;
 
-  constructor(database: Database) {
-    this.#database = database;
+  /** @param changing runs what an open transaction may hold up */
+  constructor(database: Database, changing: Executor = database) {
+    this.#database = changing;
     this.#calls = queueCalls(database);
     this.#inspect = inspectCalls(database);
   }

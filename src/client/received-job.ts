@@ -68,7 +68,7 @@ export interface ReceivedJob extends Job<Json>, Receipt {
 
 /** What a receipt works with. */
 export interface ReceiptParts {
-  readonly calls: PullCalls;
+  readonly extend: (hold: Hold, visibilityMs: number) => ReturnType<PullCalls['extend']>;
   readonly settler: PullSettler;
   readonly codecs: Codecs | undefined;
   /** Told of each settlement, after its commit. */
@@ -135,8 +135,8 @@ export class HeldReceipt implements Receipt {
 
   async extend(visibility: Duration): Promise<Date> {
     const ms = parseDuration(visibility, 'visibility', VISIBILITY);
-    const { leaseId, id, claims } = this.#hold;
-    const row = await this.#parts.calls.extend(leaseId, id, claims, ms);
+    const { id, claims } = this.#hold;
+    const row = await this.#parts.extend(this.#hold, ms);
     this.#hold = { leaseId: row.lease_id, id, claims, queue: this.#hold.queue };
     return row.visible_at;
   }

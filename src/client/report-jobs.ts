@@ -11,6 +11,9 @@ import { isFaultOfData } from './send.js';
 /** Runs one enqueue statement that reports. */
 export type SendJobs = (jobs: JobsText) => Promise<EnqueueReport>;
 
+/** The same, but it gives up a lock after so many milliseconds: see `isHeld`. */
+export type PatientSendJobs = (jobs: JobsText, lockMs: number) => Promise<EnqueueReport>;
+
 /** Makes the parameter of an enqueue statement. */
 export type JoinJobs = (jobs: readonly string[]) => JobsText;
 

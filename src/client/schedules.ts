@@ -16,6 +16,7 @@ import {
 import { type ScheduleChange, scheduleCalls } from '../db/calls/schedules.js';
 import type { Database } from '../db/database.js';
 import type { Declarations } from '../db/declarations.js';
+import type { Executor } from '../db/executor.js';
 import type { ScheduleRunsView, SchedulesView } from '../db/tables.js';
 import { integer } from './options.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
@@ -89,19 +90,21 @@ export interface PreviewedRun {
 /** Cron schedules: `client.schedules`. Times are those of the database's clock. */
 export class Schedules {
   readonly #codecs: Codecs | undefined;
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #declarations: Declarations;
   readonly #clock: Clock;
   readonly #calls;
 
+  /** @param changing runs what an open transaction may hold up */
   constructor(
     database: Database,
+    changing: Executor,
     declarations: Declarations,
     clock: Clock,
     codecs: Codecs | undefined,
   ) {
     this.#codecs = codecs;
-    this.#database = database;
+    this.#database = changing;
     this.#declarations = declarations;
     this.#clock = clock;
     this.#calls = scheduleCalls(database);

@@ -1,5 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
+import { isHeld } from '../db/patience.js';
 import { hadNoEffect, retryBriefly } from '../db/retry.js';
 
 /**
@@ -9,12 +10,21 @@ import { hadNoEffect, retryBriefly } from '../db/retry.js';
  * @throws HowdahError HOWDAH_COMMIT_UNKNOWN when the connection was lost after the statement had
  *   left: it may have taken effect
  */
-export async function send<T>(run: () => Promise<T>, clock: Clock): Promise<T> {
+export async function send<T>(
+  run: () => Promise<T>,
+  clock: Clock,
+  mayRetry: (error: HowdahError) => boolean = hadNoEffect,
+): Promise<T> {
   try {
-    return await retryBriefly(run, clock, hadNoEffect);
+    return await retryBriefly(run, clock, mayRetry);
   } catch (error) {
     throw error instanceof HowdahError && !hadNoEffect(error) ? commitUnknown(error) : error;
   }
+}
+
+/** As {@link send}, but a lock that is not to be had in time is left to the caller. */
+export function sendPatiently<T>(run: () => Promise<T>, clock: Clock): Promise<T> {
+  return send(run, clock, (error) => hadNoEffect(error) && !isHeld(error));
 }
 
 /**

@@ -9,9 +9,11 @@ import { type Published, topicCalls } from '../db/calls/topics.js';
 import type { Database } from '../db/database.js';
 import type { TxHandle } from '../db/handles/tx-handle.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
+import { mayBeHeld } from './enqueuer.js';
+import type { HeldCalls } from './held-calls.js';
 import { integer } from './options.js';
 import type { Producer } from './producer.js';
-import { send } from './send.js';
+import { send, sendPatiently } from './send.js';
 
 /** What can be said of the jobs that a publication becomes, the same of each. */
 export interface PublishOptions extends JobOptions {
@@ -40,6 +42,7 @@ export class Topics {
   readonly #context: CallerTransactionContext;
   readonly #codecs: Codecs | undefined;
   readonly #producer: Producer;
+  readonly #held: HeldCalls;
   readonly #calls;
 
   constructor(
@@ -48,7 +51,9 @@ export class Topics {
     context: CallerTransactionContext,
     codecs: Codecs | undefined,
     producer: Producer,
+    held: HeldCalls,
   ) {
+    this.#held = held;
     this.#producer = producer;
     this.#database = database;
     this.#clock = clock;
@@ -97,7 +102,12 @@ export class Topics {
     const encoded = await encodePayload('', payload, codec?.payload);
     const text = `{"topic":${name},"payload":${encoded}${members}}`;
     if (tx === undefined) {
-      return send(() => this.#calls.publish(this.#database, text), this.#clock);
+      if (!mayBeHeld(options)) {
+        return send(() => this.#calls.publish(this.#database, text), this.#clock);
+      }
+      return this.#held.run((ms) =>
+        sendPatiently(() => this.#calls.publishPatiently(this.#database, text, ms), this.#clock),
+      );
     }
     const rows = await new CallerTransaction(tx, this.#context).run(this.#calls.publishText, text);
     return rows as readonly object[] as readonly Published[];

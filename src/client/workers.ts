@@ -2,6 +2,7 @@ import { type AnyQueue, nameOf } from '../core/queue.js';
 import { overviewCalls } from '../db/calls/overview.js';
 import { type DrainedWorker, stopCalls } from '../db/calls/stop.js';
 import type { Database } from '../db/database.js';
+import type { Executor } from '../db/executor.js';
 import type { WorkersView } from '../db/tables.js';
 
 /** A worker process as the database knows it. */
@@ -24,12 +25,13 @@ export type StopMode = 'one' | 'all';
 
 /** Looks at workers and stops them. */
 export class Workers {
-  readonly #database: Database;
+  readonly #database: Executor;
   readonly #stops;
   readonly #overview;
 
-  constructor(database: Database) {
-    this.#database = database;
+  /** @param changing runs what an open transaction may hold up */
+  constructor(database: Database, changing: Executor) {
+    this.#database = changing;
     this.#stops = stopCalls(database);
     this.#overview = overviewCalls(database);
   }

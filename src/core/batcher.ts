@@ -3,8 +3,11 @@ export type Settled<Result> = { readonly value: Result } | { readonly error: unk
 
 /** Bounds of a {@link Batcher} and what it calls. */
 export interface BatcherOptions<Item, Result> {
-  /** Sends a batch and answers item by item, in order. A rejection becomes every item's error. */
-  readonly flush: (items: readonly Item[]) => Promise<readonly Settled<Result>[]>;
+  /**
+   * Sends a batch and answers item by item, in order; what a promise will answer keeps no place. A rejection
+   * becomes every item's error.
+   */
+  readonly flush: (items: readonly Item[]) => Promise<readonly Settled<Result | Promise<Result>>[]>;
   /** Most items in a batch. */
   readonly itemsMax: number;
   /** Most size in a batch; an item that is larger goes alone. */
@@ -24,7 +27,7 @@ export interface BatcherOptions<Item, Result> {
 interface Waiting<Item, Result> {
   readonly item: Item;
   readonly size: number;
-  readonly resolve: (result: Result) => void;
+  readonly resolve: (result: Result | Promise<Result>) => void;
   readonly reject: (error: unknown) => void;
 }
 

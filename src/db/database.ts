@@ -50,6 +50,13 @@ export class Database implements Executor {
     this.#gate = options.pool && new PoolGate(options.pool, this.settings.connectTimeoutMs);
   }
 
+  /** Most connections of the pool, as far as it says so. */
+  get connectionsMax(): number {
+    if (this.#ownPool) return this.settings.connectionsMax;
+    const { max } = (this.#pool.options ?? {}) as { max?: unknown };
+    return typeof max === 'number' && max >= 1 ? max : 10;
+  }
+
   /** `{{schema}}` in the text becomes the quoted schema name. */
   sql(text: string): string {
     return text.replaceAll('{{schema}}', `"${this.schema}"`);

@@ -3,6 +3,7 @@ import { ERROR_CODES, HowdahError, type HowdahErrorCode } from '../../core/error
 import { admissionDetails } from '../admission-details.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { patient } from '../patience.js';
 
 /** What became of one job. */
 export interface Enqueued {
@@ -51,6 +52,10 @@ export interface EnqueueCalls {
   report(executor: Executor, jobs: JobsText): Promise<EnqueueReport>;
   /** All or none: the error of the first bad job is thrown. @returns the ids, in the order given */
   all(executor: Executor, jobs: JobsText): Promise<EnqueueReport>;
+  /** As `report`, for jobs that may have to wait for somebody: it gives up a lock after so many milliseconds (55P03). */
+  reportPatiently(executor: Executor, jobs: JobsText, lockMs: number): Promise<EnqueueReport>;
+  /** As `all`, likewise. */
+  allPatiently(executor: Executor, jobs: JobsText, lockMs: number): Promise<EnqueueReport>;
   /** SQL of `report`, with one text parameter, so that it runs in any transaction. It also says which process ran it. */
   readonly reportText: string;
   /** SQL of `all`, likewise. */
@@ -67,11 +72,26 @@ export function enqueueCalls(database: Database): EnqueueCalls {
   const allSql = '{{schema}}.enqueue_many($1::text) as answer';
   const report = database.statement('enqueue_report', database.sql(`select ${reportSql}`));
   const all = database.statement('enqueue_all', database.sql(`select ${allSql}`));
-  const run = async (executor: Executor, statement: typeof all, jobs: JobsText) =>
-    readReport(await executor.query<EnqueueRow>(statement, [jobs]));
+  const patiently = patient('$1::text', 2);
+  const reportHeld = database.statement(
+    'enqueue_report_held',
+    `select {{schema}}.enqueue_many(${patiently}, 'report') as answer`,
+  );
+  const allHeld = database.statement(
+    'enqueue_all_held',
+    `select {{schema}}.enqueue_many(${patiently}) as answer`,
+  );
+  const run = async (
+    executor: Executor,
+    statement: typeof all,
+    jobs: JobsText,
+    ...more: readonly number[]
+  ) => readReport(await executor.query<EnqueueRow>(statement, [jobs, ...more]));
   return {
     report: (executor, jobs) => run(executor, report, jobs),
     all: (executor, jobs) => run(executor, all, jobs),
+    reportPatiently: (executor, jobs, lockMs) => run(executor, reportHeld, jobs, lockMs),
+    allPatiently: (executor, jobs, lockMs) => run(executor, allHeld, jobs, lockMs),
     reportText: database.sql(`select ${reportSql}, ${PID}`),
     allText: database.sql(`select ${allSql}, ${PID}`),
   };

@@ -3,6 +3,7 @@ import type { JobError } from '../../core/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { patient } from '../patience.js';
 import { withPlainTimes } from '../times.js';
 
 /** A job that was received. */
@@ -45,10 +46,14 @@ export interface PullCalls {
     start: ClaimStart,
     consumer: string,
   ): Promise<ReceivedRow[]>;
-  /** @param asks JSON array; see `settle_received` */
-  settle(asks: string): Promise<SettledReceivedRow[]>;
+  /**
+   * @param asks JSON array; see `settle_received`
+   * @param lockMs it gives up a lock after so many milliseconds (55P03)
+   */
+  settle(asks: string, lockMs: number): Promise<SettledReceivedRow[]>;
   /** @throws HowdahError HOWDAH_LEASE_LOST, HOWDAH_SETTLE_STALE, HOWDAH_LEASE_INVALID */
   extend(
+    executor: Executor,
     leaseId: string,
     id: string,
     attempt: number,
@@ -68,7 +73,7 @@ export function pullCalls(database: Database): PullCalls {
   );
   const settle = database.statement(
     'settle_received',
-    'select ordinal, outcome from {{schema}}.settle_received($1::text::jsonb)',
+    `select ordinal, outcome from {{schema}}.settle_received(${patient('$1::text::jsonb', 2)})`,
   );
   const extend = database.statement(
     'extend_job',
@@ -90,9 +95,9 @@ export function pullCalls(database: Database): PullCalls {
         `{${after.join()}}`,
         consumer,
       ]),
-    settle: (asks) => database.query(settle, [asks]),
-    async extend(leaseId, id, attempt, visibilityMs) {
-      const rows = await database.query<{ lease_id: string; visible_at: Date }>(extend, [
+    settle: (asks, lockMs) => database.query(settle, [asks, lockMs]),
+    async extend(executor, leaseId, id, attempt, visibilityMs) {
+      const rows = await executor.query<{ lease_id: string; visible_at: Date }>(extend, [
         leaseId,
         id,
         attempt,

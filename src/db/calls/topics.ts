@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
+import { makePatient } from '../patience.js';
 import type { TopicsView } from '../tables.js';
 import { withPlainTimes } from '../times.js';
 
@@ -20,6 +21,8 @@ export interface TopicCalls {
   unsubscribe(topic: string, queue: string): Promise<boolean>;
   /** @param job JSON; see `publish` */
   publish(executor: Executor, job: string): Promise<Published[]>;
+  /** As `publish`; it gives up a lock after so many milliseconds. */
+  publishPatiently(executor: Executor, job: string, lockMs: number): Promise<Published[]>;
   /** SQL of `publish`, with one text parameter, so that it runs in any transaction. */
   readonly publishText: string;
   /** By topic and queue; all topics, or the one named. */
@@ -34,6 +37,7 @@ export function topicCalls(database: Database): TopicCalls {
     'select queue, id::text as id, created from {{schema}}.publish($1::text::jsonb)',
   );
   const publish = database.statement('publish', publishText);
+  const publishHeld = makePatient(publish, 1);
   const list = database.sql(
     withPlainTimes(`select topic, queue, subscribed_at from {{schema}}.topics
     where $1::text is null or topic = $1 order by topic, queue limit $2::integer`),
@@ -46,6 +50,8 @@ export function topicCalls(database: Database): TopicCalls {
     subscribe: (topic, queue) => change(subscribe, topic, queue),
     unsubscribe: (topic, queue) => change(unsubscribe, topic, queue),
     publish: (executor, job) => executor.query<Published>(publish, [job]),
+    publishPatiently: (executor, job, lockMs) =>
+      executor.query<Published>(publishHeld, [job, lockMs]),
     publishText,
     list: (topic, limit) => database.query<TopicsView>({ text: list }, [topic ?? null, limit]),
   };
