@@ -31,6 +31,16 @@ create table {{schema}}.lease_notices (
   constraint lease_notices_pkey primary key (lease_id, id)
 ) with (autovacuum_vacuum_threshold = 100);
 
+-- How attempts ended whose jobs an application's open transaction had when their worker stopped: the lease gives them
+-- back so, instead of having them run again (see give_back() in 0009_maintenance.sql). Only inserted.
+create table {{schema}}.left_settles (
+  lease_id bigint not null,
+  job_id   bigint not null,
+  attempt  integer not null,
+  ask      jsonb not null,  -- as settle() takes it
+  constraint left_settles_pkey primary key (lease_id, job_id)
+);
+
 -- Where a lease has been: every job it holds has a seq in [low_seq, high_seq] of that lane. So a dead
 -- worker's jobs are found without reading the backlog and without an index that a claim would have
 -- to write. high_seq runs ahead of what was claimed so that the row is written about once a second.
@@ -273,5 +283,6 @@ drop function {{schema}}.open_lease(text, integer, jsonb, boolean);
 drop table {{schema}}.leader;
 drop table {{schema}}.sleepers;
 drop table {{schema}}.lease_marks;
+drop table {{schema}}.left_settles;
 drop table {{schema}}.lease_notices;
 drop table {{schema}}.leases;

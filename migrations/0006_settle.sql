@@ -298,6 +298,32 @@ begin
   end if;
 end $$;
 
+-- For a worker that stops: ends of attempts, as settle() takes them, that it could not write because an open
+-- transaction of an application has the jobs. Waits for nobody. They are written when the lease is given back, by
+-- close_lease() or reap(); where the job is not held by lease and attempt by then, nothing happens. Returns how
+-- many were taken, 10,000 at most.
+create function {{schema}}.leave_settles(p_lease_id bigint, p_jobs jsonb) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_taken integer;
+begin
+  if jsonb_typeof(p_jobs) is distinct from 'array' or exists (
+    select from jsonb_array_elements(p_jobs) e
+    where (e ->> 'id' ~ '^[0-9]{1,18}$' and e ->> 'attempt' ~ '^[0-9]{1,9}$' and e ->> 'outcome' in ('complete',
+      'fail', 'snooze', 'release', 'rate_limited', 'dead_letter', 'cancel', 'expire')) is not true
+  ) then
+    raise exception 'what to settle must be an array of objects with the id, attempt and outcome of a job'
+      using errcode = 'HW022', hint = 'for example [{"id": 1, "attempt": 1, "outcome": "complete"}]';
+  end if;
+  insert into left_settles (lease_id, job_id, attempt, ask)
+  select l.id, (e ->> 'id')::bigint, (e ->> 'attempt')::integer, e
+  from leases l cross join lateral (select e from jsonb_array_elements(p_jobs) e limit 10000) e
+  where l.id = p_lease_id
+  on conflict do nothing;
+  get diagnostics v_taken = row_count;
+  return v_taken;
+end $$;
+
 -- The hot path: many successes in one statement. Returns the stale ids. p_results: an object with the
 -- result of each job that has one, by its id. The fence is asked for in this form, not as a join,
 -- because a planner that believes the table empty would walk the whole index for a join.
@@ -466,6 +492,7 @@ drop function {{schema}}.complete(bigint, bigint, integer, jsonb);
 drop function {{schema}}.settle_single(bigint, jsonb);
 drop function {{schema}}.held_jobs(bigint[]);
 drop function {{schema}}.settle_or_raise(bigint, jsonb);
+drop function {{schema}}.leave_settles(bigint, jsonb);
 drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb);
 drop function {{schema}}.settle(bigint, jsonb);
 drop function {{schema}}.lost_outcome(jsonb);

@@ -66,7 +66,8 @@ end $$;
 -- The caller holds the lease's row for update, and gives left_groups to change_groups().
 create function {{schema}}.give_back(
   p_lease {{schema}}.leases, p_crashed boolean, p_limit integer,
-  out requeued integer, out dead integer, out done boolean, out left_groups {{schema}}.groups[]
+  out requeued integer, out dead integer, out settled integer, out done boolean,
+  out left_groups {{schema}}.groups[]
 )
 language plpgsql security definer {{settings}} as $$
 declare
@@ -77,6 +78,8 @@ declare
   v_is_crash boolean;  -- it may have killed its worker
   v_is_alone boolean;  -- and then nobody else has
   v_is_last boolean;   -- of its attempts
+  v_ask jsonb;         -- how its attempt has ended, where its worker has left that
+  v_is_left boolean := exists (select from left_settles where lease_id = p_lease.id);
 begin
   if current_setting('transaction_isolation') <> 'read committed' then
     -- an older snapshot does not show what the lease claimed last, and deleting it would orphan that
@@ -86,6 +89,7 @@ begin
   end if;
   requeued := 0;
   dead := 0;
+  settled := 0;
   done := true;
   left_groups := '{}';
   for v_mark in select * from lease_marks where lease_id = p_lease.id order by queue_id, lane loop
@@ -95,8 +99,17 @@ begin
         and j.seq between v_mark.low_seq and v_mark.high_seq and j.lease_id = p_lease.id
       -- followers of one head have its seq: the last of them first, so that each finds what is before it
       order by j.seq, j.follow_seq desc nulls last
-      limit greatest(p_limit - requeued - dead, 0) for update skip locked
+      limit greatest(p_limit - requeued - dead - settled, 0) for update skip locked
     loop
+      if v_is_left then
+        v_ask := (select ask from left_settles
+          where lease_id = p_lease.id and job_id = v_job.id and attempt = v_job.attempt);
+        if v_ask is not null then
+          left_groups := left_groups || (settle_one(v_job, v_ask)).left_group;
+          settled := settled + 1;
+          continue;
+        end if;
+      end if;
       select * into v_queue from queues where id = v_job.queue_id;
       if v_job.follow_seq is not null and not v_job.cancel_requested
         and (not p_crashed or is_behind(v_job)) then
@@ -159,6 +172,7 @@ begin
     perform drop_watches(p_lease.id);
     delete from lease_marks where lease_id = p_lease.id;
     delete from lease_notices where lease_id = p_lease.id;
+    delete from left_settles where lease_id = p_lease.id;
     delete from leases where id = p_lease.id;
   end if;
 end $$;
@@ -860,6 +874,7 @@ begin
   cleared := clear_default(10000);
   -- of transactions that ended after the lease had
   delete from lease_notices n where not exists (select from leases l where l.id = n.lease_id);
+  delete from left_settles s where not exists (select from leases l where l.id = s.lease_id);
   return next;
 end $$;
 

@@ -24,6 +24,21 @@ export function encodeResults(
   return results.length > 0 ? `{${results.join()}}` : null;
 }
 
+/** Any ends, as the JSON array that `leave_settles` takes. */
+export function encodeAll(
+  attempts: readonly Attempt[],
+  codecs: Codecs | undefined,
+  onReplaced: OnReplaced,
+): string {
+  const asks = attempts.map((attempt) => {
+    const ask = encodeAsk(attempt, codecs);
+    const result =
+      attempt.settlement?.verb === 'complete' ? encodeResult(attempt, codecs, onReplaced) : null;
+    return result === null ? ask : `${ask.slice(0, -1)},"result":${result}}`;
+  });
+  return `[${asks.join()}]`;
+}
+
 /** Any other ends, as the JSON array that `settle` takes. Never throws: what cannot be encoded fails. */
 export function encodeAsks(attempts: readonly Attempt[], codecs: Codecs | undefined): string {
   return `[${attempts.map((attempt) => encodeAsk(attempt, codecs)).join()}]`;

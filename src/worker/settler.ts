@@ -11,7 +11,7 @@ import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
 import { type SettleFault, settleFaultOf } from '../db/retry.js';
 import type { Attempt } from './attempt.js';
-import { encodeAsks, encodeResult, encodeResults } from './settle-encoding.js';
+import { encodeAll, encodeAsks, encodeResult, encodeResults } from './settle-encoding.js';
 import { substituteOf } from './settle-substitutes.js';
 import type { Tally } from './tally.js';
 
@@ -31,6 +31,8 @@ export const UNSETTLED_MAX = 5_000;
 const STUCK_PACE: BackoffBounds = { min: 50, max: 3_000 };
 /** What is held is looked at once a second at least. */
 const HELD_TRIES_MAX = 5;
+/** What an open transaction has had for so long keeps a worker that stops no longer. */
+const HELD_MS = 1_000;
 /** With this many of them the reason is not theirs: whole statements are tried again. */
 const STUCK_MAX = 100;
 
@@ -154,12 +156,37 @@ export class Settler {
     setImmediate(() => void this.#flush());
   }
 
-  /** Resolves when everything is settled, or given up. */
+  /** Resolves when everything is settled, or given up, or has been held by open transactions for a second. */
   async whenIdle(): Promise<void> {
-    while (this.#unsettled > 0 && !this.#isClosed) {
+    while (this.#unsettled > this.#heldLong.length && !this.#isClosed) {
       this.#company.ring();
       await new Promise<void>((resolve) => this.#onIdle.push(resolve));
     }
+  }
+
+  get #heldLong(): readonly Attempt[] {
+    const { clock } = this.#parts;
+    return [...this.#stuck].filter((attempt) => {
+      const { since = clock.monotonic() } = this.#troubles.get(attempt) ?? {};
+      return this.#isHeld(attempt) && clock.monotonic() - since >= HELD_MS;
+    });
+  }
+
+  /**
+   * Leaves to whoever gives the lease back what open transactions have: it ends as it was to end, later.
+   * @returns how many attempts
+   */
+  async leave(): Promise<number> {
+    const { calls, line, codecs } = this.#parts;
+    const held = [...this.#stuck].filter((attempt) => this.#isHeld(attempt));
+    let left = 0;
+    for (const leaseId of new Set(held.map((attempt) => attempt.leaseId))) {
+      const attempts = held.filter((attempt) => attempt.leaseId === leaseId);
+      left += await calls.leave(line, leaseId, encodeAll(attempts, codecs, this.#onReplaced));
+      for (const attempt of attempts) this.#stuck.delete(attempt);
+      this.#confirm(attempts.length);
+    }
+    return left;
   }
 
   /** Whether outcomes under this lease are not settled yet. */
@@ -409,6 +436,7 @@ export class Settler {
       this.#closing.signal,
     );
     await this.#release();
+    if (this.#heldLong.length > 0) this.#resolveIdle();
     if (this.#stuck.size === 0 || this.#isClosed) {
       this.#isRetrying = false;
       return false;

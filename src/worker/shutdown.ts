@@ -31,9 +31,11 @@ export async function shutDown(
     await within(engine, ABORT_GRACE_MS, undefined, () => idle(engine));
     for (const runner of runners) runner.runs.endAll(reason);
   }
+  let left = 0;
   await within(engine, GOODBYE_MS, undefined, async () => {
     await engine.claiming;
     await settler.whenIdle();
+    left = await settler.leave().catch(() => 0);
     await farewell;
     await closeLease(engine);
   });
@@ -44,6 +46,7 @@ export async function shutDown(
     failed: counts.failed + counts.dead - before.failed - before.dead,
     released: counts.released - before.released,
     aborted,
+    left,
   };
 }
 

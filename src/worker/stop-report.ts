@@ -8,6 +8,11 @@ export interface StopReport {
   readonly released: number;
   /** Of the released: were running, and were told to stop when the grace was over. */
   readonly aborted: number;
+  /**
+   * Finished, while an open transaction of an application had the job: it ends as its handler returned when
+   * that transaction is over, and does not run again.
+   */
+  readonly left: number;
 }
 
 /** How to stop. */

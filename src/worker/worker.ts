@@ -192,7 +192,7 @@ export class Worker {
   }
 
   async #stop(graceMs: number): Promise<StopReport> {
-    let report: StopReport = { completed: 0, failed: 0, released: 0, aborted: 0 };
+    let report: StopReport = { completed: 0, failed: 0, released: 0, aborted: 0, left: 0 };
     const engine = await this.#starting?.catch(() => undefined);
     if (engine) {
       this.#hub.emit('worker.stopping', { worker: this.name });

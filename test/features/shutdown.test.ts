@@ -41,7 +41,7 @@ describe('stopping a worker', () => {
     );
     await waitFor(() => started === 2);
     const report = await worker.stop();
-    expect(report).toEqual({ completed: 2, failed: 0, released: 5, aborted: 0 });
+    expect(report).toEqual({ completed: 2, failed: 0, released: 5, aborted: 0, left: 0 });
     const jobs = await Promise.all(ids.map((id) => readJob(pool, id)));
     const states = jobs.map(({ state }) => state);
     expect(states.filter((state) => state === 'completed')).toHaveLength(2);
@@ -74,7 +74,13 @@ describe('stopping a worker', () => {
     });
     const [id] = await enqueue(pool, name);
     await begun.done;
-    expect(await made.worker.stop()).toEqual({ completed: 0, failed: 0, released: 1, aborted: 1 });
+    expect(await made.worker.stop()).toEqual({
+      completed: 0,
+      failed: 0,
+      released: 1,
+      aborted: 1,
+      left: 0,
+    });
     expect(reasons).toMatchObject([{ code: 'HOWDAH_SHUTDOWN' }]);
     expect(await readJob(pool, id)).toMatchObject({ state: 'ready', attempt: 0, errors: null });
     await made.worker.stopped;

@@ -428,4 +428,63 @@ describe('a worker', () => {
     await waitFor(async () => (await db.state(ids[0] ?? '')) === 'completed');
     expect(events.filter(({ type }) => type === 'lease.lost')).toEqual([]);
   });
+
+  test('that stops leaves how attempts ended whose jobs somebody has: none runs again', async ({
+    db,
+    a,
+    url,
+    pool,
+  }) => {
+    const queue = await createQueue(pool, { max_attempts: 2 });
+    const ran: string[] = [];
+    const release: (() => void)[] = [];
+    const { worker } = await startWorker({
+      url,
+      queues: [
+        work(
+          queue,
+          async (job) => {
+            ran.push(job.id);
+            await new Promise<void>((resolve) => release.push(resolve));
+            if ((job.payload as { end: string }).end === 'fails') throw new Error('no use');
+            return { by: job.id };
+          },
+          { concurrency: 4 },
+        ),
+      ],
+    });
+    const ids = (
+      await db.enqueueRows(
+        ['returns', 'fails', 'returns', 'is free'].map((end) => ({ queue, payload: { end } })),
+      )
+    ).map(({ id }) => String(id));
+    await waitFor(() => release.length === 4);
+    await a.begin();
+    await a.cancel(ids[0] ?? '');
+    await a.rows('select from howdah.jobs where id = any ($1) for update', [ids.slice(1, 3)]);
+    for (const resolve of release) resolve();
+    const stopped = await worker.stop();
+    expect(stopped).toMatchObject({ completed: 1, failed: 0, released: 0, left: 3 });
+    expect(await db.state(ids[0] ?? '')).toBe('running');
+    await a.commit();
+    const { worker: second } = await startWorker({
+      url,
+      queues: [work(queue, async (job) => void ran.push(job.id))],
+    });
+    await waitFor(async () => (await db.state(ids[2] ?? '')) === 'completed');
+    const result = (id = '') =>
+      db.one('select result from howdah.history_view where id = $1', [id]);
+    expect(await result(ids[0])).toEqual({ by: ids[0] });
+    expect(await result(ids[2])).toEqual({ by: ids[2] });
+    // it failed once: the second attempt is its last
+    const [failed] = await db.rows(
+      'select state, attempt, errors from howdah.job_states where id = $1',
+      [ids[1]],
+    );
+    expect(failed).toMatchObject({ state: 'scheduled', errors: [{ message: 'no use' }] });
+    expect([...ran].sort()).toEqual([...ids].sort());
+    await second.stop();
+    expect(await db.one('select count(*)::int from howdah.left_settles')).toBe(0);
+    await db.expectTruth();
+  });
 });

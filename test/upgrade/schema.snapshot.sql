@@ -263,6 +263,10 @@ column leases.due_at timestamp with time zone
 column leases.info jsonb not null default '{}'::jsonb
 column leases.aside bigint[]
 column leases.company bigint[]
+column left_settles.lease_id bigint not null
+column left_settles.job_id bigint not null
+column left_settles.attempt integer not null
+column left_settles.ask jsonb not null
 column limit_deltas.queue_id integer not null
 column limit_deltas.id bigint not null
 column limit_deltas.permits integer not null default 0
@@ -510,6 +514,7 @@ constraint leader_pkey on howdah.leader PRIMARY KEY (is_only)
 constraint lease_marks_pkey on howdah.lease_marks PRIMARY KEY (lease_id, queue_id, lane)
 constraint lease_notices_pkey on howdah.lease_notices PRIMARY KEY (lease_id, id)
 constraint leases_pkey on howdah.leases PRIMARY KEY (id)
+constraint left_settles_pkey on howdah.left_settles PRIMARY KEY (lease_id, job_id)
 constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
 constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
 constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id)
@@ -595,6 +600,7 @@ CREATE UNIQUE INDEX lease_notices_pkey ON howdah.lease_notices USING btree (leas
 CREATE INDEX leases_due_idx ON howdah.leases USING btree (due_at) WHERE (due_at IS NOT NULL)
 CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
 CREATE INDEX leases_workers_idx ON howdah.leases USING btree (id) WHERE (due_at IS NULL)
+CREATE UNIQUE INDEX left_settles_pkey ON howdah.left_settles USING btree (lease_id, job_id)
 CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
 CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
 CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
@@ -753,6 +759,7 @@ function howdah.lane_floor(integer,smallint) returns bigint security definer
 function howdah.lane_priority(smallint) returns integer
 function howdah.lane_starts(integer,smallint[],bigint[],bigint) returns record
 function howdah.lead(bigint,integer) returns TABLE(term bigint, had_gap boolean) security definer
+function howdah.leave_settles(bigint,jsonb) returns integer security definer
 function howdah.left_group(howdah.jobs) returns howdah.groups
 function howdah.let_go(bigint,integer) returns void security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer

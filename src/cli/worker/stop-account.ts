@@ -29,14 +29,15 @@ export class StopAccount {
   end(why: string, report: StopReport): void {
     this.#unlisten();
     for (const job of this.#open.values()) this.#tell(job, 'unsettled');
-    const { completed, failed, released, aborted } = report;
+    const { completed, failed, released, aborted, left } = report;
     if (this.#output.mode === 'json') {
       this.#output.json({ event: 'stopped', why, ...report });
       return;
     }
     const cut = aborted > 0 ? `; ${aborted} were aborted after the grace` : '';
+    const held = left > 0 ? `; ${left} end when an open transaction lets go of them` : '';
     this.#output.line(
-      `stopped (${why}): ${completed} completed, ${failed} failed, ${released} released${cut}`,
+      `stopped (${why}): ${completed} completed, ${failed} failed, ${released} released${cut}${held}`,
     );
   }
 

@@ -58,6 +58,12 @@ export interface SettleCalls {
   ): Promise<boolean>;
   /** Any outcomes of one lease. @param asks JSON array of {@link SettleAsk} */
   settle(executor: Executor, leaseId: string, asks: string): Promise<SettledRow[]>;
+  /**
+   * Leaves what an open transaction has for when the lease is given back. Waits for nobody.
+   * @param asks JSON array of {@link SettleAsk}, 10,000 at most
+   * @returns how many were taken: none, where the lease has ended
+   */
+  leave(executor: Executor, leaseId: string, asks: string): Promise<number>;
   /** Which of these jobs somebody's open transaction has, now. Waits for nobody. */
   held(executor: Executor, ids: readonly string[]): Promise<string[]>;
   /**
@@ -86,6 +92,11 @@ export function settleCalls(database: Database): SettleCalls {
     from {{schema}}.settle($1::bigint, $2::text::jsonb)`,
     'array',
   );
+  const leave = database.statement(
+    'leave_settles',
+    'select {{schema}}.leave_settles($1::bigint, $2::text::jsonb)',
+    'array',
+  );
   const held = database.statement(
     'held_jobs',
     'select * from {{schema}}.held_jobs($1::bigint[])',
@@ -100,6 +111,10 @@ export function settleCalls(database: Database): SettleCalls {
     async completeLed(executor, leaseId, id, claims, result) {
       const rows = await executor.query<[boolean]>(completeLed, [leaseId, id, claims, result]);
       return rows[0]?.[0] === true;
+    },
+    async leave(executor, leaseId, asks) {
+      const rows = await executor.query<[number]>(leave, [leaseId, asks]);
+      return rows[0]?.[0] ?? 0;
     },
     async held(executor, ids) {
       const rows = await executor.query<[string]>(held, [`{${ids.join()}}`]);

@@ -48,6 +48,7 @@ function settlerWith(
   const over = (executor: Executor) => (executor === line ? 'line' : 'pool');
   const calls: SettleCalls = {
     completeInText: '',
+    leave: async () => 0,
     held: async (executor, ids) => {
       asked.push([over(executor), ...ids]);
       return [];
