@@ -46,6 +46,26 @@ test('JSON means the same as before', () => {
   expect(JSON.parse(lines.join(''))).toEqual({ [HOSTILE]: HOSTILE });
 });
 
+test('TSV means the same as before, to whoever reads it as COPY does', () => {
+  const lines = written();
+  const output = new Output(false, { isTTY: false } as NodeJS.WriteStream);
+  const text = `${HOSTILE}\\x1b \t\n\r\\`;
+  output.list([{ text, n: 1 }], [{ key: 'text' }, { key: 'n' }]);
+  const [, row = ''] = lines;
+  expect(row.match(/\t/g)).toHaveLength(1);
+  expect(readByCopy(row.slice(0, row.indexOf('\t')))).toBe(text);
+});
+
+/** A value of COPY's text format: a backslash and a letter, or x and two digits of a byte. */
+function readByCopy(cell: string): string {
+  const bytes = cell.replace(/\\x([0-9a-f]{2})|\\(.)|[^\\]+/gs, (found, hex, letter) => {
+    if (hex) return hex;
+    if (letter) found = { t: '\t', n: '\n', r: '\r' }[letter as string] ?? letter;
+    return Buffer.from(found).toString('hex');
+  });
+  return Buffer.from(bytes, 'hex').toString();
+}
+
 test('errors with their stacks, and JSON of the log, are harmless too', () => {
   const error = new Error(HOSTILE, { cause: new Error(`${HOSTILE}\n    at here`) });
   expect(describeError(error, true)).toContain('at here');

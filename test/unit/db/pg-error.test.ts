@@ -123,6 +123,20 @@ describe('messages in another language', () => {
     expect(names.config({ name: 'n', text: 'select 1' }, [], 1_000).name).toBe('n_1');
   });
 
+  test('a full queue of notifications passes, data that is too large does not', () => {
+    const full = Object.assign(serverError('54000', 'слишком много уведомлений', 'ОШИБКА'), {
+      routine: 'PreCommit_Notify',
+    });
+    expect(toHowdahError(full)).toMatchObject({
+      code: 'HOWDAH_DATABASE_UNAVAILABLE',
+      isRetryable: true,
+    });
+    const large = Object.assign(serverError('54000', 'слишком много', 'ОШИБКА'), {
+      routine: 'convertToJsonb',
+    });
+    expect(toHowdahError(large).code).toBe('HOWDAH_DATABASE_ERROR');
+  });
+
   test('a schema that is missing is known by its name, in any quotation marks', () => {
     for (const message of [
       'le schéma « jobs » n’existe pas',

@@ -3,6 +3,7 @@ import pg from 'pg';
 import { expect, onTestFinished, test } from 'vitest';
 import { Connection } from '../../../src/db/connection.js';
 import { Hosts } from '../../../src/db/hosts.js';
+import { withTls } from '../../../src/db/tls.js';
 
 function setEnvironment(variables: Record<string, string>): void {
   for (const [name, value] of Object.entries(variables)) {
@@ -41,6 +42,15 @@ test.for([
   setEnvironment({ PGSSLMODE: query.replace(/^.*=/, 'disable') });
   expect(sslOf(`postgres://u@h/db?${query}`), 'before the environment').toEqual(expected);
 });
+
+test.for(['allow', 'prefer', 'require', 'verify-ca'])(
+  'the driver is never asked for %s, which another version of it may take for less',
+  (mode) => {
+    expect(withTls(`postgres://u@h/db?sslmode=${mode}`)).toBe(
+      'postgres://u@h/db?sslmode=verify-full',
+    );
+  },
+);
 
 test.for([
   ['disable', false],
