@@ -36,6 +36,21 @@ const HOLDS: readonly [what: string, hold: (a: RaceSession, w: World) => Promise
   ['a worker', (a) => a.rows(`select * from howdah.drain_worker('drained')`)],
   ['a batch', (a, { queue, batch }) => a.enqueue(queue, 1, { batch })],
   ['a schedule', (a) => a.rows(`select howdah.pause_schedule('held')`)],
+  ['a job that is changed', (a, { waiting }) => a.rows(EDIT, [waiting])],
+  ['a closed queue', (a, { queue }) => a.rows('select howdah.close_queue($1)', [queue])],
+  ['a held queue', (a, { queue }) => a.rows('select howdah.limit_queue($1, 60000)', [queue])],
+  ['a dead job', (a, { dead }) => a.rows('select howdah.redrive($1)', [{ ids: [dead] }])],
+  [
+    'what it has claimed',
+    async (a, { queue }) =>
+      expect(await a.claim(queue, await a.openLease('app'), 9)).not.toEqual([]),
+  ],
+  [
+    'the end of the running job',
+    (a, { lease, running }) => a.end(lease, { id: running, attempt: 1 } as never, 'complete'),
+  ],
+  ['what a call has dropped', (a, { full }) => a.enqueue(full, 1, { on_full: 'drop_oldest' })],
+  ['a report', (a, { lease, running }) => a.rows(REPORT, [lease, running])],
   // an operator's hand that lends the upkeep its own
   ['what promote() has done', (a) => a.promote()],
   ['what reap() has done', (a) => a.reap()],
@@ -57,6 +72,10 @@ const HOLDS: readonly [what: string, hold: (a: RaceSession, w: World) => Promise
     (a, { queue }) => a.rows('select howdah.delete_queue($1, true)', [queue]),
   ],
 ];
+
+const EDIT = `select howdah.edit_job($1, '{"priority": 3, "payload": 7}')`;
+const REPORT = `select howdah.report($1, jsonb_build_array(jsonb_build_object('id', $2::bigint, 'attempt', 1,
+  'progress', '{"percent": 50}'::jsonb)))`;
 
 /** Statements of upkeep and of a worker: none of them may wait for any of those. */
 const ROUNDS: readonly [name: string, run: (b: RaceSession, w: World) => Promise<unknown>][] = [
@@ -80,6 +99,8 @@ interface World {
   readonly running: string;
   readonly waiting: string;
   readonly batch: string;
+  readonly dead: string;
+  readonly full: string;
 }
 
 let worlds = 0;
@@ -99,18 +120,23 @@ async function world(db: Engine): Promise<World> {
   await db.rows(`select howdah.put_schedule('held', '{"cron": "* * * * *", "queue": "${queue}"}')
     where not exists (select from howdah.schedules where name = 'held')`);
   await db.enqueue(other, 20);
+  const full = `full-${worlds}`;
+  await db.createQueue(full, { max_depth: 1 });
+  await db.enqueue(full);
+  const [dead = ''] = await db.enqueue(queue, 1, { priority: 100 });
+  await db.end(lease, await db.claimOne(queue, lease), 'dead_letter');
   // something due for each duty
-  const dead = await db.openLease('dead');
+  const lost = await db.openLease('dead');
   await db.enqueue(queue, 1, { priority: 50 });
-  await db.claim(queue, dead, 1);
-  await db.killLease(dead);
+  await db.claim(queue, lost, 1);
+  await db.killLease(lost);
   await db.enqueue(queue, 1, { ttl_ms: 1 });
   await db.enqueue(queue, 1, { delay_ms: 1 });
   await db.rows(
     `update howdah.queues set paused_at = howdah.clock(), paused_until = howdah.clock() where name = $1`,
     [queue],
   );
-  return { queue, other, lease, running, waiting, batch };
+  return { queue, other, lease, running, waiting, batch, dead, full };
 }
 
 describe.for(HOLDS)('an open transaction that holds %s', ([, hold]) => {
