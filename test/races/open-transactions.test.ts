@@ -36,6 +36,10 @@ const HOLDS: readonly [what: string, hold: (a: RaceSession, w: World) => Promise
   ['a worker', (a) => a.rows(`select * from howdah.drain_worker('drained')`)],
   ['a batch', (a, { queue, batch }) => a.enqueue(queue, 1, { batch })],
   ['a schedule', (a) => a.rows(`select howdah.pause_schedule('held')`)],
+  [
+    'a batch that it has closed',
+    (a, { batch }) => a.rows('select howdah.close_batch($1, true)', [batch]),
+  ],
   ['a job that is changed', (a, { waiting }) => a.rows(EDIT, [waiting])],
   ['a closed queue', (a, { queue }) => a.rows('select howdah.close_queue($1)', [queue])],
   ['a held queue', (a, { queue }) => a.rows('select howdah.limit_queue($1, 60000)', [queue])],
@@ -120,6 +124,7 @@ async function world(db: Engine): Promise<World> {
   await db.rows(`select howdah.put_schedule('held', '{"cron": "* * * * *", "queue": "${queue}"}')
     where not exists (select from howdah.schedules where name = 'held')`);
   await db.enqueue(other, 20);
+  await db.enqueue(other, 1, { batch });
   const full = `full-${worlds}`;
   await db.createQueue(full, { max_depth: 1 });
   await db.enqueue(full);
