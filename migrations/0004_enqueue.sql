@@ -43,12 +43,52 @@ exception when program_limit_exceeded or out_of_memory then
   return 2147483647;
 end $$;
 
--- Whether the text of a value is longer than it may be. The stored form does not tell: a number such as 1e131071 takes
--- some 14 bytes of it and 131,072 of text. Where it is so short that it cannot hide more than a few times what is
--- allowed, nor more than 2.4 MB, the text is not made: up to 262 bytes where 1 MiB is allowed, as by default.
-create function {{schema}}.is_too_long(p_value jsonb, p_bytes_max integer) returns boolean
+-- Whether a JSON text may have a number much longer as jsonb writes it out than it is here: an exponent of two digits or
+-- more. It may say so of text within a string, too. Some 3 ns a byte.
+create function {{schema}}.has_exponent(p_text text) returns boolean
+language sql immutable as $$
+  select p_text ~ E'(^|[],:[[:space:]\x1e])-?[0-9][0-9.]*[eE][-+]?[0-9]{2}'
+$$;
+
+-- The same of a value: whether numbers in it are very large or very small. A zero counts where p_or_zero, for it may have
+-- decimals, too: 0e-16383.
+create function {{schema}}.is_wide(p_value jsonb, p_or_zero boolean default false) returns boolean
+language sql immutable as $$
+  select case when p_or_zero then jsonb_path_exists(p_value,
+      'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22))')
+    else jsonb_path_exists(p_value,
+      'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22 && @ != 0))') end
+$$;
+
+-- What is wrong with a value that is_wide(): 'unfit' where a number in it is one that no client holds, which is what
+-- JavaScript reads as infinite or has more than 350 decimals; 'long' where its text is longer than p_bytes_max. It makes no
+-- text, and counts a large number as a third of its length at least: a text made after it has at most four times what is allowed.
+create function {{schema}}.number_flaw(p_value jsonb, p_bytes_max integer) returns text
+language plpgsql stable security definer {{settings}} as $$
+declare
+  v_bytes bigint;
+  v_is_fit boolean;
+begin
+  select coalesce(sum(scale(n) + case when n between -1e22 and 1e22 then 0 when n between -1e70 and 1e70 then 22
+      when n between -1e150 and 1e150 then 70 else 150 end), 0),
+    coalesce(bool_and(scale(n) <= 350 and n between -1.797693134862315807e308 and 1.797693134862315807e308), true)
+  into v_bytes, v_is_fit
+  from (select e::numeric as n from jsonb_array_elements(jsonb_path_query_array(p_value,
+    'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22))')) e) x;
+  return case when not v_is_fit then 'unfit' when v_bytes > p_bytes_max then 'long' end;
+end $$;
+
+-- Whether the text of a value is longer than it may be, or has a number that no client holds. The stored form does not
+-- tell: a number such as 1e131071 takes some 16 bytes of it and 131,072 of text. Text is made only of what is neither short
+-- nor wide. What is stored takes no more than four times its text. p_may_be_wide false: it was looked at before.
+create function {{schema}}.is_too_long(p_value jsonb, p_bytes_max integer, p_may_be_wide boolean default true)
+returns boolean
 language sql stable as $$
-  select pg_column_size(p_value) > least(p_bytes_max / 4000, 262) and case
+  select case
+    when p_may_be_wide and {{schema}}.is_wide(p_value, pg_column_size(p_value) > 262)
+      and {{schema}}.number_flaw(p_value, p_bytes_max) is not null then true
+    when pg_column_size(p_value) <= least(p_bytes_max / 4000, 262) then false
+    when pg_column_size(p_value) > 4 * p_bytes_max::bigint + 100 then true
     when pg_column_size(p_value) <= 65536 then octet_length(p_value::text) > p_bytes_max
     else {{schema}}.text_bytes(p_value) > p_bytes_max end
 $$;
@@ -99,16 +139,36 @@ begin
   return case v_is_closed when false then null when true then 'HW201' else 'HW200' end;
 end $$;
 
--- The SQLSTATE of the first thing wrong with a job, null when it is good.
+-- Whether what a job has besides payload and headers, which is written out by who looks at it, has more wide numbers than
+-- there are options.
+create function {{schema}}.has_wide_options(p_job jsonb) returns boolean
+language sql immutable as $$
+  select jsonb_array_length(jsonb_path_query_array(
+    case jsonb_typeof(p_job) when 'object' then p_job - '{payload,headers}'::text[] else p_job end,
+    'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22 && @ != 0))')) > 8
+$$;
+
+-- What is wrong with a job because numbers in it are wide, as a SQLSTATE; null when nothing is.
+create function {{schema}}.number_problem(p_job jsonb, p_payload_bytes_max integer) returns text
+language sql stable as $$
+  select case when {{schema}}.has_wide_options(p_job) then 'HW018' else coalesce(
+    case {{schema}}.number_flaw(p_job -> 'payload', p_payload_bytes_max)
+      when 'unfit' then 'HW010' when 'long' then 'HW011' end,
+    case when {{schema}}.number_flaw(p_job -> 'headers', 16384) is not null then 'HW015' end) end
+$$;
+
+-- The SQLSTATE of the first thing wrong with a job, null when it is good. p_may_be_wide as in is_too_long().
 -- Volatile, as clock() is: only so can the planner inline it.
-create function {{schema}}.job_problem(p_job jsonb, p_queue_id integer, p_payload_bytes_max integer)
-returns text
+create function {{schema}}.job_problem(
+  p_job jsonb, p_queue_id integer, p_payload_bytes_max integer, p_may_be_wide boolean default true
+) returns text
 language sql volatile as $$
-  select case
+  select coalesce(case when p_may_be_wide and {{schema}}.is_wide(p_job, true)
+    then {{schema}}.number_problem(p_job, coalesce(p_payload_bytes_max, 1048576)) end, case
     when jsonb_typeof(p_job) <> 'object' then 'HW018'
     when p_queue_id is null then 'HW001'
     when not p_job ? 'payload' then 'HW010'
-    when {{schema}}.is_too_long(p_job -> 'payload', p_payload_bytes_max) then 'HW011'
+    when {{schema}}.is_too_long(p_job -> 'payload', p_payload_bytes_max, false) then 'HW011'
     when {{schema}}.is_too_deep(p_job -> 'payload') then 'HW010'
     when {{schema}}.is_out_of_range(p_job -> 'priority', -100, 100) then 'HW012'
     when case coalesce(jsonb_typeof(p_job -> 'delay_ms'), 'null') when 'null' then false
@@ -119,7 +179,7 @@ language sql volatile as $$
         and {{schema}}.clock() + interval '10 years', true) then 'HW014'
     when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object')
       or p_job ? 'headers' and (pg_column_size(p_job -> 'headers') > 16384
-        or {{schema}}.is_too_long(p_job -> 'headers', 16384) or {{schema}}.is_too_deep(p_job -> 'headers'))
+        or {{schema}}.is_too_long(p_job -> 'headers', 16384, false) or {{schema}}.is_too_deep(p_job -> 'headers'))
       then 'HW015'
     when {{schema}}.is_out_of_range(p_job -> 'max_attempts', 1, 1000) then 'HW016'
     when {{schema}}.is_out_of_range(p_job -> 'ttl_ms', 1, 315360000000) then 'HW017'
@@ -130,7 +190,7 @@ language sql volatile as $$
         and length(p_job ->> 'group') between 1 and 255) then 'HW050'
     when p_job ? 'weight' and {{schema}}.is_weight_wrong(p_job, p_queue_id) then 'HW060'
     when p_job ? 'batch' then {{schema}}.batch_problem(p_job -> 'batch')
-  end
+  end)
 $$;
 
 -- The code, the message with the value, and the remedy, for one problem of one job.
@@ -150,9 +210,12 @@ begin
       hint := 'create it with create_queue() or `howdah queues set`';
     when 'HW010' then
       code := 'HOWDAH_PAYLOAD_INVALID';
-      if p_job ? 'payload' then
+      if is_too_deep(p_job -> 'payload') then
         message := 'payload is nested deeper than 500 levels';
         hint := 'flatten it, or store it elsewhere and enqueue a reference';
+      elsif p_job ? 'payload' then
+        message := 'payload has a number that no client holds: beyond 1.8e308, or with more than 350 decimals';
+        hint := 'give it as text';
       else
         message := 'payload is missing';
         hint := 'give "payload" any JSON value; null is one';
@@ -163,7 +226,7 @@ begin
       where name = p_job ->> 'queue' and deleted_at is null;
       message := format('payload has %s bytes, queue %L allows %s',
         case when pg_column_size(p_job -> 'payload') <= greatest(65536, 2 * v_max::bigint)
-          then text_bytes(p_job -> 'payload')::text else 'too many' end, p_job ->> 'queue', v_max);
+          and not is_wide(p_job -> 'payload', true) then text_bytes(p_job -> 'payload')::text else 'too many' end, p_job ->> 'queue', v_max);
       hint := 'store large data elsewhere and enqueue a reference, or raise payload_bytes_max';
     when 'HW012' then
       code := 'HOWDAH_PRIORITY_INVALID';
@@ -179,7 +242,7 @@ begin
       hint := 'use an ISO 8601 time with zone, or epoch milliseconds, from 2000 to 10 years ahead';
     when 'HW015' then
       code := 'HOWDAH_HEADERS_INVALID';
-      message := 'headers must be a JSON object of at most 16384 bytes and 500 levels';
+      message := 'headers must be a JSON object of at most 16384 bytes and 500 levels, without numbers beyond 1.8e308';
       hint := 'put large data into the payload';
     when 'HW016' then
       code := 'HOWDAH_ATTEMPTS_INVALID';
@@ -230,7 +293,9 @@ begin
       hint := 'add all jobs before you close it, or open another batch';
     else
       code := 'HOWDAH_JOB_INVALID';
-      message := format('a job must be a JSON object, not %s', jsonb_typeof(p_job));
+      message := case when jsonb_typeof(p_job) = 'object'
+        then 'a job has more than 8 numbers beyond 1e22 among its options'
+        else format('a job must be a JSON object, not %s', jsonb_typeof(p_job)) end;
       hint := 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
   end case;
 end $$;
@@ -251,9 +316,10 @@ $$;
 
 -- Plain jobs of one queue, as most calls, bulk loads and gathered calls bring: nothing of what enqueue_each() decides
 -- for each job needs to be asked. p_jobs: a job or an array of jobs; with p_payloads, which are JSON, what is said of
--- them all. Returns their ids in order; null, and nothing is done, where one is not plain.
+-- them all. p_bytes: the length of their JSON text where that is known. No number in them is wide. Returns their ids in
+-- order; null, and nothing is done, where one is not plain.
 create function {{schema}}.enqueue_plain(
-  p_jobs jsonb, p_payloads text[], p_now timestamptz, p_ring boolean
+  p_jobs jsonb, p_payloads text[], p_now timestamptz, p_ring boolean, p_bytes integer default null
 ) returns bigint[]
 language plpgsql security definer {{settings}} as $$
 declare
@@ -261,6 +327,7 @@ declare
   v_queue text := v_first ->> 'queue';
   v_queue_id integer;
   v_bytes_max integer;
+  v_may_be_long boolean;
   v_is_bad boolean;
   v_id bigint;
   v_ids bigint[];
@@ -274,13 +341,15 @@ begin
   if not found then
     return null;
   end if;
+  -- jsonb writes a text out in no more than four times its length: [1e9,1e9]
+  v_may_be_long := p_bytes is null or p_bytes > v_bytes_max / 4;
   if p_payloads is not null then
     -- each is parsed where it is stored: as one array they would be taken apart and put together once more
     with inserted as (
       insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
       select n.id, n.id, p_now, v_queue_id, 201, n.payload
       from (select nextval('job_seq') as id, u::jsonb as payload from unnest(p_payloads) u offset 0) n
-      returning id, is_too_long(payload, v_bytes_max) or is_too_deep(payload) as is_bad
+      returning id, v_may_be_long and is_too_long(payload, v_bytes_max, false) or is_too_deep(payload) as is_bad
     )
     select array_agg(id), bool_or(is_bad) into v_ids, v_is_bad from inserted;
     if v_ids is null then
@@ -292,7 +361,7 @@ begin
     end if;
   elsif jsonb_typeof(p_jobs) = 'object' or jsonb_array_length(p_jobs) = 1 then
     -- the statement below takes longer to begin than this to end
-    if (is_too_long(v_first -> 'payload', v_bytes_max) or is_too_deep(v_first -> 'payload'))
+    if (v_may_be_long and is_too_long(v_first -> 'payload', v_bytes_max, false) or is_too_deep(v_first -> 'payload'))
       is distinct from false then
       return null;
     end if;
@@ -303,7 +372,8 @@ begin
   else
     if not (
       select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
-        and not is_too_long(e.j -> 'payload', v_bytes_max) and not is_too_deep(e.j -> 'payload'), false))
+        and not (v_may_be_long and is_too_long(e.j -> 'payload', v_bytes_max, false))
+        and not is_too_deep(e.j -> 'payload'), false))
       from jsonb_array_elements(p_jobs) e (j)
     ) then
       return null;
@@ -330,7 +400,7 @@ end $$;
 -- Jobs with a dedupe key, or of a queue that is bounded or closed, take a second round: the first only
 -- draws their ids, so that order holds, and pass_gate() decides which of them are inserted.
 create function {{schema}}.enqueue_each(
-  p_jobs jsonb, p_now timestamptz, p_on_error text, p_ring boolean
+  p_jobs jsonb, p_now timestamptz, p_on_error text, p_ring boolean, p_may_be_wide boolean
 ) returns table (
   ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text,
   same boolean, details jsonb
@@ -371,6 +441,13 @@ begin
       from jsonb_array_elements(v_payloads) e);
   end if;
 
+  if p_may_be_wide and exists (
+    select from jsonb_array_elements(p_jobs) e where has_wide_options(e)
+  ) then
+    raise exception 'a job has more than 8 numbers beyond 1e22 among its options' using errcode = 'HW018',
+      hint = 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
+  end if;
+
   v_jobs := p_jobs;
   while v_row_ids is null or v_is_gated loop
     with timed as materialized (
@@ -391,9 +468,10 @@ begin
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
           or has_options(e.j)
-          or (is_too_long(e.j -> 'payload', q.payload_bytes_max) or is_too_deep(e.j -> 'payload'))
+          or p_may_be_wide
+          or (is_too_long(e.j -> 'payload', q.payload_bytes_max, false) or is_too_deep(e.j -> 'payload'))
             is distinct from false
-        then coalesce(job_problem(e.j, q.id, q.payload_bytes_max), case when v_ids is null
+        then coalesce(job_problem(e.j, q.id, q.payload_bytes_max, p_may_be_wide), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
         end as problem offset 0
       ) p
@@ -511,15 +589,16 @@ create function {{schema}}.enqueue(
 language plpgsql security definer {{settings}} as $$
 declare
   v_now timestamptz := clock();
-  v_payloads text[] := case jsonb_typeof(p_jobs -> 'payloads')
-    when 'array' then array(select e::text from jsonb_array_elements(p_jobs -> 'payloads') e) end;
+  v_is_wide boolean := is_wide(p_jobs, pg_column_size(p_jobs) > 262);
+  v_payloads text[] := case when jsonb_typeof(p_jobs -> 'payloads') = 'array' and not v_is_wide
+    then array(select e::text from jsonb_array_elements(p_jobs -> 'payloads') e) end;
   v_ids bigint[];
 begin
-  if v_payloads is not null or not p_jobs ? 'payloads' then
+  if not v_is_wide and (v_payloads is not null or not p_jobs ? 'payloads') then
     v_ids := enqueue_plain(p_jobs, v_payloads, v_now, p_ring);
   end if;
   if v_ids is null then
-    return query select * from enqueue_each(p_jobs, v_now, p_on_error, p_ring);
+    return query select * from enqueue_each(p_jobs, v_now, p_on_error, p_ring, v_is_wide);
   else
     return query select u.n::integer, u.id, true, null::text, null::text, null::text, null::boolean,
         null::jsonb
@@ -539,6 +618,7 @@ declare
   v_jobs jsonb;
   v_parts text[];
   v_payloads text[];
+  v_is_wide boolean := has_exponent(p_jobs);
   v_ids bigint[];
 begin
   if strpos(p_jobs, E'\x1e') > 0 then
@@ -548,7 +628,9 @@ begin
   else
     v_jobs := p_jobs;
   end if;
-  v_ids := enqueue_plain(v_jobs, v_payloads, v_now, true);
+  if not v_is_wide then
+    v_ids := enqueue_plain(v_jobs, v_payloads, v_now, true, octet_length(p_jobs));
+  end if;
   if v_ids is not null then
     return array_to_string(v_ids, ',');
   end if;
@@ -564,7 +646,7 @@ begin
         jsonb_agg(jsonb_build_array(ordinal, error_code, error_message, error_hint, details))
           filter (where error_code is not null) as refused,
         jsonb_agg(jsonb_build_array(ordinal, same)) filter (where same is not null) as duplicates
-      from enqueue_each(v_jobs, v_now, p_on_error, true)
+      from enqueue_each(v_jobs, v_now, p_on_error, true, v_is_wide)
     ) answer
   );
 end $$;
@@ -575,16 +657,21 @@ revoke execute on all functions in schema {{schema}} from public;
 
 drop function {{schema}}.enqueue_many(text, text);
 drop function {{schema}}.enqueue(jsonb, text, boolean);
-drop function {{schema}}.enqueue_each(jsonb, timestamptz, text, boolean);
-drop function {{schema}}.enqueue_plain(jsonb, text[], timestamptz, boolean);
+drop function {{schema}}.enqueue_each(jsonb, timestamptz, text, boolean, boolean);
+drop function {{schema}}.enqueue_plain(jsonb, text[], timestamptz, boolean, integer);
 drop function {{schema}}.has_options(jsonb);
 drop function {{schema}}.with_header(jsonb, text, jsonb);
 drop function {{schema}}.describe_problem(text, jsonb, jsonb);
-drop function {{schema}}.job_problem(jsonb, integer, integer);
+drop function {{schema}}.job_problem(jsonb, integer, integer, boolean);
+drop function {{schema}}.number_problem(jsonb, integer);
+drop function {{schema}}.has_wide_options(jsonb);
 drop function {{schema}}.batch_problem(jsonb);
 drop function {{schema}}.is_bad_dedupe(jsonb);
 drop function {{schema}}.is_too_deep(jsonb);
-drop function {{schema}}.is_too_long(jsonb, integer);
+drop function {{schema}}.is_too_long(jsonb, integer, boolean);
+drop function {{schema}}.number_flaw(jsonb, integer);
+drop function {{schema}}.is_wide(jsonb, boolean);
+drop function {{schema}}.has_exponent(text);
 drop function {{schema}}.text_bytes(jsonb);
 drop function {{schema}}.is_weight_wrong(jsonb, integer);
 drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);

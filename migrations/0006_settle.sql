@@ -8,7 +8,7 @@
 create function {{schema}}.kept_result(p_result jsonb) returns jsonb
 language sql stable as $$
   select case when {{schema}}.is_too_long(p_result, 8388608) or {{schema}}.is_too_deep(p_result)
-    then '{"howdah": "result not stored", "problem": "it is longer than 8388608 bytes, or deeper than 500 levels"}'::jsonb
+    then '{"howdah": "result not stored", "problem": "it is longer than 8388608 bytes, deeper than 500 levels, or has a number beyond 1.8e308"}'::jsonb
     else p_result end
 $$;
 
@@ -145,7 +145,7 @@ language sql volatile as $$
   select case when jsonb_array_length(e) > 100 then e - 0 else e end
   from (select coalesce(p_job.errors, '[]') || jsonb_build_array(
     case when {{schema}}.is_too_long(p_error, 65536) or {{schema}}.is_too_deep(p_error)
-        then '{"message": "error not stored: it is longer than 65536 bytes, or deeper than 500 levels"}'
+        then '{"message": "error not stored: it is longer than 65536 bytes, deeper than 500 levels, or has a number beyond 1.8e308"}'
       when jsonb_typeof(p_error) = 'object' then p_error
       else jsonb_build_object('message', coalesce(p_error #>> '{}', 'no error given')) end
     || jsonb_build_object('attempt', p_job.attempt - p_job.uncounted,

@@ -7,6 +7,7 @@ import { type Job, priorityOf } from '../core/job.js';
 import { encodeJson, type Json } from '../core/json.js';
 import { WAIT_MS_MAX } from '../core/queue-policy.js';
 import { textOf } from '../core/shown-text.js';
+import { writtenLength } from '../core/written-length.js';
 import type { PullCalls, ReceivedRow } from '../db/calls/pull.js';
 import { STOP_HEADER } from '../db/calls/stop.js';
 import type { PullSettler } from './pull-settler.js';
@@ -223,10 +224,11 @@ export function holdOf(row: ReceivedRow): Hold {
 
 function encodeResult(result: unknown): string {
   const text = encodeJson(result, 'result');
-  if (Buffer.byteLength(text) <= RESULT_BYTES_MAX) return text;
+  const bytes = writtenLength(text, RESULT_BYTES_MAX);
+  if (bytes <= RESULT_BYTES_MAX) return text;
   throw new HowdahError(
     'HOWDAH_SETTLE_INVALID',
-    `The result has ${Buffer.byteLength(text)} bytes, ${RESULT_BYTES_MAX} are allowed.`,
+    `The result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed.`,
     { remedy: 'Store it elsewhere and give a reference.' },
   );
 }

@@ -7,6 +7,7 @@ import { HowdahError, type HowdahErrorCode } from './errors.js';
 import { encodeJson, type Json } from './json.js';
 import { assertPriority } from './queue.js';
 import { WAIT_MS_MAX } from './queue-policy.js';
+import { writtenLength } from './written-length.js';
 
 /** The largest `headers` in bytes of JSON: 16 KiB. */
 export const HEADERS_BYTES_MAX = 16_384;
@@ -201,7 +202,7 @@ function encodeHeaders(value: unknown, encode?: (text: string) => string): strin
   }
   const text = encodeJson(value, 'headers', 'HOWDAH_HEADERS_INVALID');
   const stored = encode && text.startsWith('{') ? encode(text) : text;
-  const bytes = Buffer.byteLength(stored);
+  const bytes = writtenLength(stored, HEADERS_BYTES_MAX);
   if (stored.startsWith('{') && bytes <= HEADERS_BYTES_MAX) return stored;
   throw new HowdahError(
     'HOWDAH_HEADERS_INVALID',

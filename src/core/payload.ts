@@ -3,6 +3,7 @@ import { HowdahError } from './errors.js';
 import { encodeJson } from './json.js';
 import type { AnyQueue, Queue } from './queue.js';
 import { describeIssue, type StandardSchemaResult } from './standard-schema.js';
+import { writtenLength } from './written-length.js';
 
 const ISSUES_SHOWN_MAX = 3;
 
@@ -24,10 +25,8 @@ export function encodePayload(
   const stored = encode ? encode(text) : text;
   if (typeof target === 'string') return stored;
   const max = target.policy.payloadBytesMax;
-  // a character has at most 3 bytes per UTF-16 unit: most payloads need no counting
-  if (max !== undefined && stored.length * 3 > max && Buffer.byteLength(stored) > max) {
-    throw tooLarge(target.name, Buffer.byteLength(stored), max);
-  }
+  const bytes = max === undefined ? 0 : writtenLength(stored, max);
+  if (max !== undefined && bytes > max) throw tooLarge(target.name, bytes, max);
   if (!target.schema) return stored;
   try {
     const checked = validatePayload(target, JSON.parse(text));

@@ -1,6 +1,7 @@
 import type { Codecs } from '../core/codec.js';
 import { HowdahError } from '../core/errors.js';
 import { encodeJson, type Json } from '../core/json.js';
+import { writtenLength } from '../core/written-length.js';
 import { refuseRows } from '../db/handles/refuse.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
@@ -68,7 +69,7 @@ export async function completeEncodedIn(
 
 function encodeBounded(result: Json): string {
   const text = encodeJson(result, 'result');
-  const bytes = Buffer.byteLength(text);
+  const bytes = writtenLength(text, RESULT_BYTES_MAX);
   if (bytes <= RESULT_BYTES_MAX) return text;
   throw new HowdahError(
     'HOWDAH_SETTLE_INVALID',

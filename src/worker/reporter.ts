@@ -5,6 +5,7 @@ import type { EventHub } from '../core/events.js';
 import { type Fence, fenceOf } from '../core/fence.js';
 import { encodeJson } from '../core/json.js';
 import { encodeLogLine } from '../core/log-line.js';
+import { writtenLength } from '../core/written-length.js';
 import type { ReportCalls } from '../db/calls/reports.js';
 import type { Executor } from '../db/executor.js';
 import { toHowdahError } from '../db/pg-error.js';
@@ -65,9 +66,8 @@ export class Reporter {
   /** @throws HowdahError HOWDAH_PAYLOAD_INVALID (no JSON), HOWDAH_REPORT_INVALID (too large), HOWDAH_CODEC_FAILED */
   progress(attempts: readonly Attempt[], value: unknown): void {
     const text = encodeJson(value, 'progress');
-    if (text.length * 3 > PROGRESS_BYTES_MAX && Buffer.byteLength(text) > PROGRESS_BYTES_MAX) {
-      throw tooLarge(Buffer.byteLength(text));
-    }
+    const bytes = writtenLength(text, PROGRESS_BYTES_MAX);
+    if (bytes > PROGRESS_BYTES_MAX) throw tooLarge(bytes);
     const { codecs } = this.#parts;
     for (const attempt of attempts) {
       const stored = codecs ? codecs.encode('progress', text, placeOf(attempt)) : text;

@@ -1,5 +1,6 @@
 import { HowdahError } from '../core/errors.js';
 import { encodeJson } from '../core/json.js';
+import { writtenLength } from '../core/written-length.js';
 
 /** Largest result in bytes of JSON. */
 export const RESULT_BYTES_MAX = 1_048_576;
@@ -19,10 +20,10 @@ export interface EncodedResult {
 export function encodeResult(value: unknown): EncodedResult {
   try {
     const text = encodeJson(value, 'result');
-    if (text.length * 3 <= RESULT_BYTES_MAX || Buffer.byteLength(text) <= RESULT_BYTES_MAX) {
-      return { text };
-    }
-    return replaced(`result has ${Buffer.byteLength(text)} bytes, ${RESULT_BYTES_MAX} are allowed`);
+    // what is settled together waits for each: one that is written out to megabytes would delay them all
+    const bytes = writtenLength(text, RESULT_BYTES_MAX);
+    if (bytes <= RESULT_BYTES_MAX) return { text };
+    return replaced(`result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed`);
   } catch (error) {
     return replaced(error instanceof HowdahError ? error.message : 'result cannot be read');
   }

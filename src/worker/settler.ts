@@ -17,6 +17,8 @@ import type { Tally } from './tally.js';
 
 /** Most attempts in one statement. */
 const BATCH_MAX = 1_000;
+/** Most characters of results in one statement, but for a result alone: the others wait for it. */
+const RESULT_CHARS_MAX = 1_048_576;
 /**
  * A statement costs the server about a quarter of a millisecond before its first job, and its commit an
  * fsync that others wait for: at 3,000 jobs a second each brought 8.
@@ -521,6 +523,11 @@ const CLOSED = new HowdahError('HOWDAH_CLIENT_CLOSED', 'The worker has stopped.'
 /** Takes attempts of one lease from the front. */
 function takeBatch(waiting: Attempt[]): readonly Attempt[] {
   const leaseId = waiting[0]?.leaseId;
-  const other = waiting.findIndex((attempt) => attempt.leaseId !== leaseId);
-  return waiting.splice(0, Math.min(BATCH_MAX, other < 0 ? waiting.length : other));
+  let chars = 0;
+  const end = waiting.findIndex((attempt) => {
+    const isFirst = chars === 0;
+    chars += (attempt.settlement?.result?.length ?? 0) + 1;
+    return attempt.leaseId !== leaseId || (chars > RESULT_CHARS_MAX && !isFirst);
+  });
+  return waiting.splice(0, Math.min(BATCH_MAX, end < 0 ? waiting.length : end));
 }

@@ -429,17 +429,6 @@ describe('bad input', () => {
     }
   });
 
-  test('short numbers with a very long text count by their text', async ({ db }) => {
-    await db.createQueue('numbers', { payload_bytes_max: 100_000 });
-    const payload = `[${Array(1000).fill('1e1000').join(',')}]`;
-    const jobs = `{"queue": "numbers", "payload": ${payload}}`;
-    expect(await sqlError(db.rows('select howdah.enqueue($1::text::jsonb)', [jobs]))).toMatchObject(
-      {
-        code: 'HW011',
-      },
-    );
-  });
-
   test('the first bad job of many fails the statement and names its place', async ({ db }) => {
     await db.createQueue('many');
     const error = await sqlError(

@@ -707,9 +707,9 @@ function howdah.drop_watches(bigint) returns void security definer
 function howdah.due_schedules(integer) returns record security definer
 function howdah.edit_job(bigint,jsonb) returns text security definer
 function howdah.enqueue(jsonb,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text, same boolean, details jsonb) security definer
-function howdah.enqueue_each(jsonb,timestamp with time zone,text,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text, same boolean, details jsonb) security definer
+function howdah.enqueue_each(jsonb,timestamp with time zone,text,boolean,boolean) returns TABLE(ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text, same boolean, details jsonb) security definer
 function howdah.enqueue_many(text,text) returns text security definer
-function howdah.enqueue_plain(jsonb,text[],timestamp with time zone,boolean) returns bigint[] security definer
+function howdah.enqueue_plain(jsonb,text[],timestamp with time zone,boolean,integer) returns bigint[] security definer
 function howdah.enqueue_runs(bigint[],timestamp with time zone[],jsonb,timestamp with time zone) returns howdah.schedule_runs[] security definer
 function howdah.error_fingerprint(jsonb) returns text
 function howdah.expire(integer) returns integer security definer
@@ -733,8 +733,10 @@ function howdah.follows_plainly(jsonb) returns boolean security definer
 function howdah.forget_queues(integer) returns integer security definer
 function howdah.full_details(integer,bigint,bigint,bigint,integer,bigint) returns jsonb security definer
 function howdah.give_back(howdah.leases,boolean,integer) returns record security definer
+function howdah.has_exponent(text) returns boolean
 function howdah.has_options(jsonb) returns boolean
 function howdah.has_room(integer,bigint,integer,bigint) returns boolean security definer
+function howdah.has_wide_options(jsonb) returns boolean
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.held_jobs(bigint[]) returns SETOF bigint security definer
 function howdah.history_kept() returns interval security definer
@@ -748,10 +750,11 @@ function howdah.is_behind(howdah.jobs) returns boolean security definer
 function howdah.is_out_of_range(jsonb,numeric,numeric) returns boolean
 function howdah.is_pending(bigint) returns boolean security definer
 function howdah.is_too_deep(jsonb) returns boolean
-function howdah.is_too_long(jsonb,integer) returns boolean
+function howdah.is_too_long(jsonb,integer,boolean) returns boolean
 function howdah.is_wanted(bigint) returns boolean security definer
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
-function howdah.job_problem(jsonb,integer,integer) returns text
+function howdah.is_wide(jsonb,boolean) returns boolean
+function howdah.job_problem(jsonb,integer,integer,boolean) returns text
 function howdah.kept_result(jsonb) returns jsonb
 function howdah.key_until(jsonb,bigint,timestamp with time zone) returns timestamp with time zone security definer
 function howdah.lagging_sequences() returns TABLE(name text, last bigint, used bigint) security definer
@@ -785,6 +788,8 @@ function howdah.note_days() returns integer security definer
 function howdah.note_ended(bigint,bigint,bigint,boolean) returns void security definer
 function howdah.note_outcome(howdah.queues,text) returns void security definer
 function howdah.notify_lease(bigint,text) returns void
+function howdah.number_flaw(jsonb,integer) returns text security definer
+function howdah.number_problem(jsonb,integer) returns text
 function howdah.obey_stop(bigint,bigint,integer) returns text security definer
 function howdah.oldest_ready(integer,bigint,bigint,integer,bigint[]) returns bigint[] security definer
 function howdah.open_batch(jsonb) returns bigint security definer
