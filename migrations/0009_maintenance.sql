@@ -878,12 +878,108 @@ begin
   return next;
 end $$;
 
+-- Which duties have something to do: one statement for who does nothing else while there is nothing to do. It
+-- locks and writes nothing. A row for each of p_duties (null: all) that has, or will have: in_ms, until then. No look
+-- is a long one: where many rows would have to be read that say nothing, the duty is due. p_rolled as in roll_up().
+create function {{schema}}.upkeep_due(p_duties text[] default null, p_rolled bigint default 0)
+returns table (duty text, in_ms bigint)
+language plpgsql stable security definer {{settings}} set lock_timeout = '100ms' as $$
+#variable_conflict use_column
+declare
+  v_now timestamptz := clock();
+  v_last bigint := (select last_value from job_seq);
+  v_is_due boolean;
+  v_at timestamptz;
+begin
+  foreach duty in array coalesce(p_duties, array[
+    'promote', 'schedule', 'reap', 'sweep', 'expire', 'roll-up', 'tend', 'fold-batches'])
+  loop
+    v_is_due := false;
+    v_at := null;
+    if duty = 'promote' then
+      -- one that waits for another job of its dedupe key is due when that is over, which nobody says
+      select count(*) = 20 and count(*) = count(*) filter (where x.is_waiting),
+        min(x.run_at) filter (where not x.is_waiting)
+      into v_is_due, v_at from (
+        select j.run_at, j.after_id is not null and (j.run_at > v_now or exists (
+          select from jobs p where p.id = j.after_id and p.dead_at is null)) as is_waiting
+        from jobs j where j.seq is null and j.run_at is not null and j.group_seq is null
+        order by j.run_at limit 20
+      ) x;
+      v_is_due := v_is_due or exists (select from group_changes);
+    elsif duty = 'schedule' then
+      v_at := (select min(due_at) from schedules where due_at is not null);
+    elsif duty = 'reap' then
+      v_at := (select min(case
+        when l.expires_at > v_now + (l.lease_ms + 1000) * interval '1 millisecond' then v_now
+        else l.expires_at end) from leases l);
+    elsif duty = 'sweep' then
+      v_is_due := exists (select from dedupes d where d.expires_at < v_now)
+        or exists (select from group_rates r where r.next_at < v_now)
+        or exists (select from reports r where r.looked_at < v_now - (
+          select max(retention_ms) * interval '1 millisecond' + interval '1 day' from queues
+          where deleted_at is null))
+        or exists (select from seq_horizon h where h.decided > v_last or h.decided <= v_last - 1000)
+        or exists (
+          select from (
+            select m.queue_id, m.lane, max(m.seen_seq) as seq from lease_marks m
+            where m.seen_seq <= v_last group by m.queue_id, m.lane
+          ) p
+          left join lane_floors f on f.queue_id = p.queue_id and f.lane = p.lane
+          cross join lateral (
+            select count(*) filter (where y.lease_id is null) as ready, count(*) as seen from (
+              select j.lease_id from jobs j
+              where j.queue_id = p.queue_id and j.lane = p.lane and j.seq is not null
+                and j.seq > coalesce(f.seq, 0) and j.seq <= p.seq
+              order by j.seq limit 200
+            ) y
+          ) x
+          -- a floor is at most 1,000 behind what is decided, and that behind the sequence, when a sweep is over
+          where x.ready > 0 or x.seen = 200 or p.seq - coalesce(f.seq, 0) > 2000
+            or f.rewind_seq is not null or f.swept_seq is not null
+        );
+    elsif duty = 'expire' then
+      v_is_due := (
+        select count(*) filter (where x.lease_id is null) > 0 or count(*) = 100 from (
+          select j.lease_id from jobs j where j.expires_at is not null and j.expires_at < v_now
+          order by j.expires_at limit 100
+        ) x);
+    elsif duty = 'roll-up' then
+      v_is_due := (select d.id from counter_deltas d where d.id > p_rolled order by d.id limit 1) is not null;
+    elsif duty = 'tend' then
+      v_is_due := exists (select from holds h where h.until <= v_now)
+        or exists (select from holds h where h.at > v_now + interval '1 second')
+        or exists (select from queues where paused_until <= v_now)
+        or exists (select from queues where ageing_ms is not null and deleted_at is null
+          and (aged_seq is not null or aged_at > v_now
+            or aged_at < v_now - ageing_ms * interval '1 millisecond'))
+        or exists (select from group_openings);
+    elsif duty = 'fold-batches' then
+      v_is_due := (select d.batch_id from batch_deltas d order by d.batch_id limit 1) is not null
+        or exists (select from batches b where b.retry_at <= v_now)
+        or exists (select from batches b where b.retry_at > v_now + interval '11 seconds')
+        or exists (select from batches b where b.finished_at < v_now - interval '7 days');
+    else
+      v_is_due := true;  -- of a newer version, which knows another
+    end if;
+    if v_is_due then
+      v_at := v_now;
+    end if;
+    if v_at is not null then
+      in_ms := ceil(extract(epoch from
+        least(greatest(v_at, v_now), v_now + interval '1 hour') - v_now) * 1000)::bigint;
+      return next;
+    end if;
+  end loop;
+end $$;
+
 do $$ begin perform {{schema}}.create_partitions(); end $$;
 
 revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 
+drop function {{schema}}.upkeep_due(text[], bigint);
 drop function {{schema}}.prune();
 drop function {{schema}}.forget_queues(integer);
 drop function {{schema}}.bury_orphans();

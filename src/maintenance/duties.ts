@@ -14,6 +14,8 @@ const ROLL_UP_LIMIT = 10_000;
 /** A million jobs are walked over in a quarter of an hour. */
 const ORPHANS_LIMIT = 10_000;
 const ORPHANS_MS = 10_000;
+/** How often it is looked whether there are jobs at all. */
+const NO_JOBS_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const PRUNE_FIRST_MS = 10_000;
 /** Each background duty begins on a connection that has to warm up, beside a worker that begins too. */
@@ -50,6 +52,7 @@ function reaper(executor: Executor, calls: MaintenanceCalls, leaseMs: number): D
   return {
     name: 'reap',
     intervalMs: Math.min(1_000, Math.max(200, leaseMs / 10)),
+    rests: true,
     graceMs: Math.min(3_000, leaseMs / 2),
     async runOnce() {
       const counts = await calls.reap(executor, LIMIT);
@@ -63,6 +66,7 @@ function sweeper(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'sweep',
     intervalMs: 1_000,
+    rests: true,
     firstMs: BACKGROUND_FIRST_MS,
     share: SHARE,
     async runOnce() {
@@ -77,6 +81,7 @@ function expirer(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'expire',
     intervalMs: 1_000,
+    rests: true,
     firstMs: BACKGROUND_FIRST_MS,
     share: SHARE * 4,
     async runOnce() {
@@ -89,15 +94,17 @@ function expirer(executor: Executor, calls: MaintenanceCalls): Duty {
 /** Counters are folded, so that statistics stay cheap to read. */
 function rollUp(executor: Executor, calls: MaintenanceCalls): Duty {
   let mark = '0';
-  let runs = 0;
+  let looks = 0;
+  // now and then from the beginning, for transactions that committed late
+  const from = (): string => (looks++ % 10 === 0 ? '0' : mark);
   return {
     name: 'roll-up',
     intervalMs: 1_000,
+    rests: from,
     firstMs: BACKGROUND_FIRST_MS,
     share: SHARE,
     async runOnce() {
-      // now and then from the beginning, for transactions that committed late
-      const found = await calls.rollUp(executor, ROLL_UP_LIMIT, runs++ % 10 === 0 ? '0' : mark);
+      const found = await calls.rollUp(executor, ROLL_UP_LIMIT, from());
       mark = found.mark;
       return { counts: { rolled: found.rolled }, hasMore: found.rolled >= ROLL_UP_LIMIT };
     },
@@ -109,13 +116,17 @@ function orphanFinder(executor: Executor, calls: MaintenanceCalls): Duty {
   let mark = '0';
   return {
     name: 'find-orphans',
-    intervalMs: ORPHANS_MS,
+    intervalMs: NO_JOBS_MS,
     firstMs: BACKGROUND_FIRST_MS,
     share: SHARE,
     async runOnce() {
-      const { orphans, mark: next } = await calls.findOrphans(executor, mark, ORPHANS_LIMIT);
+      const {
+        looked,
+        orphans,
+        mark: next,
+      } = await calls.findOrphans(executor, mark, ORPHANS_LIMIT);
       mark = next;
-      return { counts: { orphans } };
+      return { counts: { orphans }, nextMs: looked > 0 ? ORPHANS_MS : undefined };
     },
   };
 }
@@ -125,6 +136,7 @@ function tender(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'tend',
     intervalMs: 1_000,
+    rests: true,
     firstMs: BACKGROUND_FIRST_MS,
     share: SHARE,
     async runOnce() {
@@ -139,6 +151,7 @@ function batchFolder(executor: Executor, calls: MaintenanceCalls): Duty {
   return {
     name: 'fold-batches',
     intervalMs: 1_000,
+    rests: true,
     firstMs: BACKGROUND_FIRST_MS,
     share: SHARE * 4,
     async runOnce() {

@@ -15,8 +15,13 @@ export interface DutyResult {
 /** One kind of upkeep, as data. Safe to run twice, and at two places at once. */
 export interface Duty {
   readonly name: string;
-  /** Longest time between two runs. */
+  /** Longest time between two runs while it finds something to do. */
   readonly intervalMs: number;
+  /**
+   * While it has nothing to do it rests: `upkeep_due()` knows its name, and tells with each renewal of the
+   * term. The mark of `rollUp` where that says where to look.
+   */
+  readonly rests?: boolean | (() => string);
   /** How long after the leader was elected it runs first. Default 0. */
   readonly firstMs?: number;
   /** How long it waits after a time in which nobody led, or after it has failed. Default 0. */
@@ -28,19 +33,36 @@ export interface Duty {
   runOnce(): Promise<DutyResult>;
 }
 
+/** A duty that rests runs all the same about so often. */
+const REST_MS = 300_000;
+
 /** How long what is due may be left to whoever holds it, before it is looked at again. */
 const HELD_MS = 20;
+
+/** Nothing was to be done: it need not run again before something is. */
+export function isAtRest({ rests }: Duty, { counts, hasMore }: DutyResult): boolean {
+  return rests !== undefined && hasMore !== true && isIdle(counts);
+}
+
+/** How long it must not run after a run, so that it takes no more than its share. */
+export function shareMs({ share = 1 }: Duty, tookMs: number): number {
+  return tookMs / share - tookMs;
+}
 
 /**
  * How long to wait after a run. One that changed nothing although something is due has found it held by
  * another session: it comes back a moment later, and never spins.
  * @param tookMs how long the run took
+ * @param random from 0 to 1: those that rest do not all run at once
  */
-export function waitAfter(duty: Duty, result: DutyResult, tookMs: number): number {
-  const { intervalMs, share = 1 } = duty;
-  const restMs = tookMs / share - tookMs;
+export function waitAfter(duty: Duty, result: DutyResult, tookMs: number, random = 0.5): number {
+  const restMs = shareMs(duty, tookMs);
   if (result.hasMore) return restMs;
-  const dueMs = result.nextMs === undefined ? intervalMs : Math.min(result.nextMs, intervalMs);
-  const isIdle = Object.values(result.counts).every((count) => count === 0);
-  return Math.max(dueMs, restMs, isIdle && dueMs <= 0 ? HELD_MS : 0);
+  const mostMs = isAtRest(duty, result) ? REST_MS * (0.75 + random / 2) : duty.intervalMs;
+  const dueMs = Math.min(result.nextMs ?? mostMs, mostMs);
+  return Math.max(dueMs, restMs, isIdle(result.counts) && dueMs <= 0 ? HELD_MS : 0);
+}
+
+function isIdle(counts: DutyResult['counts']): boolean {
+  return Object.values(counts).every((count) => count === 0);
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import type { Election, MaintenanceCalls } from '../db/calls/maintenance.js';
+import type { Election, MaintenanceCalls, RestingDuties } from '../db/calls/maintenance.js';
 import type { Executor } from '../db/executor.js';
 
 /** What an election is made of. */
@@ -33,16 +33,17 @@ export class Leader {
 
   /**
    * Runs for election, or renews the term.
+   * @param resting duties of which the answer is to tell what they have to do
    * @returns undefined when another leads. An answer that came so late that the term may have ended since
    *   is returned all the same: the next election says whose it is
    * @throws HowdahError when the database cannot be asked
    */
-  async campaign(): Promise<Election | undefined> {
+  async campaign(resting?: RestingDuties): Promise<Election | undefined> {
     const { executor, calls, clock, leaseId, termMs } = this.#parts;
     const id = leaseId();
     if (id === undefined) throw new HowdahError('HOWDAH_LEASE_LOST', 'There is no lease now.');
     const sentAt = clock.monotonic();
-    const election = await calls.lead(executor, id, termMs);
+    const election = await calls.lead(executor, id, termMs, resting);
     this.#term = election?.term;
     this.#untilMs = election ? sentAt + termMs : Number.NEGATIVE_INFINITY;
     return election;

@@ -5,21 +5,40 @@ import type { EventHub } from '../core/events.js';
 import { type Fence, fenceOf } from '../core/fence.js';
 import type { Outage } from '../core/outage.js';
 import { Service } from '../core/service.js';
-import { type Election, maintenanceCalls } from '../db/calls/maintenance.js';
+import { type Election, maintenanceCalls, type RestingDuties } from '../db/calls/maintenance.js';
 import type { Database } from '../db/database.js';
 import { isConnectionUnusable, isShortOfResources, toHowdahError } from '../db/pg-error.js';
 import { dutiesOf } from './duties.js';
-import { type Duty, waitAfter } from './duty.js';
+import { type Duty, isAtRest, shareMs, waitAfter } from './duty.js';
 import { Leader } from './leader.js';
 
 const RETRY = { min: 100, max: 10_000 };
 /** A stop does not wait longer than this for duties under way; they may be cut off at any point. */
 const STOP_MS = 1_000;
 
+/**
+ * How often the leader renews its term, and looks what its duties have to do: jobs wait for that. With all else
+ * an idle worker sends less than two statements a second.
+ */
+const LOOK_MS = 1_100;
+/** Timers may come so much early. */
+const EARLY_MS = 1;
+
+/** A duty in a term. */
+interface Task {
+  readonly duty: Duty;
+  readonly alarm: Alarm;
+  /** When it runs next, unless it is rung. */
+  dueAt: number;
+  isRung: boolean;
+  /** It had nothing to do: from when on a look may make it run. */
+  restsFrom: number;
+}
+
 /** A term that was won. Ended once and for all: an election that wins again begins another. */
 interface Term {
   readonly number: string;
-  readonly alarms: Map<Duty, Alarm>;
+  readonly tasks: Task[];
   /** When an election ended a time in which nobody led. */
   gapEndedAt: number;
   isOver: boolean;
@@ -74,7 +93,11 @@ export class Maintainer extends Service {
 
   /** A delayed job may be due soon, or a schedule has changed. */
   notice(kind: 'p' | 's'): void {
-    for (const [duty, alarm] of this.#term?.alarms ?? []) if (duty.noticedBy === kind) alarm.ring();
+    for (const task of this.#term?.tasks ?? []) {
+      if (task.duty.noticedBy !== kind) continue;
+      task.isRung = true;
+      task.alarm.ring();
+    }
   }
 
   protected override onStart(): Promise<void> {
@@ -104,7 +127,7 @@ export class Maintainer extends Service {
     const { outage } = this.#parts;
     for (let failures = 0; !this.#isClosing; ) {
       try {
-        const election = await this.#leader.campaign();
+        const election = await this.#elect();
         if (failures > 0) outage.over();
         failures = 0;
         this.#isAway = false;
@@ -114,6 +137,7 @@ export class Maintainer extends Service {
         } else if (election?.hadGap && this.#term) {
           this.#term.gapEndedAt = this.#parts.clock.monotonic();
         }
+        this.#heed(election?.due ?? []);
       } catch (error) {
         failures += 1;
         this.#report('lead', error);
@@ -127,11 +151,51 @@ export class Maintainer extends Service {
     return false;
   }
 
+  /**
+   * One statement renews the term and tells which duties that rest have something to do. What keeps it from
+   * looking (a lock on a table) does not keep it from leading: then each of them looks by itself.
+   */
+  async #elect(): Promise<Election | undefined> {
+    const resting = this.#resting();
+    if (!resting) return this.#leader.campaign();
+    try {
+      return await this.#leader.campaign(resting);
+    } catch (error) {
+      const problem = toHowdahError(error);
+      if (isAway(error) || problem.code === 'HOWDAH_LEASE_LOST') throw error;
+      const election = await this.#leader.campaign();
+      this.#report('look', problem);
+      return election && { ...election, due: resting.names.map((name) => [name, 0]) };
+    }
+  }
+
+  #resting(): RestingDuties | undefined {
+    const now = this.#parts.clock.monotonic();
+    const tasks = this.#term?.tasks.filter(({ restsFrom }) => restsFrom <= now) ?? [];
+    if (tasks.length === 0) return undefined;
+    const marks = tasks.flatMap(({ duty: { rests } }) =>
+      typeof rests === 'function' ? [rests()] : [],
+    );
+    return { names: tasks.map(({ duty }) => duty.name), rolled: marks[0] ?? '0' };
+  }
+
+  /** Duties that rest run when they have something to do. */
+  #heed(due: NonNullable<Election['due']>): void {
+    const now = this.#parts.clock.monotonic();
+    for (const [name, inMs] of due) {
+      const task = this.#term?.tasks.find(({ duty }) => duty.name === name);
+      if (!task || task.restsFrom > now || now + inMs >= task.dueAt) continue;
+      task.dueAt = now + inMs;
+      task.alarm.ring();
+    }
+  }
+
   #campaignMs(failures: number): number {
     const { random } = this.#parts.clock;
     if (failures > 0) return backoffMs(failures, { min: 100, max: this.#termMs }, random());
-    // the leader renews thrice a term; the others ask with jitter, about as often
-    return (this.#termMs / 3) * (0.8 + 0.4 * random());
+    // the leader renews at least thrice a term; the others ask with jitter, about as often
+    const askMs = (this.#termMs / 3) * (0.8 + 0.4 * random());
+    return this.#term ? Math.min(LOOK_MS, askMs) : askMs;
   }
 
   /**
@@ -141,7 +205,7 @@ export class Maintainer extends Service {
   async #serve({ term: number, hadGap }: Election): Promise<void> {
     const { database, clock, leaseMs, hub } = this.#parts;
     const gapEndedAt = hadGap ? clock.monotonic() : Number.NEGATIVE_INFINITY;
-    const term: Term = { number, alarms: new Map(), gapEndedAt, isOver: false };
+    const term: Term = { number, tasks: [], gapEndedAt, isOver: false };
     this.#term = term;
     hub.emit('maintenance.leading', { term: number });
     const duties = dutiesOf(database, clock, leaseMs);
@@ -156,7 +220,7 @@ export class Maintainer extends Service {
     if (!term) return;
     this.#term = undefined;
     term.isOver = true;
-    for (const alarm of term.alarms.values()) alarm.ring();
+    for (const { alarm } of term.tasks) alarm.ring();
     this.#parts.hub.emit('maintenance.resigned', { term: term.number });
   }
 
@@ -166,23 +230,34 @@ export class Maintainer extends Service {
    */
   async #perform(duty: Duty, term: Term): Promise<boolean> {
     const { clock, hub } = this.#parts;
-    const alarm = new Alarm(clock);
-    term.alarms.set(duty, alarm);
     const { firstMs = 0, graceMs = 0 } = duty;
+    const task: Task = {
+      duty,
+      alarm: new Alarm(clock),
+      dueAt: clock.monotonic() + firstMs,
+      isRung: false,
+      restsFrom: Number.POSITIVE_INFINITY,
+    };
+    term.tasks.push(task);
     let failures = 0;
-    let waitMs = firstMs;
     for (;;) {
-      await alarm.wait(waitMs);
+      await task.alarm.wait(task.dueAt - clock.monotonic());
       if (term.isOver) return false;
       const begunAt = clock.monotonic();
+      if (!task.isRung && task.dueAt - begunAt > EARLY_MS) continue;
+      task.isRung = false;
       const hasLapsed = this.#isAway || this.#leader.term !== term.number;
-      waitMs = hasLapsed ? this.#termMs / 3 : term.gapEndedAt + graceMs - begunAt;
+      const waitMs = hasLapsed ? this.#termMs / 3 : term.gapEndedAt + graceMs - begunAt;
+      task.dueAt = begunAt + waitMs;
       if (waitMs > 0) continue;
+      task.restsFrom = Number.POSITIVE_INFINITY;
       try {
         const result = await duty.runOnce();
-        const tookMs = clock.monotonic() - begunAt;
+        const now = clock.monotonic();
+        const tookMs = now - begunAt;
         failures = 0;
-        waitMs = waitAfter(duty, result, tookMs);
+        task.dueAt = now + waitAfter(duty, result, tookMs, clock.random());
+        if (isAtRest(duty, result)) task.restsFrom = now + shareMs(duty, tookMs);
         if (result.problem) this.#report(duty.name, result.problem);
         if (Object.values(result.counts).some((count) => count > 0)) {
           hub.emit('maintenance.done', { duty: duty.name, counts: result.counts, tookMs });
@@ -190,7 +265,8 @@ export class Maintainer extends Service {
       } catch (error) {
         failures += 1;
         // an outage may just be over: others first get a moment to say that they live
-        waitMs = Math.max(backoffMs(failures, RETRY, clock.random()), graceMs);
+        const pauseMs = Math.max(backoffMs(failures, RETRY, clock.random()), graceMs);
+        task.dueAt = clock.monotonic() + pauseMs;
         this.#report(duty.name, error);
         if (isAway(error) && !this.#isAway) {
           this.#isAway = true;

@@ -18,6 +18,7 @@ export function promoter(executor: Executor, calls: MaintenanceCalls, clock: Clo
   return {
     name: 'promote',
     intervalMs: INTERVAL_MS,
+    rests: true,
     noticedBy: 'p',
     async runOnce() {
       const now = clock.monotonic();

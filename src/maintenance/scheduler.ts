@@ -24,6 +24,7 @@ export function scheduler(executor: Executor, calls: SchedulingCalls): Duty {
   return {
     name: 'schedule',
     intervalMs: INTERVAL_MS,
+    rests: true,
     noticedBy: 's',
     async runOnce(): Promise<DutyResult> {
       const { due, nowMs, nextMs } = await calls.due(executor, LIMIT);

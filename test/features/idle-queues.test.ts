@@ -6,10 +6,9 @@ import { FaultProxy } from '../support/fault-proxy.js';
 import { waitFor } from '../support/wait-for.js';
 import { enqueue, heard, startWorker, type TestWorker, waitForState } from '../support/workers.js';
 
-const WINDOW_MS = 5_000;
-/** Statements in a window: 2 a second, and of a worker that leads 13, whose upkeep asks some 8 times a second. */
-const FOLLOWER_MAX = 2 * (WINDOW_MS / 1_000);
-const LEADER_MAX = 13 * (WINDOW_MS / 1_000);
+const WINDOW_MS = 10_000;
+/** Statements in a window: 2 a second, whether a worker leads the upkeep or not. */
+const IDLE_MAX = 2 * (WINDOW_MS / 1_000);
 
 let made = 0;
 
@@ -61,27 +60,29 @@ async function expectRest({ proxy }: Idle, most: number): Promise<void> {
     seen.push(proxy.requests - before);
     return (seen.at(-1) ?? 0) <= most;
   };
-  await waitFor(isQuiet, { timeoutMs: 25_000 }).catch((cause) => {
+  await waitFor(isQuiet, { timeoutMs: 45_000 }).catch((cause) => {
     throw new Error(`statements in each ${WINDOW_MS} ms: ${seen.join()}`, { cause });
   });
 }
 
-test.for([{ count: 1 }, { count: 30 }, { count: 2_000 }, { count: 3, delayMs: 1 }])(
+test.for([{ count: 1 }, { count: 2_000 }, { count: 3, delayMs: 1 }])(
   'an idle worker of $count queues rests',
   { timeout: 90_000 },
   async ({ count, delayMs = 0 }, { url, pool }) => {
     const names = await createQueues(pool, count);
-    await expectRest(await startIdle(url, pool, names, { maintain: false, delayMs }), FOLLOWER_MAX);
+    await expectRest(await startIdle(url, pool, names, { maintain: false, delayMs }), IDLE_MAX);
   },
 );
 
-test('one that leads the upkeep asks no more for 2,000 queues than its duties do', {
-  timeout: 90_000,
-}, async ({ url, pool }) => {
-  const idle = await startIdle(url, pool, await createQueues(pool, 2_000));
-  await heard(idle.worker, 'maintenance.leading');
-  await expectRest(idle, LEADER_MAX);
-});
+test.for([{ count: 1 }, { count: 2_000 }])(
+  'one of $count queues that leads the upkeep rests as well',
+  { timeout: 90_000 },
+  async ({ count }, { url, pool }) => {
+    const idle = await startIdle(url, pool, await createQueues(pool, count));
+    await heard(idle.worker, 'maintenance.leading');
+    await expectRest(idle, IDLE_MAX);
+  },
+);
 
 test('a job of any of 2,000 idle queues begins at once, for a ring names its queue', {
   timeout: 90_000,

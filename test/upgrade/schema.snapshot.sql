@@ -871,6 +871,7 @@ function howdah.tend_queues(integer) returns TABLE(freed integer, aged integer, 
 function howdah.text_bytes(jsonb) returns integer security definer
 function howdah.try_group(howdah.jobs) returns boolean security definer
 function howdah.unsubscribe(text,text) returns boolean security definer
+function howdah.upkeep_due(text[],bigint) returns TABLE(duty text, in_ms bigint) security definer
 function howdah.waiting_in(integer) returns record security definer
 function howdah.wake(bigint) returns void security definer
 function howdah.watch(bigint,bigint[],bigint[],bigint[],bigint[]) returns TABLE(id bigint, queue text, state text, kept boolean, attempt integer, reason text, errors jsonb, result jsonb, progress jsonb, progress_at timestamp with time zone) security definer

@@ -33,12 +33,29 @@ export interface Election {
   readonly term: string;
   /** Nobody led for so long that living workers may have missed their heartbeats. */
   readonly hadGap: boolean;
+  /** Of the duties that were asked for: which have something to do, and in how many milliseconds. */
+  readonly due?: readonly (readonly [duty: string, inMs: number])[] | null;
+}
+
+/** Which duties rest, so that an election is to tell whether they have something to do. */
+export interface RestingDuties {
+  readonly names: readonly string[];
+  /** A mark of `rollUp`, or `0`. */
+  readonly rolled: string;
 }
 
 /** Duties of the leader. Each is bounded by `limit` and safe to run twice and at two places at once. */
 export interface MaintenanceCalls {
-  /** Leads, or goes on leading, for `termMs`. @returns undefined where another leads */
-  lead(executor: Executor, leaseId: string, termMs: number): Promise<Election | undefined>;
+  /**
+   * Leads, or goes on leading, for `termMs`; tells what these duties have to do.
+   * @returns undefined where another leads
+   */
+  lead(
+    executor: Executor,
+    leaseId: string,
+    termMs: number,
+    resting?: RestingDuties,
+  ): Promise<Election | undefined>;
   resign(executor: Executor, leaseId: string): Promise<void>;
   /** Scheduled jobs that are due become ready. @param after a mark, or `-infinity` for all */
   promote(executor: Executor, limit: number, after: string): Promise<Promotion>;
@@ -90,6 +107,14 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
     `select term, had_gap as "hadGap", commit_mode
     from {{schema}}.lead($1::bigint, $2), ${ASYNC_COMMIT}`,
   );
+  // in the list of columns: where another leads nothing is looked at
+  const leadAndLook = database.statement(
+    'lead_and_look',
+    `select term, had_gap as "hadGap", commit_mode, (
+      select json_agg(json_build_array(d.duty, d.in_ms))
+      from {{schema}}.upkeep_due($3::text[], $4::bigint) d) as due
+    from {{schema}}.lead($1::bigint, $2), ${ASYNC_COMMIT}`,
+  );
   const resign = database.statement('resign', 'select {{schema}}.resign($1::bigint)');
   const promote = database.statement(
     'promote',
@@ -130,8 +155,10 @@ export function maintenanceCalls(database: Database): MaintenanceCalls {
   const mend = database.statement('mend', 'select to_json({{schema}}.mend()) as mended');
   return {
     mend: async (executor) => (await one<{ mended: string[] }>(executor, mend, [])).mended,
-    async lead(executor, leaseId, termMs) {
-      const [election] = await executor.query<Election>(lead, [leaseId, termMs]);
+    async lead(executor, leaseId, termMs, resting) {
+      const [election] = await (resting
+        ? executor.query<Election>(leadAndLook, [leaseId, termMs, resting.names, resting.rolled])
+        : executor.query<Election>(lead, [leaseId, termMs]));
       return election;
     },
     async resign(executor, leaseId) {
