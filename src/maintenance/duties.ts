@@ -28,17 +28,17 @@ const SHARE = 0.05;
 /** What the leader does, in the order of urgency. @param leaseMs the length of leases to watch */
 export function dutiesOf(database: Database, clock: Clock, leaseMs: number): readonly Duty[] {
   const calls = maintenanceCalls(database);
-  const background = new Turns(database);
+  const turns = new Turns(clock);
   return [
     promoter(database, calls, clock),
     scheduler(database, schedulingCalls(database)),
     reaper(database, calls, leaseMs),
-    sweeper(background, calls),
-    expirer(background, calls),
-    rollUp(background, calls),
-    tender(background, calls),
-    batchFolder(background, calls),
-    orphanFinder(background, calls),
+    turns.of(sweeper(database, calls)),
+    turns.of(expirer(database, calls)),
+    turns.of(rollUp(database, calls)),
+    turns.of(tender(database, calls)),
+    turns.of(batchFolder(database, calls)),
+    turns.of(orphanFinder(database, calls)),
     pruner(database, calls),
     mender(database, calls),
   ];
@@ -138,7 +138,7 @@ function tender(executor: Executor, calls: MaintenanceCalls): Duty {
     intervalMs: 1_000,
     rests: true,
     firstMs: BACKGROUND_FIRST_MS,
-    share: SHARE,
+    share: SHARE * 4,
     async runOnce() {
       const counts = await calls.tend(executor, LIMIT);
       return { counts: { ...counts }, hasMore: counts.aged >= LIMIT || counts.opened >= LIMIT };

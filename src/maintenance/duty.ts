@@ -10,6 +10,8 @@ export interface DutyResult {
   readonly nextMs?: number | undefined;
   /** A part that failed while the rest was done: it is reported, and tried again with the next run. */
   readonly problem?: HowdahError;
+  /** How long the run itself took, where it had to wait for its turn. */
+  readonly tookMs?: number;
 }
 
 /** One kind of upkeep, as data. Safe to run twice, and at two places at once. */

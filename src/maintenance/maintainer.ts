@@ -254,7 +254,7 @@ export class Maintainer extends Service {
       try {
         const result = await duty.runOnce();
         const now = clock.monotonic();
-        const tookMs = now - begunAt;
+        const { tookMs = now - begunAt } = result;
         failures = 0;
         task.dueAt = now + waitAfter(duty, result, tookMs, clock.random());
         if (isAtRest(duty, result)) task.restsFrom = now + shareMs(duty, tookMs);
