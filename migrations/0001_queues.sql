@@ -305,10 +305,59 @@ begin
   return create_queue(p_name, p_policy);
 end $$;
 
+-- create_queue() for many: [{"queue", "policy"}]. What an open transaction holds is passed over after a moment, and
+-- returned; is_there: the queue can be used, as it is. The caller asks for it again. An error is one of all.
+-- Lock order: names that are new, then queues by id.
+create function {{schema}}.create_queues(p_queues jsonb) returns table (queue text, is_there boolean)
+language plpgsql security definer {{settings}} set lock_timeout = '100ms' as $$
+#variable_conflict use_column
+declare
+  v_ask record;
+  v_held text[] := '{}';
+  v_begun_at timestamptz := clock_timestamp();
+begin
+  if jsonb_typeof(p_queues) is distinct from 'array' then
+    raise exception 'the queues must be a JSON array, not %', coalesce(jsonb_typeof(p_queues), 'null')
+      using errcode = 'HW003', hint = 'for example [{"queue": "email", "policy": {"max_attempts": 5}}]';
+  end if;
+  for v_ask in
+    select null::integer as id, e ->> 'queue' as name, null::jsonb as policy, 0 as n
+    from jsonb_array_elements(p_queues) e
+    where not exists (select from queues q where q.name = e ->> 'queue' and q.deleted_at is null)
+    group by 2 order by 2
+  loop
+    begin
+      perform create_queue(v_ask.name);
+    exception when lock_not_available then
+      v_held := v_held || v_ask.name;
+      perform set_config('lock_timeout',
+        case when clock_timestamp() > v_begun_at + interval '1 second' then '1ms' else '10ms' end, true);
+    end;
+  end loop;
+  for v_ask in
+    select q.id, e ->> 'queue' as name, coalesce(e -> 'policy', '{}') as policy, n
+    from jsonb_array_elements(p_queues) with ordinality u (e, n)
+    left join queues q on q.name = e ->> 'queue' and q.deleted_at is null
+    where e ->> 'queue' <> all (v_held) is not false
+    order by q.id, n
+  loop
+    begin
+      perform create_queue(v_ask.name, v_ask.policy);
+    exception when lock_not_available then
+      v_held := v_held || v_ask.name;
+      perform set_config('lock_timeout',
+        case when clock_timestamp() > v_begun_at + interval '1 second' then '1ms' else '10ms' end, true);
+    end;
+  end loop;
+  return query select h.name, exists (select from queues q where q.name = h.name and q.deleted_at is null)
+    from (select distinct u as name from unnest(v_held) u) h order by h.name;
+end $$;
+
 revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 
+drop function {{schema}}.create_queues(jsonb);
 drop function {{schema}}.alter_queue(text, jsonb);
 drop function {{schema}}.create_queue(text, jsonb);
 drop function {{schema}}.queue_id_of(text);

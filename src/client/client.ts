@@ -84,6 +84,7 @@ export class Client {
   /** Cron schedules. */
   readonly schedules: Schedules;
   readonly #database: Database;
+  readonly #declarations: Declarations;
   readonly #hub: EventHub<ClientEvents>;
   readonly #producer: Producer;
   readonly #queues: Queues;
@@ -105,6 +106,7 @@ export class Client {
     const codecs = codecsOf(options.codec, database.schema);
     const logger = options.logger ?? jsonLogger({ level: 'warn' });
     const hub = new EventHub<ClientEvents>(({ type, ...facts }) => {
+      if (type === 'declaration.held') logger.warn(type, facts);
       if (type === 'listener.threw' || type === 'part.threw') logger.error(type, facts);
     });
     const calls = enqueueCalls(database);
@@ -120,7 +122,10 @@ export class Client {
     const held = new HeldCalls({ clock, limitMs, connectionsMax });
     const patient = new PatientExecutor(database, held);
     const settings = resolveGatherOptions(options.gather);
-    const declarations = new Declarations(database, options.queues);
+    const declarations = new Declarations(database, options.queues, (name, error) =>
+      hub.emit('declaration.held', { what: 'queue', name, error }),
+    );
+    this.#declarations = declarations;
     this.#database = database;
     this.#hub = hub;
     const context = { schema: database.schema, calls, declarations, pool: options.pool };
@@ -548,6 +553,7 @@ export class Client {
 
   async #close(): Promise<void> {
     await Promise.all([this.#producer.close(), this.#pull.close(), this.#watcher.close()]);
+    this.#declarations.close();
     await this.#station.close();
     await this.#database.close();
   }

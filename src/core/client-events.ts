@@ -1,4 +1,5 @@
 import type { ErrorSnapshot } from './error-snapshot.js';
+import type { HowdahError } from './errors.js';
 
 /** A job in an event of a client. */
 export interface EnqueuedRef {
@@ -42,6 +43,12 @@ export interface ClientEvents {
   'job.redriven': { readonly job: EnqueuedRef; readonly from: string };
   /** `discard` deleted it. The queue, from which it came, is null where that is gone. */
   'job.discarded': { readonly job: { readonly id: string; readonly queue: string | null } };
+  /** An open transaction holds the queue: what was declared of it is tried again. Until then it has the policy it had. With an `error` it was refused then. */
+  'declaration.held': {
+    readonly what: 'queue';
+    readonly name: string;
+    readonly error: HowdahError | undefined;
+  };
   /** Something threw that should not have, in a part that goes on: please report it. */
   'part.threw': { readonly part: string; readonly error: ErrorSnapshot };
   /** A listener of events threw; only the log is told. */

@@ -16,6 +16,16 @@ export interface WorkerEvents {
     readonly error: HowdahError;
     readonly againMs: number;
   };
+  /**
+   * An open transaction holds the queue, or the schedules of its owner: what was declared is tried again until it
+   * is done. The worker goes on; a queue follows the policy that it has. With an `error` it was refused then, and is given
+   * up until the next start.
+   */
+  'declaration.held': {
+    readonly what: 'queue' | 'schedules';
+    readonly name: string;
+    readonly error: HowdahError | undefined;
+  };
   'worker.started': { readonly worker: string; readonly leaseId: string };
   /** Told from outside: it claims no more, finishes what it holds, then stops. */
   'worker.draining': { readonly worker: string; readonly reason: string };

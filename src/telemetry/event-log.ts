@@ -4,6 +4,7 @@ import type { Logger, LogLevel } from './logger.js';
 /** How loudly each event is logged. */
 const LEVELS: Readonly<Record<WorkerEventType, LogLevel>> = {
   'worker.waiting': 'warn',
+  'declaration.held': 'warn',
   'worker.started': 'info',
   'worker.draining': 'info',
   'worker.stopping': 'info',

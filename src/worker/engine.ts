@@ -4,6 +4,7 @@ import { HowdahError } from '../core/errors.js';
 import type { EventHub } from '../core/events.js';
 import { type Fence, fenceOf } from '../core/fence.js';
 import { Outage } from '../core/outage.js';
+import type { EncodedSchedule } from '../core/schedule.js';
 import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import { reportCalls } from '../db/calls/reports.js';
@@ -14,13 +15,15 @@ import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { Line } from '../db/line.js';
 import { Listener } from '../db/listener.js';
+import { toHowdahError } from '../db/pg-error.js';
+import { settleFaultOf } from '../db/retry.js';
 import type { Attempt } from './attempt.js';
 import { Claimer } from './claimer.js';
 import type { Companion, CompanionFactory } from './companion.js';
 import { completeEncodedIn, completeIn } from './complete-in.js';
 import { Control } from './control.js';
 import { Deadlines } from './deadlines.js';
-import { declareSchedules } from './declare-schedules.js';
+import { declareSchedules, encodeSync } from './declare-schedules.js';
 import type { HandlerPool } from './isolation/handler-pool.js';
 import { makePool } from './isolation/make-pool.js';
 import { LeaseKeeper } from './lease-keeper.js';
@@ -37,6 +40,8 @@ const LOCK_TIMEOUT_MS = 100;
 /** How often run time-outs are read again, in case an operator changed them. */
 const POLICY_MS = 10_000;
 
+/** How often schedules that were held are tried. */
+const SCHEDULES_AGAIN_MS = 1_000;
 /** How long connections of handlers are waited for at the end. */
 const CLOSE_MS = 1_000;
 
@@ -77,6 +82,8 @@ export class Engine {
   /** Resolves when the last claim has come back. */
   claiming: Promise<void> = Promise.resolve();
   readonly #codecs: Codecs | undefined;
+  readonly #declarations: Declarations;
+  readonly #closing = new AbortController();
   /** Aligned with the runners; undefined where the handler is a function. */
   readonly #pools: readonly (HandlerPool | undefined)[];
   readonly #claims: ClaimCalls;
@@ -94,6 +101,9 @@ export class Engine {
       settings.database.pool || wanted === 0
         ? this.database
         : new Database({ ...settings.database, connectionsMax: wanted });
+    this.#declarations = new Declarations(this.database, [], (name, error) =>
+      hub.emit('declaration.held', { what: 'queue', name, error }),
+    );
     this.#codecs = codecsOf(settings.codec, this.database.schema);
     this.tally = new Tally(hub);
     const fence = fenceOf(clock, hub);
@@ -206,7 +216,7 @@ export class Engine {
     try {
       await Promise.all(this.#pools.map((pool) => pool?.open()));
       await this.#declareQueues();
-      if (schedules) await declareSchedules(this.database, schedulesOwner, schedules);
+      if (schedules) await this.#declareSchedules(schedules, schedulesOwner);
       await Promise.all([this.claimLine.open(), this.settleLine.open()]);
       const { fence } = this;
       this.#beat = setInterval(() => fence.call('beat', () => this.#onBeat()), BEAT_MS);
@@ -233,6 +243,8 @@ export class Engine {
 
   /** Lets go of everything at once. Whatever is not settled is left to the reaper. */
   async close(): Promise<void> {
+    this.#closing.abort();
+    this.#declarations.close();
     clearInterval(this.#beat);
     clearInterval(this.#policy);
     clearInterval(this.#requests);
@@ -256,16 +268,44 @@ export class Engine {
   }
 
   async #declareQueues(): Promise<void> {
-    const declarations = new Declarations(this.database);
-    for (const { queue } of this.parts.settings.bindings) {
-      await declarations.ensure(typeof queue === 'string' ? undefined : queue);
-    }
+    const { bindings } = this.parts.settings;
+    await this.#declarations.ensureAll(
+      bindings.flatMap(({ queue }) => (typeof queue === 'string' ? [] : [queue])),
+    );
     const missing = await this.#readPolicies();
     if (missing.length === 0) return;
     throw new HowdahError('HOWDAH_QUEUE_UNKNOWN', `Queue ${missing[0]} does not exist.`, {
       details: { queues: missing },
       remedy: 'Declare it with queue(...), or create it with `howdah queues set`.',
     });
+  }
+
+  /** What somebody's transaction holds is tried again beside the work. */
+  async #declareSchedules(schedules: readonly EncodedSchedule[], owner: string): Promise<void> {
+    const { clock, hub } = this.parts;
+    const sync = await encodeSync(this.#declarations, schedules);
+    const declare = () => declareSchedules(this.database, owner, sync);
+    if (await declare()) return;
+    const tell = (error?: HowdahError) =>
+      hub.emit('declaration.held', { what: 'schedules', name: owner, error });
+    tell();
+    const { signal } = this.#closing;
+    void this.fence.loop(
+      'schedules',
+      async () => {
+        await clock.sleep(SCHEDULES_AGAIN_MS, signal);
+        if (signal.aborted) return false;
+        try {
+          return !(await declare());
+        } catch (thrown) {
+          const error = toHowdahError(thrown);
+          if (settleFaultOf(error) === 'passing') return true;
+          tell(error);
+          return false;
+        }
+      },
+      signal,
+    );
   }
 
   /** @returns the queues that do not exist */

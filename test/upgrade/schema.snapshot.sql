@@ -691,6 +691,7 @@ function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF big
 function howdah.create_partition(date) returns void security definer
 function howdah.create_partitions() returns record security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
+function howdah.create_queues(jsonb) returns TABLE(queue text, is_there boolean) security definer
 function howdah.day_start(date) returns text
 function howdah.dead_letter_groups(text,text,integer) returns TABLE(fingerprint text, jobs bigint, name text, message text, queues text[], first_dead_at timestamp with time zone, last_dead_at timestamp with time zone, id bigint) security definer
 function howdah.decide_numbers(bigint) returns bigint security definer

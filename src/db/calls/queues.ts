@@ -2,6 +2,19 @@ import type { SqlPolicy } from '../../core/queue-policy.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 
+/** A queue that is to be there, with these keys of its policy. */
+export interface QueueAsk {
+  readonly queue: string;
+  readonly policy: SqlPolicy;
+}
+
+/** A queue that was not declared, because an open transaction holds it. */
+export interface HeldQueue {
+  readonly queue: string;
+  /** It exists, and can be used as it is. */
+  readonly is_there: boolean;
+}
+
 /** Queues and their policies. */
 export interface QueueCalls {
   /**
@@ -10,6 +23,8 @@ export interface QueueCalls {
    *   dead-letter queue)
    */
   create(executor: Executor, queue: string, policy: SqlPolicy): Promise<void>;
+  /** As `create`, for many. @returns those that an open transaction holds: they are not as asked for yet */
+  createMany(executor: Executor, asks: readonly QueueAsk[]): Promise<HeldQueue[]>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_POLICY_INVALID */
   alter(executor: Executor, queue: string, policy: SqlPolicy): Promise<void>;
   /** @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY */
@@ -63,6 +78,9 @@ export function queueCalls(database: Database): QueueCalls {
     };
   };
   const create = call('select {{schema}}.create_queue($1, $2::text::jsonb)');
+  const createMany = {
+    text: database.sql('select queue, is_there from {{schema}}.create_queues($1::text::jsonb)'),
+  };
   const alter = call('select {{schema}}.alter_queue($1, $2::text::jsonb)');
   const remove = call('select {{schema}}.delete_queue($1, $2)');
   const pause = callMany(`{{schema}}.pause_queue($1, $2, coalesce($3::text::timestamptz,
@@ -74,6 +92,7 @@ export function queueCalls(database: Database): QueueCalls {
   const open = callMany('{{schema}}.open_queue($1)');
   return {
     create: (executor, queue, policy) => create(executor, [queue, JSON.stringify(policy)]),
+    createMany: (executor, asks) => executor.query<HeldQueue>(createMany, [JSON.stringify(asks)]),
     alter: (executor, queue, policy) => alter(executor, [queue, JSON.stringify(policy)]),
     delete: (executor, queue, isForced) => remove(executor, [queue, isForced]),
     pause: (executor, queue, reason, until = null, forMs = null) =>

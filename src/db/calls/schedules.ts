@@ -1,5 +1,6 @@
 import type { Database } from '../database.js';
 import type { Executor, Statement } from '../executor.js';
+import { makePatient } from '../patience.js';
 import type { ScheduleRunsView, SchedulesView } from '../tables.js';
 import { withPlainTimes } from '../times.js';
 
@@ -28,6 +29,13 @@ export interface ScheduleCalls {
   put(executor: Executor, name: string, schedule: string): Promise<ScheduleChange['change']>;
   /** @param schedules JSON text of an array @throws HowdahError as `put` */
   sync(executor: Executor, owner: string, schedules: string): Promise<ScheduleChange[]>;
+  /** The same; it gives up a lock after so many milliseconds (55P03). */
+  syncPatiently(
+    executor: Executor,
+    owner: string,
+    schedules: string,
+    lockMs: number,
+  ): Promise<ScheduleChange[]>;
   pause(executor: Executor, name: string, reason: string | null): Promise<void>;
   resume(executor: Executor, name: string): Promise<void>;
   delete(executor: Executor, name: string): Promise<void>;
@@ -45,6 +53,7 @@ export function scheduleCalls(database: Database): ScheduleCalls {
   const text = (sql: string): Statement => ({ text: database.sql(sql) });
   const put = text('select {{schema}}.put_schedule($1, $2::text::jsonb) as change');
   const sync = text('select name, change from {{schema}}.sync_schedules($1, $2::text::jsonb)');
+  const syncHeld = makePatient(sync, 2);
   const pause = text('select {{schema}}.pause_schedule($1, $2)');
   const resume = text('select {{schema}}.resume_schedule($1)');
   const remove = text('select {{schema}}.delete_schedule($1)');
@@ -65,6 +74,8 @@ export function scheduleCalls(database: Database): ScheduleCalls {
       return row?.change ?? 'unchanged';
     },
     sync: (executor, owner, schedules) => executor.query(sync, [owner, schedules]),
+    syncPatiently: (executor, owner, schedules, lockMs) =>
+      executor.query(syncHeld, [owner, schedules, lockMs]),
     async pause(executor, name, reason) {
       await executor.query(pause, [name, reason]);
     },
