@@ -249,7 +249,23 @@ export class PullQueue {
     clearTimeout(this.#timer);
     const { fence, clock } = this.#parts;
     const waitMs = fence.call('receive', () => this.#dueAt - clock.monotonic()) ?? DEAF_POLL_MS;
-    this.#timer = setTimeout(() => fence.call('receive', () => this.#look()), Math.max(0, waitMs));
+    this.#timer = setTimeout(
+      () => void fence.follow('receive', () => this.#poll()),
+      Math.max(0, waitMs),
+    );
+  }
+
+  /** Looks once more, but for a sleep of some age only if all queues' common look says that it may be of use. */
+  async #poll(): Promise<void> {
+    const { queue, station, clock } = this.#parts;
+    const isOld = clock.monotonic() - this.#registeredAt > POLL_MS;
+    if (!isOld || !this.#isKnownEmpty || !station().isHearing(queue)) return this.#look();
+    const may = await station().mayFind(queue);
+    if (this.#looking || this.#waiters.size === 0 || this.#closing.signal.aborted) return;
+    if (may) return this.#look();
+    const now = clock.monotonic();
+    this.#dueAt = now + this.#nextLookAfterMs(now);
+    this.#pollLater();
   }
 
   #linger(): void {

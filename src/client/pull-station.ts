@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub } from '../core/events.js';
 import type { Fence } from '../core/fence.js';
+import { type ClaimCalls, claimCalls } from '../db/calls/claim.js';
 import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import type { PullCalls } from '../db/calls/pull.js';
 import type { Database } from '../db/database.js';
@@ -14,6 +15,11 @@ const HEARTBEAT_MS = 20_000;
 /** How often a queue is looked at without a ring, while rings arrive and while they do not. */
 export const POLL_MS = 5_000;
 export const DEAF_POLL_MS = 1_000;
+
+/** Queues that ask within this time share a statement, */
+const ASK_MS = 1_000;
+/** as far as it takes so many. */
+const ASK_MAX = 1_000;
 
 /** A ring of jobs that are awaited, which it names unless there are many. */
 const REPORTS = /^r([\d,]*)$/;
@@ -44,7 +50,11 @@ export class PullStation {
   readonly #leases: LeaseCalls;
   readonly #line: Line;
   readonly #listener: Listener;
+  readonly #claims: ClaimCalls;
   readonly #queues = new Set<string>();
+  readonly #asked: Question[] = [];
+  readonly #closing = new AbortController();
+  #asking: Promise<void> | undefined;
   readonly #beat: Alarm;
   #leaseId: string | undefined;
   #opening: Promise<string> | undefined;
@@ -57,6 +67,7 @@ export class PullStation {
     const hub = new EventHub();
     this.#parts = parts;
     this.#leases = leaseCalls(database);
+    this.#claims = claimCalls(database);
     this.#beat = new Alarm(clock);
     this.#line = new Line({
       database,
@@ -125,6 +136,42 @@ export class PullStation {
     }
   }
 
+  /**
+   * Whether a look at a queue may find something: one statement for all queues that ask within a second, so that a
+   * process which waits for thousands of them costs no more than for one. What cannot be told may be.
+   */
+  mayFind(queue: string): Promise<boolean> {
+    if (this.#queues.size < 2) return Promise.resolve(true);
+    return new Promise((answer) => {
+      this.#asked.push({ queue, answer });
+      this.#asking ??= this.#ask().finally(() => {
+        this.#asking = undefined;
+      });
+    });
+  }
+
+  async #ask(): Promise<void> {
+    const { clock, database } = this.#parts;
+    await clock.sleep(ASK_MS, this.#closing.signal);
+    while (this.#asked.length > 0) {
+      const asked = this.#asked.splice(0, ASK_MAX);
+      const may = await this.#lookAt(
+        database,
+        asked.map(({ queue }) => queue),
+      ).catch(() => undefined);
+      for (const [place, { answer }] of asked.entries()) answer(may?.has(place) ?? true);
+    }
+  }
+
+  /** @returns the places of those that may have jobs */
+  async #lookAt(database: Database, queues: readonly string[]): Promise<ReadonlySet<number>> {
+    const leaseId = await this.lease();
+    const starts = queues.map(() => ({ lanes: [], after: [], isDeep: false }));
+    const states = await this.#claims.look(database, leaseId, queues, starts);
+    const may = states.filter(({ state }) => state === 'ready' || state === 'missing');
+    return new Set(may.map(({ place }) => place));
+  }
+
   /** Nobody waits for this queue any more. */
   async unregister(queue: string): Promise<void> {
     if (!this.#queues.delete(queue) || this.#leaseId === undefined) return;
@@ -140,6 +187,7 @@ export class PullStation {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#closing.abort();
     this.#beat.ring();
     this.#listener.close();
     await this.#opening?.catch(() => undefined);
@@ -190,4 +238,10 @@ export class PullStation {
     this.#parts.onRing('work');
     this.#parts.onRing('reports');
   }
+}
+
+/** A queue that wants to know whether a look at it is worth it. */
+interface Question {
+  readonly queue: string;
+  readonly answer: (may: boolean) => void;
 }
