@@ -1,5 +1,5 @@
 import type pg from 'pg';
-import { connectionConfig, connectToPrimary } from './connection.js';
+import { connectAgain, connectionConfig, connectToPrimary } from './connection.js';
 import type { Session } from './executor.js';
 import type { Hosts } from './hosts.js';
 import type { DatabaseSettings } from './options.js';
@@ -42,12 +42,20 @@ export async function openSession(
   const { applicationName, connectTimeoutMs, statementTimeoutMs, schema } = settings;
   const own = connectionConfig(`${applicationName} ${purpose}`, connectTimeoutMs);
   const config = { ...base, ...own, query_timeout: connectTimeoutMs };
-  const connection = await connectToPrimary(config, hosts, schema);
+  const { connection, processId, isPooled } = await connectAgain(async () => {
+    const made = await connectToPrimary(config, hosts, schema);
+    const warmUp = options.isBusy ? KEEP_MEMORY : undefined;
+    try {
+      return {
+        connection: made,
+        ...(await made.pin(settingsOf(statementTimeoutMs, options), warmUp)),
+      };
+    } catch (error) {
+      made.destroy();
+      throw toHowdahError(error, schema);
+    }
+  });
   try {
-    const { processId, isPooled } = await connection.pin(
-      settingsOf(statementTimeoutMs, options),
-      options.isBusy ? KEEP_MEMORY : undefined,
-    );
     return new PgSession({
       connection,
       names,

@@ -5,10 +5,13 @@ import { HowdahError } from '../core/errors.js';
 import { DECODERS } from './decoders.js';
 import type { Hosts } from './hosts.js';
 import { toHowdahError } from './pg-error.js';
-import type { Setting } from './pinned.js';
+import { type Setting, TIMEOUTS } from './pinned.js';
 
 /** Idle time before TCP asks whether the peer still lives. */
 const KEEP_ALIVE_MS = 10_000;
+/** Of a statement that sets something and that a time-out has ended. */
+const SET_TRIES_MAX = 50;
+const CUT_SHORT = new Set(['57014', '55P03']);
 
 /** A client that takes its server from a host list and knows whether that server takes writes. */
 export class Connection extends pg.Client {
@@ -68,25 +71,50 @@ export class Connection extends pg.Client {
   }
 
   /**
-   * Sets what this connection depends on, and says whose it is, in one round trip. Behind a transaction
-   * pooler nothing is set: it would reach other clients. Settings that the server does not know are passed over.
+   * Sets what this connection depends on, and says whose it is. Time-outs come first, alone: a role may have some of a
+   * few milliseconds, which hold until others are set. Behind a transaction pooler nothing is set: it would reach
+   * other clients. Settings that the server does not know are passed over.
    */
   async pin(
     settings: readonly Setting[],
     warmUp = 'null',
   ): Promise<{ processId: number; isPooled: boolean }> {
-    const reported = Number((this as unknown as { processID: number | null }).processID ?? 0);
+    const timeouts = settings.filter(([name]) => name.endsWith('_timeout'));
+    const others = settings.filter(([name]) => !name.endsWith('_timeout'));
+    let processId = 0;
+    if (timeouts.length > 0) processId = await this.#set(timeouts, 'null');
+    if (others.length > 0 || timeouts.length === 0) processId = await this.#set(others, warmUp);
+    return { processId, isPooled: processId !== this.#reportedId };
+  }
+
+  /** Sets the time-outs of {@link PINNED} alone. */
+  async pinTimeouts(statementTimeoutMs: number): Promise<void> {
+    await this.pin([['statement_timeout', String(statementTimeoutMs)], ...TIMEOUTS]);
+  }
+
+  get #reportedId(): number {
+    return Number((this as unknown as { processID: number | null }).processID ?? 0);
+  }
+
+  /** Tried again while a time-out of the role's ends it. @returns the id of the server's process */
+  async #set(settings: readonly Setting[], warmUp: string): Promise<number> {
     const pairs = settings.map(([name, value]) => `('${name}', '${value}')`).join(', ');
     const pinned = pairs
       ? `select pg_catalog.count(pg_catalog.set_config(s.name, s.value, false)) from (values ${pairs}) s (name, value)
-        where pg_catalog.pg_backend_pid() = ${reported} and pg_catalog.current_setting(s.name, true) <> s.value`
+        where pg_catalog.pg_backend_pid() operator(pg_catalog.=) ${this.#reportedId}
+        and pg_catalog.current_setting(s.name, true) operator(pg_catalog.<>) s.value`
       : 'select 0';
-    const { rows } = await this.query<{ id: number }>({
-      text: `select pg_catalog.pg_backend_pid() as id, (${pinned}) as pinned, ${warmUp} as warm`,
-      types: DECODERS,
-    });
-    const processId = rows[0]?.id ?? 0;
-    return { processId, isPooled: processId !== reported };
+    const text = `select pg_catalog.pg_backend_pid() as id, (${pinned}) as pinned, ${warmUp} as warm`;
+    for (let tried = 1; ; tried += 1) {
+      try {
+        const { rows } = await this.query<{ id: number }>({ text, types: DECODERS });
+        return rows[0]?.id ?? 0;
+      } catch (error) {
+        if (tried >= SET_TRIES_MAX || !CUT_SHORT.has((error as { code?: string }).code ?? '')) {
+          throw error;
+        }
+      }
+    }
   }
 
   /** The server reports both settings at connect (a pooler may not): no round trip then. */
@@ -151,6 +179,23 @@ export async function connectToPrimary(
       connection.blameHost();
       connection.destroy();
       if (tried >= hosts.count) throw toHowdahError(error, schema);
+    }
+  }
+}
+
+/** Connects made again where a time-out of the role's ends one before it is set otherwise. */
+const CONNECTS_MAX = 20;
+const HUNG_UP = new Set<unknown>(['25P03', '25P04', '57P05', ...CUT_SHORT]);
+
+/** @param connect connects and sets what the connection depends on; rejects with a HowdahError */
+export async function connectAgain<T>(connect: () => Promise<T>): Promise<T> {
+  for (let tried = 1; ; tried += 1) {
+    try {
+      return await connect();
+    } catch (error) {
+      if (tried >= CONNECTS_MAX || !HUNG_UP.has((error as HowdahError).details?.sqlstate)) {
+        throw error;
+      }
     }
   }
 }

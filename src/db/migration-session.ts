@@ -1,7 +1,7 @@
 import { systemClock } from '../core/clock.js';
 import { parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
-import { type Connection, connectionConfig, connectToPrimary } from './connection.js';
+import { type Connection, connectAgain, connectionConfig, connectToPrimary } from './connection.js';
 import { Hosts } from './hosts.js';
 import { type DatabaseOptions, resolveDatabaseOptions } from './options.js';
 import { sqlstateOf, toHowdahError } from './pg-error.js';
@@ -32,13 +32,21 @@ export async function withMigrationSession<T>(
   const { directUrl, schema, applicationName, connectTimeoutMs } = resolveDatabaseOptions(options);
   const hosts = new Hosts(directUrl);
   const config = connectionConfig(`${applicationName} migrate`, connectTimeoutMs);
-  const connection = await connectToPrimary(config, hosts, schema);
+  const connection = await connectAgain(async () => {
+    const made = await connectToPrimary(config, hosts, schema);
+    try {
+      // Names of the catalog mean the catalog's, whatever the role or the database have been set to; migrations
+      // create functions and read what is recorded in a session as they were written for.
+      await made.query('set search_path = pg_catalog');
+      await made.pin([...PINNED, ['statement_timeout', '0']]);
+      await made.query(`set lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`);
+      return made;
+    } catch (error) {
+      made.destroy();
+      throw toHowdahError(error, schema);
+    }
+  });
   try {
-    // Names of the catalog mean the catalog's, whatever the role or the database have been set to; migrations
-    // create functions and read what is recorded in a session as they were written for.
-    await connection.query('set search_path = pg_catalog');
-    await connection.pin([...PINNED, ['statement_timeout', '0']]);
-    await connection.query(`set lock_timeout = ${DDL_LOCK_TIMEOUT_MS}`);
     return await run(connection);
   } catch (error) {
     throw toHowdahError(error, schema);

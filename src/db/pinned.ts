@@ -1,6 +1,14 @@
 /** Name and value of a setting of PostgreSQL. */
 export type Setting = readonly [name: string, value: string];
 
+/** statement_timeout bounds each statement; a listener is idle for hours, and that is its work. */
+export const TIMEOUTS: readonly Setting[] = [
+  ['lock_timeout', '0'],
+  ['transaction_timeout', '0'],
+  ['idle_session_timeout', '0'],
+  ['idle_in_transaction_session_timeout', '0'],
+];
+
 /**
  * What a connection of our own depends on, whatever the server, the database or the role has set. Nobody
  * else's statements run on it. Plans are forced by the functions themselves.
@@ -16,10 +24,6 @@ export const PINNED: readonly Setting[] = [
   ['extra_float_digits', '1'],
   ['bytea_output', 'hex'],
   ['standard_conforming_strings', 'on'],
-  // statement_timeout bounds each statement; a listener is idle for hours, and that is its work
-  ['lock_timeout', '0'],
-  ['transaction_timeout', '0'],
-  ['idle_session_timeout', '0'],
-  ['idle_in_transaction_session_timeout', '0'],
+  ...TIMEOUTS,
   ['plpgsql.extra_errors', 'none'],
 ];

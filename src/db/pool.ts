@@ -39,7 +39,10 @@ export function createPool(settings: DatabaseSettings, hosts: Hosts): OwnPool {
     max: settings.connectionsMax,
     allowExitOnIdle: true,
     Client: PoolConnection,
-    onConnect: (client: unknown) => (client as Connection).assertWritable(),
+    onConnect: async (client: unknown) => {
+      await (client as Connection).assertWritable();
+      await (client as Connection).pinTimeouts(settings.statementTimeoutMs + 1_000);
+    },
   } as unknown as pg.PoolConfig);
   pool.on('error', ignore);
   return pool as unknown as OwnPool;

@@ -3,10 +3,10 @@ import pg from 'pg';
 import { describe, onTestFinished } from 'vitest';
 import { runCoreFlow } from '../support/core-flow.js';
 import { test } from '../support/database.js';
-import { SETTINGS, setAll } from '../support/settings.js';
+import { SETTINGS, setAll, TIGHT } from '../support/settings.js';
 
 describe('a job lives its whole life', () => {
-  for (const settings of SETTINGS) {
+  for (const settings of [...SETTINGS, TIGHT]) {
     const title = Object.entries(settings).map(([name, value]) => `${name} = ${value}`);
     test(`with ${title.join(', ')}`, async ({ createDatabase }) => {
       const url = await createDatabase('empty');

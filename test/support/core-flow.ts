@@ -39,6 +39,12 @@ export async function runCoreFlow(parts: FlowParts): Promise<void> {
   await app.connect();
   // it is idle while we look at the rest
   await app.query('set idle_session_timeout = 0');
+  // what bounds us is for us to set; the application has set its own
+  for (const name of ['statement', 'lock', 'idle_in_transaction_session', 'transaction']) {
+    await app.query(`set ${name}_timeout = '20s'`).catch((error: { code?: string }) => {
+      if (error.code !== '42704') throw error; // an older server may not know it
+    });
+  }
   try {
     await client.createQueue('mail', { attempts: 2, backoff: { type: 'fixed', delay: '20ms' } });
     await client.createQueue('lost');

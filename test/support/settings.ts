@@ -83,6 +83,18 @@ export const SETTINGS: Readonly<Record<string, string>>[] = [
   },
 ];
 
+/**
+ * Time-outs that would end the statement that sets them otherwise, were it not tried again. Not behind a transaction
+ * pooler, where they hold.
+ */
+export const TIGHT: Readonly<Record<string, string>> = {
+  statement_timeout: '5ms',
+  lock_timeout: '1ms',
+  idle_session_timeout: '200ms',
+  idle_in_transaction_session_timeout: '5ms',
+  transaction_timeout: '50ms',
+};
+
 /** Sets all of them on the database of this URL, for sessions that begin later. */
 export async function setAll(
   url: string,
