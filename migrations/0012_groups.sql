@@ -313,12 +313,11 @@ begin
   return cardinality(v_open);
 end $$;
 
--- The same for a policy that changes now.
+-- For a policy that changes now. Its transaction locks no group: it may stay open, and a thousand groups with it.
 create function {{schema}}.begin_opening(p_queue_id integer) returns void
 language sql security definer {{settings}} as $$
   insert into group_openings (queue_id) values (p_queue_id)
   on conflict (queue_id) do update set after = '', is_skipped = false;
-  select open_groups(p_queue_id)
 $$;
 
 -- Locks jobs whatever their state, with their groups, in the lock order. Where one was admitted while another
@@ -395,8 +394,8 @@ language sql stable security definer set search_path = {{schema}}, pg_temp as $$
   join queues q on q.id = coalesce(g.queue_id, j.queue_id)
   where g.key is null or j.first_seq <= g.mark
     or (g.admitted, g.waiting) is distinct from (coalesce(j.admitted, 0), coalesce(j.waiting, 0))
-    -- what is not folded in yet is upkeep's to see to
-    or not g.is_behind and (g.waiting > 0 and g.admitted < q.group_concurrency
+    -- what is not folded in yet, or opened yet, is upkeep's to see to
+    or not g.is_behind and not exists (select from group_openings o where o.queue_id = q.id) and (g.waiting > 0 and g.admitted < q.group_concurrency
       or g.admitted = 0 and g.waiting = 0)
 $$;
 

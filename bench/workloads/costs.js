@@ -41,11 +41,7 @@ const STATEMENTS = [
   ],
   ['find_jobs, 1 finished job', `find_jobs(array[-50000001])`],
   ['find_jobs, 1 unknown id', `find_jobs(array[9000000000000])`],
-  [
-    'create_queue, group_concurrency raised',
-    `create_queue('grouped', '{"group_concurrency": 2}')`,
-    'groups, to 1000',
-  ],
+  ['create_queue, group_concurrency raised', `create_queue('grouped', '{"group_concurrency": 2}')`],
   ['delete_queue(force), 100 jobs', `delete_queue('few', true)`],
   ['promote', `promote()`],
   ['sweep', `sweep()`],

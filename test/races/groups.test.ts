@@ -335,3 +335,22 @@ describe('upkeep waits for nobody', () => {
     expect(await db.claim(queue, await db.openLease())).toHaveLength(1);
   });
 });
+
+test('a transaction that raises group_concurrency holds up no group, and upkeep opens them when it has ended', async ({
+  db,
+  a,
+  b,
+}) => {
+  await db.createQueue('raised');
+  await db.enqueue('raised', 3, { group: 'g' });
+  await a.begin();
+  await a.rows(`select howdah.alter_queue('raised', '{"group_concurrency": 2}')`);
+  await b.rows(`set lock_timeout = '2s'`);
+  await b.enqueue('raised', 1, { group: 'g' });
+  await db.rows('select howdah.tend_queues()');
+  expect(await db.stats('raised')).toMatchObject({ ready: '1', blocked: '3' });
+  await a.commit();
+  await db.rows('select howdah.tend_queues()');
+  expect(await db.stats('raised')).toMatchObject({ ready: '2', blocked: '2' });
+  await db.expectTruth();
+});

@@ -211,10 +211,15 @@ describe('more than one turn', () => {
     await db.expectTruth();
   });
 
-  test('raising it admits at once; lowering it lets what runs end', async ({ db }) => {
+  test('raising it lets upkeep admit; lowering it lets what runs end', async ({ db }) => {
     await db.createQueue('change');
     const ids = await db.enqueue('change', 6, { group: 'g' });
     await db.createQueue('change', { group_concurrency: 3 });
+    await db.expectTruth();
+    expect(await db.rows(`select duty from howdah.upkeep_due('{tend}')`)).toEqual([
+      { duty: 'tend' },
+    ]);
+    await db.rows('select howdah.tend_queues()');
     expect(await db.stats('change')).toMatchObject({ ready: '3', blocked: '3' });
     await db.expectTruth();
     await db.createQueue('change', { group_concurrency: 1 });
