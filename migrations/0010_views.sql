@@ -52,6 +52,51 @@ language sql stable security definer {{settings}} as $$
   from history_of(p_ids) h join queues q on q.id = h.queue_id
 $$;
 
+-- Ids of finished jobs, the newest first. The days of the history are looked at one after another, those with the
+-- newest ids first, p_skip days being passed over, 60 a call: by the view all days that are kept would be locked at
+-- once. next_high: no day that is left has a greater id; null when none is left. Whoever has p_limit ids above it
+-- is done; others ask again, with 60 more to skip.
+create function {{schema}}.finished_ids(
+  p_queue text default null, p_states text[] default null, p_batch bigint default null,
+  p_after bigint default null, p_limit integer default 100, p_skip integer default 0,
+  out ids bigint[], out next_high bigint
+)
+language plpgsql stable security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_queue_ids integer[] := array(select id from queues where name = p_queue);
+  v_limit integer := least(greatest(p_limit, 0), 10000);
+  v_day record;
+  v_found bigint[];
+begin
+  ids := '{}';
+  for v_day in
+    select d.name, d.high, row_number() over (order by d.high desc, d.day desc) - greatest(p_skip, 0) as n from (
+      select 'history_' || to_char(day, 'YYYYMMDD') as name, day,
+        case when high_id is null or noted_at > v_now then 9223372036854775807 else high_id end as high
+      from history_days
+      where p_after is null or low_id is null or noted_at > v_now or low_id < p_after
+      union all select 'history_default', '-infinity', 9223372036854775807
+    ) d order by d.high desc, d.day desc offset greatest(p_skip, 0)
+  loop
+    if v_day.n > 60 then
+      next_high := v_day.high;
+      return;
+    end if;
+    continue when cardinality(ids) = v_limit and coalesce(ids[v_limit] > v_day.high, true);
+    begin
+      execute format('select array(select id from %I
+        where ($1 is null or queue_id = any ($2)) and ($3 is null or state = any ($3)) and ($4 is null or batch_id = $4)
+          and id < coalesce($5, 9223372036854775807)
+        order by id desc limit $6)', v_day.name)
+      into v_found using p_queue, v_queue_ids, p_states, p_batch, p_after, v_limit;
+    exception when undefined_table then
+      continue;  -- dropped at this very moment
+    end;
+    ids := array(select u from (select unnest(ids) union select unnest(v_found)) x (u) order by u desc limit v_limit);
+  end loop;
+end $$;
+
 -- From counters: reading it costs nothing, however many jobs there are. backlog_age_ms is how long the
 -- first ready job has waited.
 create view {{schema}}.queue_stats as
@@ -163,6 +208,7 @@ drop view {{schema}}.hidden_jobs;
 drop view {{schema}}.workers;
 drop view {{schema}}.dead_letters;
 drop view {{schema}}.queue_stats;
+drop function {{schema}}.finished_ids(text, text[], bigint, bigint, integer, integer);
 drop function {{schema}}.find_jobs(bigint[]);
 drop view {{schema}}.jobs_all;
 drop view {{schema}}.history_view;

@@ -1,3 +1,4 @@
+import { createClient } from 'howdah';
 import type pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
 import { type Cost, costOf } from '../support/cost.js';
@@ -69,7 +70,7 @@ describe('work for n jobs is linear in n', () => {
     await db.rows(enqueue(5_000, 'skip'));
     const { few, many } = await growth(pool, enqueue(500, 'replace'), enqueue(5_000, 'replace'));
     // most of it is work for each job, so that what is quadratic shows late
-    expect(many.cpuMs / few.cpuMs).toBeLessThan(15);
+    expect(many.cpuMs / few.cpuMs).toBeLessThan(20);
   });
 });
 
@@ -404,7 +405,7 @@ describe('a year of history', () => {
     pool,
     db,
   }) => {
-    await db.createQueue('year', { retention_ms: 40 * 86_400_000 });
+    await db.createQueue('year', { retention_ms: 90 * 86_400_000 });
     const lease = await db.openLease();
     const finish = async (): Promise<string> => {
       const [id = ''] = await db.enqueue('year');
@@ -412,7 +413,7 @@ describe('a year of history', () => {
       return id;
     };
     const ids: string[] = [];
-    for (let day = 30; day > 0; day -= 1) {
+    for (let day = 70; day > 0; day -= 1) {
       await db.rows(
         "select howdah.create_partition((howdah.clock() at time zone 'UTC')::date - $1::integer)",
         [day],
@@ -425,7 +426,8 @@ describe('a year of history', () => {
       ids.push(id);
     }
     ids.push(await finish());
-    await db.rows('select * from howdah.prune()');
+    // days are noted 30 a call
+    for (let i = 0; i < 3; i += 1) await db.rows('select * from howdah.prune()');
 
     const client = await pool.connect();
     const looks = ids.map((id) => `find_jobs(array[${id}])`);
@@ -434,7 +436,7 @@ describe('a year of history', () => {
       `cancel(array[${ids[9]}])`,
       `run_now(array[${ids[9]}])`,
     );
-    looks.push(`watch(${lease}, array[${ids[9]}, ${ids[30]}])`);
+    looks.push(`watch(${lease}, array[${ids[9]}, ${ids.at(-1)}])`);
     for (const look of looks) {
       await client.query('begin');
       const { rows } = await client.query(`select * from howdah.${look}`);
@@ -448,9 +450,36 @@ describe('a year of history', () => {
       expect(locks[0].n, look).toBeLessThanOrEqual(6);
       await client.query('rollback');
     }
+    const newest = [...ids].reverse();
+    for (const [ask, expected] of [
+      ['p_limit => 2', newest.slice(0, 2)],
+      [`p_limit => 2, p_after => ${newest[20]}`, newest.slice(21, 23)],
+      [`p_queue => 'year', p_states => '{completed}', p_limit => 1`, newest.slice(0, 1)],
+    ] as const) {
+      await client.query('begin');
+      const { rows } = await client.query(
+        `select to_json(ids::text[]) as ids from howdah.finished_ids(${ask})`,
+      );
+      expect(rows[0].ids, ask).toEqual(expected);
+      const { rows: locks } = await client.query(
+        `select count(distinct relation)::integer as n from pg_locks l join pg_class c on c.oid = l.relation
+        where pid = pg_backend_pid() and c.relname ~ '^history_[0-9]+$'`,
+      );
+      expect(locks[0].n, ask).toBeLessThanOrEqual(7);
+      await client.query('rollback');
+    }
     client.release();
+    const howdah = createClient({ pool });
+    onTestFinished(() => howdah.close());
+    const listed = async (filter: object) => (await howdah.jobs(filter)).map(({ id }) => id);
+    // more days than one statement looks at
+    expect(await listed({ queue: 'year', state: 'completed', limit: 100 })).toEqual(newest);
+    expect(await listed({ queue: 'year', limit: 3, after: newest[66] })).toEqual(
+      newest.slice(67, 70),
+    );
+    expect(await listed({ queue: 'year', state: 'cancelled' })).toEqual([]);
     const all = `{${[...ids, ids[0], 9_000_000_000].join()}}`;
-    expect(await db.one('select count(*) from howdah.find_jobs($1)', [all])).toBe('31');
+    expect(await db.one('select count(*) from howdah.find_jobs($1)', [all])).toBe('71');
   });
 
   test('a day that a clock in the future noted is looked at all the same', async ({ db }) => {

@@ -723,6 +723,7 @@ function howdah.find_orphans(bigint,integer) returns TABLE(looked integer, orpha
 function howdah.find_unfinished(jsonb,integer) returns TABLE(id bigint, running boolean) security definer
 function howdah.finish(howdah.jobs,text,text,jsonb,boolean) returns void security definer
 function howdah.finish_batch(howdah.batches) returns boolean security definer
+function howdah.finished_ids(text,text[],bigint,bigint,integer,integer) returns record security definer
 function howdah.fire_schedules(jsonb) returns TABLE(planned integer, enqueued integer, refused integer, skipped integer) security definer
 function howdah.fits_dead(howdah.jobs,jsonb,integer,integer) returns boolean
 function howdah.fold_batch(bigint,integer) returns record security definer

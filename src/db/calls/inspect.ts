@@ -83,6 +83,9 @@ const COLUMNS = [
 
 type UnfinishedState = JobStatesView['state'];
 
+/** Days of the history that a call of `finished_ids` looks at. */
+const DAYS_MAX = 60;
+
 const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
   'completed',
   'cancelled',
@@ -123,7 +126,7 @@ export function inspectCalls(database: Database): InspectCalls {
 }
 
 /** The last of a job's errors, whole. */
-function lastError(eb: ExpressionBuilder<Tables, 'job_states' | 'history_view'>) {
+function lastError(eb: ExpressionBuilder<Tables, 'job_states'>) {
   return eb.ref('errors', '->').at(-1).as('error');
 }
 
@@ -187,19 +190,33 @@ async function listFinished(
   database: Database,
   { queue, states, batch, after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
-  const db = await database.kysely();
-  const query = db
-    .selectFrom('history_view')
-    .select([...COLUMNS, 'finished_at', 'reason'])
-    .$if(states !== undefined, (list) => list.where('state', 'in', states as string[]))
-    .$if(isErrorWanted, (list) => list.select(lastError))
-    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
-    .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
-    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
-    .orderBy('id', 'desc')
-    .limit(limit);
-  const rows = await run(database, query);
-  return rows.map((row) => ({ ...row, run_at: null }));
+  const text = database.sql(
+    `select to_json(ids::text[]) as ids, next_high as "nextHigh"
+    from {{schema}}.finished_ids($1, $2::text[], $3::bigint, $4::bigint, $5, $6)`,
+  );
+  let ids: string[] = [];
+  for (let skip = 0, isMore = true; isMore; skip += DAYS_MAX) {
+    const values = [queue ?? null, states ?? null, batch ?? null, after ?? null, limit, skip];
+    const [page] = await database.query<FinishedIds>({ text }, values);
+    const found = new Set([...ids, ...(page?.ids ?? [])]);
+    ids = [...found].sort((a, b) => Number(BigInt(b) - BigInt(a))).slice(0, limit);
+    const high = page?.nextHigh ?? null;
+    const last = ids[limit - 1];
+    isMore = high !== null && (last === undefined || BigInt(last) <= BigInt(high));
+  }
+  const error = isErrorWanted ? ', errors -> -1 as error' : '';
+  const listed = database.sql(
+    withPlainTimes(`select ${COLUMNS.join(', ')}, null::timestamptz as run_at, finished_at, reason${error}
+    from {{schema}}.find_jobs($1::bigint[]) where state = any ($2::text[]) order by id desc`),
+  );
+  return database.query<JobSummaryRow>({ text: listed }, [ids, states ?? [...FINISHED]]);
+}
+
+/** A page of `finished_ids`. */
+interface FinishedIds {
+  readonly ids: readonly string[];
+  /** Days that are left have no greater id; null: none is left. */
+  readonly nextHigh: string | null;
 }
 
 async function listDeadLetters(
