@@ -145,6 +145,15 @@ const CALLS: readonly (readonly [number, Make])[] = [
       `select count(*) from howdah.settle_received(${asks('in (select id from howdah.leases where held is not null)', 3, "'lease', h.lease_id,")})`,
     ),
   ],
+  [
+    // another language may claim under the lease that it has from receive()
+    2,
+    fixed(
+      'claim under a pulled lease',
+      `select count(*) from (select id from howdah.leases where held is not null order by id limit 1) l
+        cross join lateral howdah.claim_many($queue, l.id, 2)`,
+    ),
+  ],
   [3, fixed('promote', 'select howdah.promote()')],
   [2, fixed('reap', 'select howdah.reap()')],
   [2, fixed('expire', 'select howdah.expire()')],
