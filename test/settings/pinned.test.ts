@@ -1,4 +1,5 @@
 import { Database } from 'howdah';
+import pg from 'pg';
 import { expect, onTestFinished } from 'vitest';
 import { PINNED } from '../../src/db/pinned.js';
 import { test } from '../support/database.js';
@@ -36,13 +37,15 @@ test('a session of our own has what it depends on, whatever the database says', 
   onTestFinished(() => session.close());
   const text = `select n.name, current_setting(n.name, true) as value
     from unnest(string_to_array('${NAMES.join(' ')}', ' ')) n (name)`;
-  const told = async (of: typeof session | Database): Promise<Record<string, string>> => {
-    const rows = await of.query<{ name: string; value: string | null }>({ text });
-    // an older server does not know all of them
-    return Object.fromEntries(rows.flatMap(({ name, value }) => (value ? [[name, value]] : [])));
-  };
-  const theirs = await told(database);
-  const ours = await told(session);
+  type Row = { name: string; value: string | null };
+  // an older server does not know all of them
+  const told = (rows: readonly Row[]): Record<string, string> =>
+    Object.fromEntries(rows.flatMap(({ name, value }) => (value ? [[name, value]] : [])));
+  const application = new pg.Client(url);
+  await application.connect();
+  const theirs = told((await application.query<Row>(text)).rows);
+  await application.end();
+  const ours = told(await session.query<Row>({ text }));
   expect(Object.keys(theirs).length).toBeGreaterThan(NAMES.length - 3);
   for (const name of Object.keys(theirs)) {
     expect(theirs[name], `${name} of the database`).not.toBe(SETTINGS[name]?.[1]);
