@@ -7,6 +7,7 @@ import { snapshotError } from '../core/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import { fenceOf } from '../core/fence.js';
+import { givenObject } from '../core/given-object.js';
 import type { JobState } from '../core/job.js';
 import type { JobEdit } from '../core/job-edit.js';
 import type { Json } from '../core/json.js';
@@ -100,6 +101,7 @@ export class Client {
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
+    givenObject('options', options);
     checkFullOptions({ onFull: options.onFull, waitMax: options.waitMax });
     const layers = layersOf(options.middleware);
     const database = new Database(options);
@@ -217,9 +219,13 @@ export class Client {
     options: ResultOptions & { readonly queue: Queue<string, never, unknown, Result, unknown> },
   ): Promise<Result>;
   result<Result = Json>(id: string, options?: ResultOptions): Promise<Result>;
-  result(id: string, options?: ResultOptions & { readonly queue?: AnyQueue }): Promise<unknown> {
-    if (this.#closing) return Promise.reject(closed());
-    return new Results(this.#watcher).result(id, options, options?.queue);
+  async result(
+    id: string,
+    options?: ResultOptions & { readonly queue?: AnyQueue },
+  ): Promise<unknown> {
+    if (this.#closing) throw closed();
+    const given = options === undefined ? undefined : givenObject('options', options);
+    return new Results(this.#watcher).result(id, given, given?.queue);
   }
 
   /**
@@ -230,7 +236,7 @@ export class Client {
     id: string,
     options: { readonly signal?: AbortSignal } = {},
   ): AsyncIterableIterator<JobReport> {
-    return watchJob(this.#watcher, id, options.signal);
+    return watchJob(this.#watcher, id, givenObject('options', options).signal);
   }
 
   /**
@@ -276,7 +282,7 @@ export class Client {
    */
   async batch<In>(options: OpenBatchOptions<In> = {}): Promise<Batch> {
     if (this.#closing) throw closed();
-    return this.batchOf(await this.#batches.open(options));
+    return this.batchOf(await this.#batches.open(givenObject('options', options)));
   }
 
   /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
@@ -285,8 +291,8 @@ export class Client {
   }
 
   /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */
-  batches(filter: BatchFilter = {}): Promise<readonly BatchInfo[]> {
-    return this.#batches.list(filter);
+  async batches(filter: BatchFilter = {}): Promise<readonly BatchInfo[]> {
+    return this.#batches.list(givenObject('filter', filter));
   }
 
   /**
@@ -317,8 +323,8 @@ export class Client {
   }
 
   /** Who gets what, by topic and queue. */
-  subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
-    return this.#topics.list(filter);
+  async subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
+    return this.#topics.list(givenObject('filter', filter));
   }
 
   /**
@@ -329,9 +335,9 @@ export class Client {
    * closes, loses no job.
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_OPTION_INVALID, HOWDAH_BUFFER_FULL
    */
-  receive(queue: AnyQueue | string, options: ReceiveOptions = {}): Promise<ReceivedJob[]> {
+  async receive(queue: AnyQueue | string, options: ReceiveOptions = {}): Promise<ReceivedJob[]> {
     if (this.#closing) return Promise.reject(closed());
-    return this.#pull.receive(queue, options);
+    return this.#pull.receive(queue, givenObject('options', options));
   }
 
   /**
@@ -360,8 +366,11 @@ export class Client {
    * Deletes a queue without jobs; with `force` also its waiting jobs, which are recorded as discarded.
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY
    */
-  deleteQueue(queue: AnyQueue | string, options: { readonly force?: boolean } = {}): Promise<void> {
-    return this.#queues.delete(queue, options.force ?? false);
+  async deleteQueue(
+    queue: AnyQueue | string,
+    options: { readonly force?: boolean } = {},
+  ): Promise<void> {
+    return this.#queues.delete(queue, givenObject('options', options).force ?? false);
   }
 
   /**
@@ -381,8 +390,8 @@ export class Client {
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_TIMEOUT (`details` say what is left); the reason
    *   of the signal
    */
-  drainQueue(queue: AnyQueue | string, options: DrainQueueOptions = {}): Promise<void> {
-    return this.#queues.drain(queue, options);
+  async drainQueue(queue: AnyQueue | string, options: DrainQueueOptions = {}): Promise<void> {
+    return this.#queues.drain(queue, givenObject('options', options));
   }
 
   /** As `rateLimited()` from a handler: nothing is claimed for so long. 0 to 10 years. */
@@ -430,11 +439,11 @@ export class Client {
    * Groups of a queue in which jobs wait, with the reason, the longest blocked first; at most `limit`
    * (100, up to 1000).
    */
-  blockedGroups(
+  async blockedGroups(
     queue: AnyQueue | string,
     options: { readonly limit?: number } = {},
   ): Promise<readonly BlockedGroup[]> {
-    return this.#groups.blocked(queue, options.limit);
+    return this.#groups.blocked(queue, givenObject('options', options).limit);
   }
 
   /** Everything about a job, finished or not; undefined where it is not, or no longer, there. */
@@ -443,8 +452,8 @@ export class Client {
   }
 
   /** Jobs, newest first, at most `limit`; give the last id as `after` for the next page. */
-  jobs(filter: JobFilter = {}): Promise<readonly JobSummary[]> {
-    return this.#jobs.list(filter);
+  async jobs(filter: JobFilter = {}): Promise<readonly JobSummary[]> {
+    return this.#jobs.list(givenObject('filter', filter));
   }
 
   /** Cancels waiting jobs, and asks the workers of running ones to stop. At most 10,000 at a time. */
@@ -457,8 +466,8 @@ export class Client {
    * has begun meanwhile is spared where the filter names states and `running` is none of them.
    * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
    */
-  cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
-    return this.#jobs.cancelWhere(filter, options);
+  async cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
+    return this.#jobs.cancelWhere(givenObject('filter', filter), givenObject('options', options));
   }
 
   /**
@@ -478,13 +487,15 @@ export class Client {
   }
 
   /** Dead jobs with their errors, newest first, at most `limit`. */
-  deadLetters(options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
-    return this.#deadLetters.list(options);
+  async deadLetters(options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
+    return this.#deadLetters.list(givenObject('options', options));
   }
 
   /** Dead jobs whose last errors are alike, the largest groups first. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  deadLetterGroups(options: DeadLetterGroupOptions = {}): Promise<readonly DeadLetterGroup[]> {
-    return this.#deadLetters.groups(options);
+  async deadLetterGroups(
+    options: DeadLetterGroupOptions = {},
+  ): Promise<readonly DeadLetterGroup[]> {
+    return this.#deadLetters.groups(givenObject('options', options));
   }
 
   /**
@@ -492,13 +503,25 @@ export class Client {
    * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN, HOWDAH_REDRIVE_INVALID (the rate,
    *   or a destination that is the dead-letter queue where a job lies)
    */
-  redrive(filter: DeadLetterFilter, options?: RedriveOptions): Promise<readonly RedrivenRow[]> {
-    return this.#deadLetters.redrive(filter, options);
+  async redrive(
+    filter: DeadLetterFilter,
+    options?: RedriveOptions,
+  ): Promise<readonly RedrivenRow[]> {
+    return this.#deadLetters.redrive(
+      givenObject('filter', filter),
+      options && givenObject('options', options),
+    );
   }
 
   /** Deletes dead jobs; the history keeps them as discarded. @throws HowdahError as `redrive` */
-  discard(filter: DeadLetterFilter, options?: DiscardOptions): Promise<readonly DiscardedRow[]> {
-    return this.#deadLetters.discard(filter, options);
+  async discard(
+    filter: DeadLetterFilter,
+    options?: DiscardOptions,
+  ): Promise<readonly DiscardedRow[]> {
+    return this.#deadLetters.discard(
+      givenObject('filter', filter),
+      options && givenObject('options', options),
+    );
   }
 
   /** Every worker that has a lease, the oldest first. */
@@ -522,11 +545,11 @@ export class Client {
    * @returns its id; until it is met it can be cancelled like a job
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_STOP_INVALID
    */
-  stopConsumers(
+  async stopConsumers(
     queue: AnyQueue | string,
     options: { readonly mode?: StopMode } = {},
   ): Promise<string> {
-    return this.#workers.placePill(queue, options.mode ?? 'one');
+    return this.#workers.placePill(queue, givenObject('options', options).mode ?? 'one');
   }
 
   /**

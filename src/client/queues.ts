@@ -71,6 +71,7 @@ export class Queues {
   }
 
   async create(target: AnyQueue | string, policy: QueuePolicy | undefined): Promise<void> {
+    nameOf(target);
     if (typeof target !== 'string' && target.deadLetterQueue) {
       await this.create(target.deadLetterQueue, undefined);
     }

@@ -1,3 +1,4 @@
+import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
 import { assertQueueName } from '../core/queue-name.js';
 
@@ -19,12 +20,15 @@ export function formatReceipt({ leaseId, id, claims, queue }: Hold): string {
 
 /** @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_NAME_INVALID */
 export function parseReceipt(receipt: string): Hold {
-  const match = /^(\d{1,19})\.(\d{1,18})\.(\d{1,9})(?:\.(.{1,128}))?$/.exec(receipt);
+  const match =
+    typeof receipt !== 'string'
+      ? null
+      : /^(\d{1,19})\.(\d{1,18})\.(\d{1,9})(?:\.(.{1,128}))?$/.exec(receipt);
   const [, leaseId, id, claims, queue] = match ?? [];
   if (leaseId === undefined || id === undefined || BigInt(leaseId) > 9223372036854775807n) {
     throw new HowdahError(
       'HOWDAH_OPTION_INVALID',
-      `Receipt ${JSON.stringify(String(receipt).slice(0, 80))} is not valid.`,
+      `Receipt ${describeValue(receipt)} is not valid.`,
       { details: { option: 'receipt' }, remedy: 'Use the receipt of a job as receive gave it.' },
     );
   }

@@ -3,6 +3,7 @@ import type { Codecs } from '../core/codec.js';
 import { cronTimes, normalizeCron } from '../core/cron.js';
 import { decodeErrors } from '../core/error-codec.js';
 import { HowdahError } from '../core/errors.js';
+import { givenObject } from '../core/given-object.js';
 import type { JobState } from '../core/job.js';
 import type { Json } from '../core/json.js';
 import type { MissedPolicy } from '../core/nominal-times.js';
@@ -130,7 +131,7 @@ export class Schedules {
 
   /** Schedules by name, at most `limit`; give the last name as `after` for the next page. */
   async list(filter: ScheduleFilter = {}): Promise<readonly ScheduleInfo[]> {
-    const { queue, after } = filter;
+    const { queue, after } = givenObject('filter', filter);
     const rows = await this.#calls.list({
       queue: queue === undefined ? undefined : nameOf(queue),
       after,
@@ -152,7 +153,10 @@ export class Schedules {
     options: { readonly limit?: number } = {},
   ): Promise<readonly ScheduleRun[]> {
     assertScheduleName(name);
-    const rows = await this.#calls.runs(name, integer('limit', options.limit, 100, 1000));
+    const rows = await this.#calls.runs(
+      name,
+      integer('limit', givenObject('options', options).limit, 100, 1000),
+    );
     return rows.map(runOf);
   }
 
@@ -164,7 +168,8 @@ export class Schedules {
     target: PreviewTarget,
     options: { readonly count?: number } = {},
   ): Promise<readonly PreviewedRun[]> {
-    const count = integer('count', options.count, 10, 1000);
+    const count = integer('count', givenObject('options', options).count, 10, 1000);
+    if (typeof target !== 'string') givenObject('target', target);
     const { cron, zone, afterMs } = await this.#resolve(target);
     const times = cronTimes(normalizeCron(cron), zone);
     const runs: PreviewedRun[] = [];

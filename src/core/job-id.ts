@@ -15,6 +15,16 @@ export function isJobId(value: unknown): value is string {
 
 /** @throws HowdahError HOWDAH_OPTION_INVALID unless every value is the id of a job */
 export function assertJobIds(values: readonly unknown[]): asserts values is readonly string[] {
+  if (!Array.isArray(values)) {
+    throw new HowdahError(
+      'HOWDAH_OPTION_INVALID',
+      `Argument ids: ${describeValue(values)} is not an array.`,
+      {
+        details: { option: 'ids' },
+        remedy: 'Give one id, as text, or an array of ids.',
+      },
+    );
+  }
   for (const value of values) {
     if (isJobId(value)) continue;
     throw new HowdahError('HOWDAH_OPTION_INVALID', `Job id ${describeValue(value)} is not valid.`, {

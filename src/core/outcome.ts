@@ -1,3 +1,4 @@
+import { describeValue } from './describe-value.js';
 import { type Duration, parseDuration } from './duration.js';
 import { type ErrorSnapshot, snapshotError } from './error-snapshot.js';
 import { HowdahError } from './errors.js';
@@ -83,6 +84,17 @@ export function rateLimited(options: {
   readonly retryAfter: Duration | Date;
   readonly reason?: unknown;
 }): Outcome {
+  const given: unknown = options;
+  if (typeof given !== 'object' || given === null) {
+    throw new HowdahError(
+      'HOWDAH_OPTION_INVALID',
+      `rateLimited(): ${describeValue(given)} is not an object of options.`,
+      {
+        details: { option: 'options' },
+        remedy: "Give rateLimited({ retryAfter: '30s' }); reason may stand beside it.",
+      },
+    );
+  }
   const { retryAfter, reason = 'rate limited' } = options;
   const wait =
     retryAfter instanceof Date ? Math.max(0, retryAfter.getTime() - Date.now()) : retryAfter;
@@ -175,10 +187,28 @@ function foreign(asked: Settlement): Settlement {
 export function settlementOfThrown(thrown: unknown): Settlement {
   const asked = thrownOutcome(thrown);
   if (asked?.verb === 'rate_limited') return asked;
-  const error = snapshotError(thrown);
+  const error = snapshotError(asked ? thrownInstead(asked) : thrown);
   if (!isPermanent(thrown)) return { verb: 'fail', error };
   return { verb: 'dead_letter', error, reason: error.message.slice(0, 200), isThrown: true };
 }
+
+/** What a handler is told that threw what it should have returned: it ends as a failure, for it may have been caught. */
+function thrownInstead({ verb }: Settlement): HowdahError {
+  const name = MAKERS[verb] ?? verb;
+  return new HowdahError('HOWDAH_HANDLER_INVALID', `The handler threw the outcome ${name}().`, {
+    details: { outcome: verb },
+    remedy: `Return ${name}() instead; of outcomes only rateLimited() may be thrown.`,
+  });
+}
+
+/** The functions that make them. */
+const MAKERS: Partial<Record<SettleVerb, string>> = {
+  fail: 'retry',
+  snooze: 'snooze',
+  release: 'release',
+  cancel: 'cancelJob',
+  dead_letter: 'deadLetter',
+};
 
 function thrownOutcome(thrown: unknown): Settlement | undefined {
   try {

@@ -1,6 +1,7 @@
 import { describeValue } from './describe-value.js';
 import { type Duration, parseDuration } from './duration.js';
 import { HowdahError } from './errors.js';
+import { givenObject } from './given-object.js';
 import { assertQueueName } from './queue-name.js';
 
 /** Ten years, the longest time anything may wait. */
@@ -177,6 +178,7 @@ const BREAKER_WRITERS: Readonly<Record<keyof BreakerPolicy, Writer>> = {
  */
 export function encodePolicy(policy: QueuePolicy): SqlPolicy {
   const encoded: Record<string, string | number | null> = {};
+  givenObject('policy', policy);
   writeAll(policy, WRITERS, '', encoded);
   const { backoff_ms: delay, backoff_max_ms: max } = encoded;
   if (typeof delay === 'number' && typeof max === 'number' && max < delay) {

@@ -139,6 +139,13 @@ export function toPolicy(definition: AnyQueue): SqlPolicy {
  * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID
  */
 export function nameOf(target: AnyQueue | string): string {
+  if (typeof target === 'object' && target !== null && typeof target.policy !== 'object') {
+    throw new HowdahError(
+      'HOWDAH_QUEUE_NAME_INVALID',
+      `Argument queue: ${describeValue(target)} is neither a name nor a declared queue.`,
+      { details: { option: 'queue' }, remedy: "Give its name, or what queue('name') returned." },
+    );
+  }
   const name: unknown = typeof target === 'object' && target !== null ? target.name : target;
   assertQueueName(name);
   return name;

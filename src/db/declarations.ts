@@ -1,6 +1,6 @@
 import { systemClock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import { type AnyQueue, toPolicy } from '../core/queue.js';
+import { type AnyQueue, nameOf, toPolicy } from '../core/queue.js';
 import type { SqlPolicy } from '../core/queue-policy.js';
 import { Turns } from '../core/turns.js';
 import { type HeldQueue, type QueueAsk, queueCalls } from './calls/queues.js';
@@ -73,6 +73,7 @@ export class Declarations {
    * @throws HowdahError HOWDAH_SCHEMA_MISSING, HOWDAH_SCHEMA_OLDER, HOWDAH_SCHEMA_NEWER, ...
    */
   async ensure(definition?: AnyQueue): Promise<void> {
+    if (definition !== undefined) nameOf(definition);
     if (!this.#isOpened) await this.#open();
     if (definition) await this.#ensureOpened([definition]);
   }
