@@ -85,7 +85,7 @@ create function {{schema}}.is_too_long(p_value jsonb, p_bytes_max integer, p_may
 returns boolean
 language sql stable as $$
   select case
-    when p_may_be_wide and {{schema}}.is_wide(p_value, pg_column_size(p_value) > 262)
+    when p_may_be_wide and {{schema}}.is_wide(p_value, pg_column_size(p_value) > 4096)
       and {{schema}}.number_flaw(p_value, p_bytes_max) is not null then true
     when pg_column_size(p_value) <= least(p_bytes_max / 4000, 262) then false
     when pg_column_size(p_value) > 4 * p_bytes_max::bigint + 100 then true
@@ -589,7 +589,11 @@ create function {{schema}}.enqueue(
 language plpgsql security definer {{settings}} as $$
 declare
   v_now timestamptz := clock();
-  v_is_wide boolean := is_wide(p_jobs, pg_column_size(p_jobs) > 262);
+  -- as is_wide(), but a zero is looked at closer: most have no decimals, and are no reason to leave the quick way
+  v_wide jsonb := case when pg_column_size(p_jobs) > 262 then jsonb_path_query_array(p_jobs,
+    'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22))') end;
+  v_is_wide boolean := case when v_wide is null then is_wide(p_jobs) else v_wide <> '[]' and exists (
+    select from jsonb_array_elements(v_wide) e where abs(e::numeric) > 1 or scale(e::numeric) > 22) end;
   v_payloads text[] := case when jsonb_typeof(p_jobs -> 'payloads') = 'array' and not v_is_wide
     then array(select e::text from jsonb_array_elements(p_jobs -> 'payloads') e) end;
   v_ids bigint[];

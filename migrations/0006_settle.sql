@@ -4,10 +4,10 @@
 -- Up Migration
 
 -- A job never hangs because of its own output: what is too long or too deep to be read by a client is replaced, as a
--- worker does it.
-create function {{schema}}.kept_result(p_result jsonb) returns jsonb
+-- worker does it. p_may_be_wide as in is_too_long().
+create function {{schema}}.kept_result(p_result jsonb, p_may_be_wide boolean default true) returns jsonb
 language sql stable as $$
-  select case when {{schema}}.is_too_long(p_result, 8388608) or {{schema}}.is_too_deep(p_result)
+  select case when {{schema}}.is_too_long(p_result, 8388608, p_may_be_wide) or {{schema}}.is_too_deep(p_result)
     then '{"howdah": "result not stored", "problem": "it is longer than 8388608 bytes, deeper than 500 levels, or has a number beyond 1.8e308"}'::jsonb
     else p_result end
 $$;
@@ -326,9 +326,11 @@ end $$;
 
 -- The hot path: many successes in one statement. Returns the stale ids. p_results: an object with the
 -- result of each job that has one, by its id. The fence is asked for in this form, not as a join,
--- because a planner that believes the table empty would walk the whole index for a join.
+-- because a planner that believes the table empty would walk the whole index for a join. p_may_be_wide false: the
+-- text of the results has no exponent, so that no numbers need be looked at.
 create function {{schema}}.complete_many(
-  p_lease_id bigint, p_ids bigint[], p_attempts integer[], p_results jsonb default null
+  p_lease_id bigint, p_ids bigint[], p_attempts integer[], p_results jsonb default null,
+  p_may_be_wide boolean default true
 ) returns setof bigint
 language plpgsql security definer {{settings}} as $$
 declare
@@ -380,7 +382,7 @@ begin
         worker, payload, headers, errors, result, group_key, batch_id)
       select id, v_now, enqueued_at, claimed_at, queue_id, attempt - uncounted, lane, 'completed',
         v_worker, payload, headers, errors,
-        case when p_results is not null then kept_result(p_results -> id::text) end, group_key, batch_id
+        case when p_results is not null then kept_result(p_results -> id::text, p_may_be_wide) end, group_key, batch_id
       from done where queue_id = any (v_keepers)
     ), counted as (
       insert into counter_deltas (queue_id, running, completed, dead)
@@ -493,7 +495,7 @@ drop function {{schema}}.settle_single(bigint, jsonb);
 drop function {{schema}}.held_jobs(bigint[]);
 drop function {{schema}}.settle_or_raise(bigint, jsonb);
 drop function {{schema}}.leave_settles(bigint, jsonb);
-drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb);
+drop function {{schema}}.complete_many(bigint, bigint[], integer[], jsonb, boolean);
 drop function {{schema}}.settle(bigint, jsonb);
 drop function {{schema}}.lost_outcome(jsonb);
 drop function {{schema}}.settle_one({{schema}}.jobs, jsonb);
@@ -502,4 +504,4 @@ drop function {{schema}}.backoff_ms({{schema}}.queues, integer);
 drop function {{schema}}.bury({{schema}}.jobs, text);
 drop function {{schema}}.put_back({{schema}}.jobs, timestamptz, boolean, boolean);
 drop function {{schema}}.finish({{schema}}.jobs, text, text, jsonb, boolean);
-drop function {{schema}}.kept_result(jsonb);
+drop function {{schema}}.kept_result(jsonb, boolean);

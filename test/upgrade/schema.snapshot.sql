@@ -687,7 +687,7 @@ function howdah.close_queue(text,text) returns text[] security definer
 function howdah.close_room(howdah.queues,howdah.room,boolean) returns jsonb security definer
 function howdah.complete(bigint,bigint,integer,jsonb) returns text security definer
 function howdah.complete_led(bigint,bigint,integer,jsonb) returns boolean security definer
-function howdah.complete_many(bigint,bigint[],integer[],jsonb) returns SETOF bigint security definer
+function howdah.complete_many(bigint,bigint[],integer[],jsonb,boolean) returns SETOF bigint security definer
 function howdah.create_partition(date) returns void security definer
 function howdah.create_partitions() returns record security definer
 function howdah.create_queue(text,jsonb) returns integer security definer
@@ -757,7 +757,7 @@ function howdah.is_wanted(bigint) returns boolean security definer
 function howdah.is_weight_wrong(jsonb,integer) returns boolean
 function howdah.is_wide(jsonb,boolean) returns boolean
 function howdah.job_problem(jsonb,integer,integer,boolean) returns text
-function howdah.kept_result(jsonb) returns jsonb
+function howdah.kept_result(jsonb,boolean) returns jsonb
 function howdah.key_until(jsonb,bigint,timestamp with time zone) returns timestamp with time zone security definer
 function howdah.lagging_sequences() returns TABLE(name text, last bigint, used bigint) security definer
 function howdah.lane_floor(integer,smallint) returns bigint security definer

@@ -78,7 +78,8 @@ export interface SettleCalls {
 export function settleCalls(database: Database): SettleCalls {
   const complete = database.statement(
     'complete',
-    'select * from {{schema}}.complete_many($1::bigint, $2::bigint[], $3::integer[], $4::text::jsonb)',
+    `select * from {{schema}}.complete_many($1::bigint, $2::bigint[], $3::integer[], $4::text::jsonb,
+      {{schema}}.has_exponent($4::text))`,
     'array',
   );
   const completeLed = database.statement(
