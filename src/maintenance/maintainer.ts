@@ -20,7 +20,7 @@ const STOP_MS = 1_000;
  * How often the leader renews its term, and looks what its duties have to do: jobs wait for that. With all else
  * an idle worker sends less than two statements a second.
  */
-const LOOK_MS = 1_100;
+const LOOK_MS = 1_300;
 /** Timers may come so much early. */
 const EARLY_MS = 1;
 
