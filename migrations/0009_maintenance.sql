@@ -910,9 +910,11 @@ begin
     elsif duty = 'schedule' then
       v_at := (select min(due_at) from schedules where due_at is not null);
     elsif duty = 'reap' then
-      v_at := (select min(case
+      -- of pulled jobs there may be very many: the first that is due; one that a clock has put too far is found by reap()
+      v_at := least((select min(case
         when l.expires_at > v_now + (l.lease_ms + 1000) * interval '1 millisecond' then v_now
-        else l.expires_at end) from leases l);
+        else l.expires_at end) from leases l where l.due_at is null),
+        (select min(l.due_at) from leases l where l.due_at is not null));
     elsif duty = 'sweep' then
       v_is_due := exists (select from dedupes d where d.expires_at < v_now)
         or exists (select from group_rates r where r.next_at < v_now)

@@ -9,9 +9,13 @@ import { isHeld, makePatient } from '../db/patience.js';
 export const LOCK_MS = 100;
 /** Where many are held, so that each has its turn soon. */
 export const BRIEF_LOCK_MS = 25;
+/** Where others stand in line for their first try: it tells those that are held from those that are not. */
+const GLANCE_MS = 5;
 /** Most held calls that are tried at once: a pool has ten connections unless it is told otherwise. */
 const HELD_MAX = 2;
 const PAUSE_MS = 20;
+/** Of a line apart: as if the pool had so many. */
+const APART_MAX = 4;
 
 /** A statement that gives up a lock after so many milliseconds. */
 export type PatientCall<T> = (lockMs: number) => Promise<T>;
@@ -45,11 +49,16 @@ export class HeldCalls {
     this.#again = new Turns(connectionsMax < 8 ? 1 : HELD_MAX);
   }
 
+  /** A line of its own, for calls that must not stand behind these. */
+  apart(): HeldCalls {
+    return new HeldCalls({ clock: this.#clock, limitMs: this.#limitMs, connectionsMax: APART_MAX });
+  }
+
   /** @throws HowdahError HOWDAH_TIMEOUT where it was held for too long */
   async run<T>(call: PatientCall<T>): Promise<T> {
     const since = this.#clock.monotonic();
     try {
-      return await this.#first.run(() => call(LOCK_MS));
+      return await this.#first.run(() => call(this.#first.waiting > 0 ? GLANCE_MS : LOCK_MS));
     } catch (error) {
       if (!isHeld(error)) throw error;
     }

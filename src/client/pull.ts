@@ -63,7 +63,7 @@ export class Pull {
 
   constructor({ database, held, declarations, clock, codecs, hub, station }: PullParts) {
     this.#database = database;
-    this.#patient = new PatientExecutor(database, held);
+    this.#patient = new PatientExecutor(database, held.apart());
     this.#declarations = declarations;
     this.#clock = clock;
     this.#codecs = codecs;

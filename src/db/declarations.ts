@@ -141,8 +141,10 @@ export class Declarations {
         held.push(...(await insist(() => this.#calls.createMany(this.#database, some))));
       }
       const missing = held.filter(({ is_there }) => !is_there).map(({ queue }) => queue);
-      if (missing.length > 0) await this.#awaitCreated(asks, missing);
       const left = new Set(held.filter(({ is_there }) => is_there).map(({ queue }) => queue));
+      if (missing.length > 0) {
+        for (const queue of await this.#awaitCreated(asks, missing)) left.add(queue);
+      }
       this.#leave(asks, left);
     } catch (error) {
       // A role that may only enqueue: somebody with more rights has declared the queue, or the
@@ -159,8 +161,12 @@ export class Declarations {
     this.#declared.add(definition);
   }
 
-  /** Queues that an open transaction creates: without its end they are not there. */
-  async #awaitCreated(asks: readonly QueueAsk[], names: readonly string[]): Promise<void> {
+  /**
+   * Queues that an open transaction creates: without its end they are not there.
+   * @returns those that are there by then and held by another, so that their policy is not what was asked for
+   */
+  async #awaitCreated(asks: readonly QueueAsk[], names: readonly string[]): Promise<Set<string>> {
+    const left = new Set<string>();
     const until = systemClock.monotonic() + this.#database.settings.statementTimeoutMs;
     for (let missing = names; missing.length > 0; ) {
       if (systemClock.monotonic() > until) throw heldTooLong(missing[0] as string);
@@ -168,7 +174,9 @@ export class Declarations {
       const again = asks.filter(({ queue }) => missing.includes(queue));
       const held = await this.#again.run(() => this.#calls.createMany(this.#database, again));
       missing = held.filter(({ is_there }) => !is_there).map(({ queue }) => queue);
+      for (const { queue, is_there } of held) if (is_there) left.add(queue);
     }
+    return left;
   }
 
   /** What is held is asked for again later; what has been done need not be any more. */

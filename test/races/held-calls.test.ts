@@ -293,3 +293,28 @@ function keyed(queue: string, from: number, to: number): object[] {
     dedupe: { key: `k${from + i}` },
   }));
 }
+
+test('hundreds of held calls keep neither a received job from being extended nor another call waiting', {
+  timeout: 60_000,
+}, async ({ db, a, url }) => {
+  const { queue, other } = await world(db);
+  const client = clientOf(url);
+  const ids = await db.enqueue(queue, 300);
+  await db.enqueue(other, 2);
+  const [job] = await client.receive(other, { max: 1, visibility: '20s' });
+  const [free] = await db.enqueue(other);
+  await a.begin();
+  await a.rows('select from howdah.jobs where id = any ($1) for update', [ids]);
+  const held = pending(ids.map((id) => client.cancel(id)));
+  const extended = job?.extend('60s');
+  const cancelled = client.cancel(free ?? '');
+  const first = await Promise.race([
+    Promise.all([extended, cancelled]).then(() => 'the others'),
+    // what 300 of them took, standing in one line for 100 ms each, five at a time
+    new Promise((resolve) => setTimeout(() => resolve('the held ones'), 5_000)),
+  ]);
+  expect(first).toBe('the others');
+  expect(held.answered()).toBe(0);
+  await a.rollback();
+  await expect.poll(held.answered, { timeout: 20_000 }).toBe(ids.length);
+});

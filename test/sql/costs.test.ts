@@ -293,7 +293,7 @@ describe('leases of pulled jobs', () => {
 
   test('many that are not due cost neither the reaper nor who is to lead', async ({ pool, db }) => {
     const lease = await db.openLease('leads');
-    const asks = ['reap()', `lead(${lease}, 1000)`, 'workers'];
+    const asks = ['reap()', `lead(${lease}, 1000)`, 'workers', `upkeep_due('{reap}')`];
     await db.rows("update howdah.leader set expires_at = howdah.clock() - interval '1 hour'");
     await db.rows(open(2_000));
     await db.rows('vacuum analyze howdah.leases');
