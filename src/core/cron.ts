@@ -15,7 +15,7 @@ export interface CronTimes {
   last(beforeMs: number, count: number): number[];
 }
 
-/** The same form as in `migrations/0019_schedules.sql`. */
+/** The same form as in `migrations/0034_schedules.sql`. */
 const FORM =
   /^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|[0-9a-z*/,#-]+( [0-9a-z*/,#-]+){4,5})$/i;
 const ZONE = /^[A-Za-z][A-Za-z0-9_+/-]{1,63}$/;

@@ -70,7 +70,7 @@ export function bulkEncoder(
   };
 }
 
-/** Stands in no JSON (RFC 7464): see `enqueue_many()` in `migrations/0004_enqueue.sql`. */
+/** Stands in no JSON (RFC 7464): see `enqueue_many()` in `migrations/0020_enqueue.sql`. */
 const SEPARATOR = '\x1e';
 
 function priorityOf(target: AnyQueue | string): number {

@@ -1,7 +1,7 @@
 import type { Json } from './json.js';
 
 /**
- * State of a job. It is derived from its row, never stored; see `migrations/0002_jobs.sql`.
+ * State of a job. It is derived from its row, never stored; see `migrations/0003_jobs.sql`.
  * `blocked` waits for its turn in its group, `scheduled` for its time. Finished are `completed`, `cancelled`, `expired` and `discarded`.
  */
 export type JobState =
@@ -48,7 +48,7 @@ export const TRANSITIONS: Readonly<Record<JobState, Readonly<Partial<Record<JobS
     discarded: {},
   };
 
-/** Priority of a job's lane, -100 to 100: see `migrations/0002_jobs.sql` and `0017_suspects.sql`. */
+/** Priority of a job's lane, -100 to 100: see `migrations/0003_jobs.sql` and `0023_claim.sql`. */
 export function priorityOf(lane: number): number {
   return 100 - (((lane + 2_000) % 1_000) >> 1);
 }

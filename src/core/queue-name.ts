@@ -1,7 +1,7 @@
 import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
 
-/** The same rule as in `migrations/0001_queues.sql`. */
+/** The same rule as in `migrations/0002_queues.sql`. */
 const PATTERN = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$/;
 const RULE = 'Use 1 to 128 letters, digits and . _ : / -, beginning with a letter or digit.';
 

@@ -22,8 +22,8 @@ import { toHowdahError } from './pg-error.js';
 import { assertWhole, mend } from './restored-schema.js';
 import { distrustScript } from './schema-trust.js';
 
-/** The first version that has mend(). */
-const MENDS_FROM = 21;
+/** The first version that has all that mend() looks at. */
+const MENDS_FROM = 38;
 
 export type { MigrateOptions, MigrateResult, MigrationStatus } from './migration-plan.js';
 

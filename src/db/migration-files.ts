@@ -33,6 +33,12 @@ const FUNCTION_SETTINGS = [
 /** Further settings (`{{plain}}`) of functions that read times given as text: ISO 8601, UTC where no zone is named. */
 const PLAIN_TIMES = `set datestyle = 'ISO, MDY' set timezone = 'UTC'`;
 
+/**
+ * Behind each migration, so that also one that was cut short leaves nothing that everybody may call: who may is a
+ * matter of grants.
+ */
+const REVOKE = 'revoke execute on all functions in schema {{schema}} from public;';
+
 const FILE_NAME = /^(\d{4})_[a-z0-9_]+\.sql$/;
 const PARTS = /^-- Up Migration\s*$([\s\S]*?)^-- Down Migration\s*$([\s\S]*)/m;
 
@@ -50,7 +56,13 @@ async function readMigration(file: string, schema: string): Promise<MigrationFil
       remedy: 'It needs the lines `-- Up Migration` and `-- Down Migration`.',
     });
   }
-  return { name, version: Number(name.slice(0, 4)), path: file, up: up.trim(), down: down.trim() };
+  return {
+    name,
+    version: Number(name.slice(0, 4)),
+    path: file,
+    up: `${up.trim()}\n\n${render(REVOKE, schema)}`,
+    down: down.trim(),
+  };
 }
 
 function render(text: string, schema: string): string {

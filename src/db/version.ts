@@ -1,7 +1,7 @@
 import { HowdahError } from '../core/errors.js';
 
 /** Number of the newest migration that this version of the code ships and works with. */
-export const SCHEMA_VERSION = 21;
+export const SCHEMA_VERSION = 38;
 
 /** @throws HowdahError HOWDAH_SCHEMA_MISSING, HOWDAH_SCHEMA_OLDER, HOWDAH_SCHEMA_NEWER */
 export function checkVersion(version: number, schema: string, expected = SCHEMA_VERSION): void {

@@ -15,7 +15,7 @@ import { resolveWorkerOptions } from '../worker/options.js';
 import type { Runner } from '../worker/runner.js';
 import { shutDown } from '../worker/shutdown.js';
 
-/** Lanes of every priority: see `migrations/0002_jobs.sql`. */
+/** Lanes of every priority: see `migrations/0003_jobs.sql`. */
 const LANES = Array.from({ length: 402 }, (_, lane) => lane);
 
 /** Where a job is performed, and as what. */

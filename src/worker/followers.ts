@@ -13,7 +13,7 @@ interface Line {
 
 /**
  * Claimed members of groups, each of which may begin only when the one before it is settled (see
- * `migrations/0016_group_turns.sql`). The one before it is its leader:
+ * `migrations/0022_turns.sql`). The one before it is its leader:
  *   leader ended              the first of the line begins, and leads the others
  *   leader is to run again    the line is given back
  *   line too old              it is given back: a paused queue, or another turn, waits for it

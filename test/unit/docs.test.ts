@@ -26,7 +26,7 @@ describe('docs/sql.md', () => {
 
   test('names every policy key with its default', () => {
     const table = /create table {{schema}}\.queues \(([\s\S]*?)-- operator/.exec(
-      migrations[0] ?? '',
+      migrations[1] ?? '',
     )?.[1];
     const columns = [...(table ?? '').matchAll(/^ {2}(\w+) +\w+.*?(?:default ('?)(.+?)\2)?,$/gm)]
       .map(([, name = '', , value]) => [name.replace(/_id$/, ''), value ?? 'null'] as const)

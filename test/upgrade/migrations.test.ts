@@ -94,7 +94,7 @@ describe('the schema', () => {
       await db.createQueue('kept');
       return db.enqueue('kept', 3);
     });
-    await migrate({ url, to: 3 });
+    await migrate({ url, to: 15 });
     await migrate({ url });
     await withEngine(url, async (db) => {
       const lease = await db.openLease();

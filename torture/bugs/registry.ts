@@ -19,7 +19,7 @@ export interface Bug {
   readonly nemeses: readonly Nemesis[];
 }
 
-const SETTLE = 'migrations/0006_settle.sql';
+const SETTLE = 'migrations/0024_settle.sql';
 const FENCE = `(j.attempt = v_attempt or (j.id, j.attempt) in (select * from unnest(p_ids, p_attempts)))`;
 
 export const BUGS: readonly Bug[] = [
@@ -61,7 +61,7 @@ export const BUGS: readonly Bug[] = [
         put: 'const backMs = 0;',
       },
       {
-        file: 'migrations/0009_maintenance.sql',
+        file: 'migrations/0036_upkeep.sql',
         find: 'where seen_seq <= v_last group by queue_id, lane order by queue_id, lane',
         put: 'where false group by queue_id, lane order by queue_id, lane',
       },
@@ -73,7 +73,7 @@ export const BUGS: readonly Bug[] = [
     what: 'an attempt counts when it fails, so that one which ends its worker never counts',
     patches: [
       {
-        file: 'migrations/0009_maintenance.sql',
+        file: 'migrations/0026_lost_leases.sql',
         find: 'v_job.crashes := v_job.crashes + 1;',
         put: 'v_job.uncounted := v_job.uncounted + 1;',
       },
@@ -90,7 +90,7 @@ export const BUGS: readonly Bug[] = [
         put: 'const pollMs = 3_600_000;',
       },
       {
-        file: 'migrations/0003_leases.sql',
+        file: 'migrations/0008_doorbell.sql',
         find: 'order by random() limit least(greatest(p_count, 1), 16)',
         put: 'and false order by random() limit least(greatest(p_count, 1), 16)',
       },
@@ -102,12 +102,12 @@ export const BUGS: readonly Bug[] = [
     what: 'a group admits one member too many',
     patches: [
       {
-        file: 'migrations/0012_groups.sql',
+        file: 'migrations/0009_groups.sql',
         find: 'if v_group.waiting > 0 and v_group.admitted < v_max then',
         put: 'if v_group.waiting > 0 and v_group.admitted <= v_max then',
       },
       {
-        file: 'migrations/0012_groups.sql',
+        file: 'migrations/0009_groups.sql',
         find: 'order by j.group_seq limit v_max - v_group.admitted',
         put: 'order by j.group_seq limit 1 + v_max - v_group.admitted',
       },

@@ -11,7 +11,7 @@ export type ClaimedRow = readonly [
   /** Unix time in milliseconds. */
   enqueuedAt: number,
   maxAttempts: number,
-  /** Two lanes a priority: see `migrations/0002_jobs.sql`. */
+  /** Two lanes a priority: see `migrations/0003_jobs.sql`. */
   lane: number,
   /** Null for most: a first attempt, ready at once, without headers, within its TTL. */
   rest: ClaimedRest | null,

@@ -1,78 +1,32 @@
--- Limits of a queue: concurrency, rate, circuit breaker, and what a handler learned of a service
--- (HTTP 429). Claims of one limited queue take turns on its row of limits, for the length of a claim;
--- settles never touch that row: they insert what they give back, and the next claim folds it.
+-- Limits of a queue: concurrency, rate, circuit breaker and holds, asked by claims. Claims of one limited queue take
+-- turns on its row of limits, for the length of a claim; settles never touch that row.
 -- Lock order: lease, jobs, queues, limits.
---
--- What runs is counted by permits: a claim writes into the job what it takes, whatever ends the lease of
--- a job gives back exactly that. So the count cannot drift when a limit is set, changed or taken away
--- while jobs run; jobs claimed before the first limit hold none and are not counted.
 
 -- Up Migration
 
-create function {{schema}}.ms_until(p_time timestamptz) returns bigint
-language sql volatile as $$
-  select greatest(ceil(extract(epoch from p_time - {{schema}}.clock()) * 1000), 0)::bigint
-$$;
+-- What a claim may take of a queue with limits.
+create type {{schema}}.room as (
+  at       timestamptz,
+  jobs     integer,
+  permits  integer,            -- null: no bound on what runs
+  tokens   double precision,   -- null: no rate
+  counts   boolean,            -- jobs take permits
+  is_probe boolean,
+  reason   text,               -- why there is no more room
+  again_ms bigint              -- when to come again
+);
+
+-- What was picked of a lane: the lists of claim_many().
+create type {{schema}}.picked as (
+  ctids tid[], last_seq bigint, top_seq bigint, ids text, enqueued text, payloads text, rest jsonb,
+  is_cut boolean   -- more jobs are there than fit
+);
 
 -- What the token bucket holds at most: rate_burst, else what comes in 250 ms.
 create function {{schema}}.bucket_size(p_queue {{schema}}.queues) returns double precision
 language sql immutable as $$
   select coalesce(p_queue.rate_burst,
     greatest(ceil(p_queue.rate_max * 250.0 / p_queue.rate_ms), 1))::float8
-$$;
-
--- Gives permits back, and rings if a claim found no room. Only an insert: waits for nobody.
-create function {{schema}}.return_permits(p_queue_id integer, p_permits integer) returns void
-language plpgsql security definer {{settings}} as $$
-begin
-  insert into limit_deltas (queue_id, permits) values (p_queue_id, p_permits);
-  if exists (select from limits where queue_id = p_queue_id and is_hit)
-    and exists (select from sleepers where queue_id = p_queue_id) then
-    perform ring_queue(p_queue_id, p_permits, 0);
-  end if;
-end $$;
-
--- For the circuit breaker. Success matters only while the circuit is not closed.
-create function {{schema}}.note_outcome(p_queue {{schema}}.queues, p_outcome text) returns void
-language plpgsql security definer {{settings}} as $$
-begin
-  if p_outcome in ('fail', 'dead_letter') then
-    insert into limit_deltas (queue_id, failed_at) values (p_queue.id, clock());
-  elsif p_outcome = 'complete'
-    and exists (select from limits where queue_id = p_queue.id and circuit = 'half-open') then
-    insert into limit_deltas (queue_id, succeeded) values (p_queue.id, true);
-  end if;
-end $$;
-
--- What the jobs that complete_many() has deleted give back: permits by the id of their queue.
-create function {{schema}}.note_completions(p_permits jsonb) returns void
-language plpgsql security definer {{settings}} as $$
-declare
-  v_done record;
-begin
-  for v_done in
-    select q as queue, p.value::integer as permits
-    from jsonb_each(p_permits) p join queues q on q.id = p.key::integer and q.is_watched
-  loop
-    if v_done.permits > 0 then
-      perform return_permits((v_done.queue).id, v_done.permits);
-    end if;
-    if (v_done.queue).breaker_failures is not null then
-      perform note_outcome(v_done.queue, 'complete');
-    end if;
-  end loop;
-end $$;
-
--- A handler, or a person, was told to come again later: nothing is claimed until then. Only an insert, and only
--- where it is longer than what is known: waits for nobody.
-create function {{schema}}.hold_queue(
-  p_queue_id integer, p_ms double precision, p_reason text
-) returns void
-language sql security definer {{settings}} as $$
-  insert into holds (queue_id, until, reason, at)
-  select p_queue_id, n.until, coalesce(left(p_reason, 500), 'rate limited'), clock()
-  from (select clock() + p_ms * interval '1 millisecond' as until) n
-  where not exists (select from holds h where h.queue_id = p_queue_id and h.until >= n.until)
 $$;
 
 create function {{schema}}.limit_queue(
@@ -85,43 +39,6 @@ begin
       using errcode = 'HW062', hint = 'use milliseconds from 0 to 315360000000 (10 years)';
   end if;
   perform hold_queue(queue_id_of(p_name), p_retry_after_ms, p_reason);
-end $$;
-
--- Opens or closes the circuit by what jobs reported, newest last. Called with the row of limits locked.
-create function {{schema}}.move_circuit(
-  p_queue {{schema}}.queues, p_limit {{schema}}.limits, p_failed_at timestamptz[], p_succeeded boolean
-) returns {{schema}}.limits
-language plpgsql security definer {{settings}} as $$
-declare
-  v_count integer := coalesce(p_queue.breaker_failures, 0);
-begin
-  if v_count = 0 or p_limit.circuit = 'open' then
-    return p_limit;  -- of attempts begun before it opened
-  end if;
-  if p_limit.circuit = 'half-open' and p_failed_at is not null then
-    p_limit.circuit_reason := 'the probe failed';
-  elsif p_limit.circuit = 'half-open' then
-    if p_succeeded then
-      p_limit.circuit := 'closed';
-      p_limit.failed_at := '{}';
-      p_limit.probe_at := null;
-    end if;
-    return p_limit;
-  else
-    p_limit.failed_at := p_limit.failed_at || p_failed_at;
-    p_limit.failed_at := p_limit.failed_at[greatest(cardinality(p_limit.failed_at) - v_count, 0) + 1:];
-    if cardinality(p_limit.failed_at) < v_count or p_limit.failed_at[1]
-        < p_limit.failed_at[v_count] - p_queue.breaker_window_ms * interval '1 millisecond' then
-      return p_limit;
-    end if;
-    p_limit.circuit_reason := format('%s failures within %s ms', v_count, p_queue.breaker_window_ms);
-  end if;
-  p_limit.circuit := 'open';
-  p_limit.circuit_until := clock() + p_queue.breaker_cooldown_ms * interval '1 millisecond';
-  p_limit.circuit_ms := p_queue.breaker_cooldown_ms;
-  p_limit.failed_at := '{}';
-  p_limit.probe_at := null;
-  return p_limit;
 end $$;
 
 -- Locks the row of limits and folds what came back. Entries folded since the last vacuum are not walked
@@ -416,151 +333,8 @@ begin
   return jsonb_build_object('reason', p_room.reason, 'again_ms', p_room.again_ms);
 end $$;
 
--- Opens or closes a circuit by hand. Open: until p_until, or until it is closed by hand; then a probe.
-create function {{schema}}.set_circuit(
-  p_name text, p_state text, p_reason text default null, p_until timestamptz default null
-) returns void
-language plpgsql security definer {{settings}} as $$
-declare
-  v_id integer := queue_id_of(p_name);
-begin
-  if p_state is null or p_state not in ('open', 'closed') then
-    raise exception 'circuit %s is not valid', coalesce(quote_literal(p_state), 'null')
-      using errcode = 'HW061', hint = 'use open or closed';
-  end if;
-  if p_until <= clock() or p_until > clock() + interval '10 years' then
-    raise exception 'a circuit cannot be open until %', p_until using errcode = 'HW062',
-      hint = 'name a time that is to come, at most 10 years ahead';
-  end if;
-  if not exists (select from queues where id = v_id and breaker_failures is not null) then
-    raise exception 'queue % has no circuit breaker', quote_literal(p_name) using errcode = 'HW061',
-      hint = 'give it the policy key breaker_failures, or pause it';
-  end if;
-  update limits set circuit = p_state, failed_at = '{}', probe_at = null,
-    circuit_until = case when p_state = 'open' then p_until end, circuit_ms = null,
-    circuit_reason = left(coalesce(p_reason, 'by hand'), 500)
-  where queue_id = v_id;
-  perform ring_queue(v_id, 16, 0) where p_state = 'closed';
-end $$;
-
--- Priority ageing of one queue: what waited longer than ageing_ms goes to the next higher lane in use,
--- once a pass; a pass begins every ageing_ms. done: the pass is at its end.
-create function {{schema}}.age_queue(
-  p_queue {{schema}}.queues, p_limit integer, out aged integer, out done boolean
-)
-language plpgsql security definer {{settings}} as $$
-declare
-  v_lane smallint;
-  v_to smallint;
-  v_ids bigint[];
-  v_seqs bigint[];
-begin
-  aged := 0;
-  -- the ordinary one too: it may be empty at this moment only
-  for v_lane in
-    select 201 union select r.lane from ready_lanes(p_queue.id) r where r.lane % 2 = 1 order by 1
-  loop
-    if v_to is not null then
-      v_ids := array(
-        select j.id from (
-          select id, run_at, enqueued_at from jobs
-          where queue_id = p_queue.id and lane = v_lane and seq is not null
-            and seq > lane_floor(p_queue.id, v_lane) and seq <= p_queue.aged_seq
-            and lease_id is null and dead_at is null
-          order by seq limit greatest(p_limit - aged, 0) for update skip locked
-        ) j
-        where greatest(j.enqueued_at, j.run_at)
-          < clock() - p_queue.ageing_ms * interval '1 millisecond'
-      );
-      if cardinality(v_ids) > 0 then
-        v_seqs := array(select nextval('job_seq') from generate_series(1, cardinality(v_ids)));
-        -- as in promote()
-        select array_agg(u.id order by u.id), array_agg(u.seq order by u.id) into v_ids, v_seqs
-        from unnest(v_ids, v_seqs) u (id, seq);
-        update jobs j set lane = v_to, seq = v_seqs[width_bucket(j.id, (select v_ids))]
-        where j.id = any (v_ids);
-        aged := aged + cardinality(v_ids);
-      end if;
-    end if;
-    v_to := v_lane;
-  end loop;
-  done := aged < p_limit;
-end $$;
-
--- Upkeep of queues: pauses and waits that are over are taken off, priorities age, and groups open whose queue
--- lets more of them run than before.
-create function {{schema}}.tend_queues(p_limit integer default 1000)
-returns table (freed integer, aged integer, opened integer)
-language plpgsql security definer {{settings}} as $$
-#variable_conflict use_column
-declare
-  v_queue queues;
-  v_pass record;
-  v_aged integer := 0;
-  v_freed integer;
-  v_opened integer := 0;
-  v_queue_id integer;
-begin
-  -- said while the clock of the server was ahead
-  update holds set until = clock() + (until - at), at = clock() where ctid = any (array(
-    select h.ctid from holds h where h.at > clock() + interval '1 second' limit 1000
-    for update skip locked));
-  with over as (
-    update queues set
-      paused_at = case when paused_until <= clock() then null else paused_at end,
-      paused_reason = case when paused_until <= clock() then null else paused_reason end,
-      paused_until = case when paused_until <= clock() then null else paused_until end
-    where id = any (array(select id from queues where paused_until <= (select clock())
-      order by paused_until for no key update skip locked))
-    returning id
-  ), waited as (
-    delete from holds where ctid = any (array(
-      select h.ctid from holds h where h.until <= (select clock())
-      order by h.until limit 10000 for update skip locked))
-    returning queue_id
-  )
-  select count(*) into v_freed from (
-    select ring_queue(x.id, 16, 0) from (
-      select id from over
-      union select queue_id from waited w where not exists (
-        select from holds h where h.queue_id = w.queue_id and h.until > clock())
-    ) x
-  ) r;
-  -- of holds only the longest matters
-  delete from holds where ctid = any (array(
-    select h.ctid from holds h where exists (
-      select from holds l where l.queue_id = h.queue_id and (l.until, l.id) > (h.until, h.id))
-    limit 10000 for update skip locked));
-
-  for v_queue in
-    select * from queues where ageing_ms is not null and deleted_at is null
-      and (aged_seq is not null or aged_at > clock()
-        or aged_at < clock() - ageing_ms * interval '1 millisecond')
-    order by ageing_ms, id for no key update skip locked
-  loop
-    if v_queue.aged_seq is null then
-      v_queue.aged_at := clock();
-      v_queue.aged_seq := (select last_value from job_seq);
-    end if;
-    v_pass := age_queue(v_queue, least(greatest(p_limit, 1), 10000));
-    v_aged := v_aged + v_pass.aged;
-    update queues set aged_at = v_queue.aged_at,
-      aged_seq = case when not v_pass.done then v_queue.aged_seq end
-    where id = v_queue.id;
-  end loop;
-  for v_queue_id in select queue_id from group_openings order by queue_id limit 10 loop
-    v_opened := v_opened + open_groups(v_queue_id, least(greatest(p_limit, 1), 1000));
-  end loop;
-  return query select v_freed, v_aged, v_opened;
-end $$;
-
-revoke execute on all functions in schema {{schema}} from public;
-
 -- Down Migration
 
-drop function {{schema}}.tend_queues(integer);
-drop function {{schema}}.age_queue({{schema}}.queues, integer);
-drop function {{schema}}.set_circuit(text, text, text, timestamptz);
 drop function {{schema}}.close_room({{schema}}.queues, {{schema}}.room, boolean);
 drop function {{schema}}.charge({{schema}}.queues, {{schema}}.room, tid[], bigint);
 drop function {{schema}}.pick_within({{schema}}.queues, {{schema}}.room, smallint, bigint, integer, boolean);
@@ -568,11 +342,7 @@ drop function {{schema}}.hold_of({{schema}}.queues);
 drop function {{schema}}.room_of({{schema}}.queues, integer);
 drop function {{schema}}.refill_ms({{schema}}.queues, double precision);
 drop function {{schema}}.fold_limit({{schema}}.queues, boolean);
-drop function {{schema}}.move_circuit({{schema}}.queues, {{schema}}.limits, timestamptz[], boolean);
 drop function {{schema}}.limit_queue(text, bigint, text);
-drop function {{schema}}.hold_queue(integer, double precision, text);
-drop function {{schema}}.note_completions(jsonb);
-drop function {{schema}}.note_outcome({{schema}}.queues, text);
-drop function {{schema}}.return_permits(integer, integer);
 drop function {{schema}}.bucket_size({{schema}}.queues);
-drop function {{schema}}.ms_until(timestamptz);
+drop type {{schema}}.picked;
+drop type {{schema}}.room;

@@ -1,8 +1,6 @@
--- Batches: sets of jobs with a job that follows when all have ended. Topics: one publication, a job in each
--- queue that is subscribed.
+-- Batches: sets of jobs with a job that follows when all have ended.
 --
--- What changes a batch is only ever inserted into batch_deltas, so that no enqueue and no settle waits for
--- another. Whoever holds the row of a batch folds its deltas, all that are committed, and decides: so the
+-- Whoever holds the row of a batch folds its deltas, all that are committed, and decides: so the
 -- books are exact where it matters, and the job that follows is enqueued in the transaction that writes
 -- finished_at, once. A settle that sees that it was the last decides at once when that costs little;
 -- else fold_batches() does, a duty of maintenance.
@@ -10,34 +8,6 @@
 -- batch is not closed meanwhile. A settle never waits for the row of a batch.
 
 -- Up Migration
-
-create table {{schema}}.batches (
-  id          bigint generated always as identity constraint batches_pkey primary key,
-  name        text,
-  on_complete jsonb,                 -- the job that follows, as enqueue() takes it; null: none does
-  opened_at   timestamptz not null default {{schema}}.clock(),
-  closed_at   timestamptz,           -- from then on nothing is added
-  finished_at timestamptz,
-  -- without what is in batch_deltas
-  total       bigint not null default 0,
-  completed   bigint not null default 0,
-  failed      bigint not null default 0,
-  job_id      bigint,                -- the job that followed
-  problem     text,                  -- why that could not be enqueued, and when it is tried again
-  retry_at    timestamptz
-) with (fillfactor = 50, autovacuum_vacuum_threshold = 100);
-
-create index batches_retry_idx on {{schema}}.batches (retry_at) where retry_at is not null;
-create index batches_finished_idx on {{schema}}.batches (finished_at) where finished_at is not null;
-
-create table {{schema}}.batch_deltas (
-  batch_id  bigint not null,
-  id        bigint generated always as identity,
-  added     integer not null default 0,
-  completed integer not null default 0,
-  failed    integer not null default 0,
-  constraint batch_deltas_pkey primary key (batch_id, id)
-) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0);
 
 -- Opens a batch: {"on_complete": a job as enqueue() takes it, "name": for people}. Both may be left out.
 -- What is wrong with the job that is to follow is told now, not when it is too late.
@@ -111,63 +81,6 @@ begin
     perform fold_batch(p_id, 2147483647);
   end if;
   return (select state from batch_states where id = p_id);
-end $$;
-
--- Jobs were added; one entry each.
-create function {{schema}}.note_added(p_batch_ids bigint[]) returns void
-language sql security definer {{settings}} as $$
-  insert into batch_deltas (batch_id, added)
-  select b, count(*) from unnest(p_batch_ids) b group by b order by b
-$$;
-
--- Jobs of a batch have ended. Whoever ends the last ones and sees that decides at once, unless that
--- would make it wait or read much. Two that end the last ones at the same moment do not see each other: then
--- fold_batches() decides.
-create function {{schema}}.note_ended(
-  p_batch_id bigint, p_completed bigint, p_failed bigint, p_may_decide boolean default true
-) returns void
-language plpgsql security definer {{settings}} as $$
-begin
-  insert into batch_deltas (batch_id, completed, failed) values (p_batch_id, p_completed, p_failed);
-  if p_may_decide and exists (
-    select from batches b cross join lateral (
-      select count(*) as n, sum(d.added - d.completed - d.failed) as pending
-      from (select * from batch_deltas where batch_id = b.id limit 201) d
-    ) d
-    where b.id = p_batch_id and b.closed_at is not null and b.finished_at is null
-      and b.total - b.completed - b.failed <= 1000
-      and d.n <= 200 and b.total - b.completed - b.failed + d.pending = 0
-      and follows_plainly(b.on_complete)
-  ) and current_setting('transaction_isolation') = 'read committed' then
-    perform fold_batch(p_batch_id);
-  end if;
-end $$;
-
--- Ended jobs, one entry each, all of them completed.
-create function {{schema}}.note_completed(p_batch_ids bigint[]) returns void
-language sql security definer {{settings}} as $$
-  select note_ended(b, count(*), 0) from unnest(p_batch_ids) b group by b order by b
-$$;
-
--- Whether enqueueing this job waits for no lock: whoever holds jobs and groups may do it.
-create function {{schema}}.follows_plainly(p_job jsonb) returns boolean
-language sql stable security definer {{settings}} as $$
-  select p_job is null or not p_job ?| '{group,dedupe}' and exists (
-    select from queues q where q.name = p_job ->> 'queue' and q.deleted_at is null
-      and not q.is_guarded)
-$$;
-
--- A dead job of a batch is sent back: while the batch has not ended it is pending there again. Afterwards it
--- is in none.
-create function {{schema}}.rejoin_batch(p_batch_id bigint) returns bigint
-language plpgsql security definer {{settings}} as $$
-begin
-  perform 1 from batches where id = p_batch_id and finished_at is null for share;
-  if not found then
-    return null;
-  end if;
-  insert into batch_deltas (batch_id, failed) values (p_batch_id, -1);
-  return p_batch_id;
 end $$;
 
 -- Folds what has changed in a batch and, when all its jobs have ended, finishes it. Passes over a batch that
@@ -311,107 +224,12 @@ cross join lateral (
   from {{schema}}.batch_deltas x where x.batch_id = b.id
 ) d;
 
--- Who gets what is published.
-create table {{schema}}.subscriptions (
-  topic         text not null,
-  queue_id      integer not null,
-  subscribed_at timestamptz not null default {{schema}}.clock(),
-  constraint subscriptions_pkey primary key (topic, queue_id),
-  constraint subscriptions_topic_check check (topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$')
-);
-
-create function {{schema}}.check_topic(p_topic text) returns void
-language plpgsql immutable security definer {{settings}} as $$
-begin
-  if p_topic is null or p_topic !~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$' then
-    raise exception 'topic % is not valid', coalesce(quote_literal(left(p_topic, 140)), 'null')
-      using errcode = 'HW203',
-      hint = 'use 1 to 128 letters, digits and . _ : / -, beginning with a letter or digit';
-  end if;
-end $$;
-
--- From now on the queue gets what is published to the topic. False: it did already.
-create function {{schema}}.subscribe(p_topic text, p_queue text) returns boolean
-language plpgsql security definer {{settings}} as $$
-declare
-  v_queue_id integer := queue_id_of(p_queue);
-begin
-  perform check_topic(p_topic);
-  delete from subscriptions s using queues q where q.id = s.queue_id and q.deleted_at is not null;
-  insert into subscriptions (topic, queue_id) values (p_topic, v_queue_id) on conflict do nothing;
-  return found;
-end $$;
-
--- False: it was not subscribed.
-create function {{schema}}.unsubscribe(p_topic text, p_queue text) returns boolean
-language plpgsql security definer {{settings}} as $$
-begin
-  perform check_topic(p_topic);
-  delete from subscriptions where topic = p_topic and queue_id = queue_id_of(p_queue);
-  return found;
-end $$;
-
--- A job in each queue that is subscribed, or none at all. p_job: {"topic", "payload", ...}, with the options of
--- enqueue() in place of a queue. No row: nobody is subscribed.
-create function {{schema}}.publish(p_job jsonb, p_ring boolean default true)
-returns table (queue text, id bigint, created boolean)
-language plpgsql security definer {{settings}} as $$
-#variable_conflict use_column
-declare
-  v_topic text := p_job ->> 'topic';
-  v_queues text[];
-  v_problem text;
-  v_text record;
-begin
-  if jsonb_typeof(p_job) is distinct from 'object' or p_job ? 'queue' then
-    raise exception 'what is published must be a JSON object without a queue' using errcode = 'HW018',
-      hint = 'for example {"topic": "orders", "payload": {"id": 1}}';
-  end if;
-  perform check_topic(v_topic);
-  v_queues := array(
-    select q.name from subscriptions s join queues q on q.id = s.queue_id and q.deleted_at is null
-    where s.topic = v_topic order by q.name);
-  p_job := p_job - 'topic';
-  v_problem := job_problem(p_job, 0, 67108864);
-  if v_problem is not null then  -- told even where nobody listens
-    v_text := describe_problem(v_problem, p_job);
-    raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
-  end if;
-  if v_queues <> '{}' then
-    p_job := with_header(p_job, 'howdah-topic', to_jsonb(v_topic));
-    return query
-      select v_queues[e.ordinal], e.id, e.created
-      from enqueue((select jsonb_agg(p_job || jsonb_build_object('queue', name) order by n)
-        from unnest(v_queues) with ordinality u (name, n)), 'raise', p_ring) e
-      order by e.ordinal;
-  end if;
-end $$;
-
-create view {{schema}}.topics as
-select s.topic, q.name as queue, s.subscribed_at
-from {{schema}}.subscriptions s join {{schema}}.queues q on q.id = s.queue_id and q.deleted_at is null;
-
-revoke execute on all functions in schema {{schema}} from public;
-
 -- Down Migration
 
-drop view {{schema}}.topics;
-drop function {{schema}}.publish(jsonb, boolean);
-drop function {{schema}}.unsubscribe(text, text);
-drop function {{schema}}.subscribe(text, text);
-drop function {{schema}}.check_topic(text);
-drop table {{schema}}.subscriptions;
+drop view {{schema}}.batch_states;
 drop function {{schema}}.fold_batches(integer);
 drop function {{schema}}.finish_batch({{schema}}.batches);
 drop function {{schema}}.fold_batch(bigint, integer);
-drop function {{schema}}.rejoin_batch(bigint);
-drop function {{schema}}.follows_plainly(jsonb);
-drop function {{schema}}.note_completed(bigint[]);
-drop function {{schema}}.note_ended(bigint, bigint, bigint, boolean);
-drop function {{schema}}.note_added(bigint[]);
 drop function {{schema}}.close_batch(bigint, boolean);
 drop function {{schema}}.with_counts(jsonb, {{schema}}.batches);
 drop function {{schema}}.open_batch(jsonb);
-drop view {{schema}}.batch_states;
-drop table {{schema}}.batch_deltas;
-drop table {{schema}}.batches;

@@ -3,22 +3,33 @@
 
 -- Up Migration
 
+-- Leases: one row a worker process, or one a pull request, however many jobs it holds. The heartbeat
+-- renews that one row. Lock order everywhere: lease, then jobs by id, then queues.
+
+
+
 create table {{schema}}.leases (
   id         bigint constraint leases_pkey primary key,  -- random: never repeats after a failover
   worker     text not null,
   lease_ms   integer not null,
   opened_at  timestamptz not null,
   expires_at timestamptz not null,
-  -- of a lease that receive() opened: jobs under it; null for a worker's (see 0014_pull.sql)
+  -- of a lease that receive() opened: jobs under it; null for a worker's (see 0025_pull.sql)
   held       integer,
   -- of such a lease: it has not ended before, so the reaper does not look. Null for a worker's. Moved only when it
   -- has come, or when the lease is cut short: a heartbeat, an extension and a settle stay heap-only updates.
   due_at     timestamptz,
-  info       jsonb not null default '{}'
+  info       jsonb not null default '{}',
+  -- of a worker's: jobs that it has claimed but not begun, because they must not run beside what runs
+  aside      bigint[],
+  -- suspects that run, or are about to, beside other jobs: others may not wait for them without end. Should the
+  -- lease end, each has crashed, and none is buried for that.
+  company    bigint[]
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
 -- Workers are few and looked at all, leases of pulled jobs may be many and are looked at when they are due.
 create index leases_workers_idx on {{schema}}.leases (id) where due_at is null;
+
 create index leases_due_idx on {{schema}}.leases (due_at) where due_at is not null;
 
 -- What others want of a worker: only ever inserted, so that no open transaction of theirs holds the row that
@@ -32,7 +43,7 @@ create table {{schema}}.lease_notices (
 ) with (autovacuum_vacuum_threshold = 100);
 
 -- How attempts ended whose jobs an application's open transaction had when their worker stopped: the lease gives them
--- back so, instead of having them run again (see give_back() in 0009_maintenance.sql). Only inserted.
+-- back so, instead of having them run again (see give_back() in 0026_lost_leases.sql). Only inserted.
 create table {{schema}}.left_settles (
   lease_id bigint not null,
   job_id   bigint not null,
@@ -56,28 +67,7 @@ create table {{schema}}.lease_marks (
   constraint lease_marks_pkey primary key (lease_id, queue_id, lane)
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
--- Leases that want to be woken for a queue. Changed a few times a second at most, because its dead
--- versions would slow every producer while another session holds a snapshot.
-create table {{schema}}.sleepers (
-  queue_id integer not null,
-  lease_id bigint not null,
-  constraint sleepers_pkey primary key (queue_id, lease_id)
-) with (autovacuum_vacuum_threshold = 100);
-
--- For who ends, or wakes up for good: it does not read what the whole fleet has registered.
-create index sleepers_lease_idx on {{schema}}.sleepers (lease_id);
-
--- Who runs maintenance. The term grows with each new leader.
-create table {{schema}}.leader (
-  is_only    boolean constraint leader_pkey primary key default true,
-  term       bigint not null default 0,
-  lease_id   bigint not null default 0,
-  expires_at timestamptz not null default '-infinity',
-  constraint leader_is_only_check check (is_only)
-) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
-insert into {{schema}}.leader default values;
-
--- p_is_pulled: nobody renews it, see 0014_pull.sql.
+-- p_is_pulled: nobody renews it, see 0025_pull.sql.
 create function {{schema}}.open_lease(
   p_worker text, p_lease_ms integer, p_info jsonb default '{}', p_is_pulled boolean default false
 ) returns bigint
@@ -161,127 +151,86 @@ language sql volatile as $$
   where pg_catalog.pg_notification_queue_usage() < 0.5
 $$;
 
--- Doorbell. NOTIFY takes a database-wide lock at commit, so it is sent only when somebody sleeps, and
--- to a few sleepers rather than the herd. It names the queue, after a q, so that who sleeps for thousands asks
--- one only; a lost one costs a poll interval. Of a few drawn at random, those who have missed a heartbeat come last: they are likely dead.
-create function {{schema}}.ring_queue(p_queue_id integer, p_count integer, p_except bigint)
-returns void
+-- Claim: take ready jobs under a lease, in order of lane and readiness.
+
+
+
+-- Notes where a lease has been (see lease_marks). Called before the claim's update so that no job is
+-- ever held outside its lease's marks. p_seen: how far the cursor has come; p_top: the highest seq of a job.
+create function {{schema}}.mark_lease(
+  p_lease_id bigint, p_queue_id integer, p_lane smallint, p_after bigint, p_seen bigint,
+  p_top bigint default null
+) returns void
 language sql security definer {{settings}} as $$
-  select notify_lease(s.lease_id, 'q' || (select name from queues where id = p_queue_id))
-  from (
-    select c.lease_id from (
-      select lease_id from sleepers where queue_id = p_queue_id and lease_id <> p_except
-      order by random() limit least(greatest(p_count, 1), 16) + 3
-    ) c left join leases l on l.id = c.lease_id
-    order by (l.expires_at > clock() + 0.6 * l.lease_ms * interval '1 millisecond') is true desc
-    limit least(greatest(p_count, 1), 16)
-  ) s
+  insert into lease_marks as m (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
+  values (p_lease_id, p_queue_id, p_lane, p_after, p_seen, greatest(p_seen, p_top) + 20000, clock())
+  on conflict (lease_id, queue_id, lane) do update set
+    low_seq = least(m.low_seq, excluded.low_seq),
+    seen_seq = greatest(m.seen_seq, excluded.seen_seq),
+    high_seq = greatest(m.high_seq, excluded.high_seq),
+    marked_at = excluded.marked_at
 $$;
 
-create function {{schema}}.ring(p_queue text, p_count integer default 1, p_except bigint default 0)
-returns void
-language plpgsql security definer {{settings}} as $$
+-- The lock keeps the reaper from burying a lease between here and the commit. Claims that find nothing do without:
+-- they write nothing.
+create function {{schema}}.lock_lease(p_lease_id bigint) returns void
+language plpgsql as $$
+declare
+  v_is_pull boolean;
 begin
-  perform ring_queue(queue_id_of(p_queue), p_count, p_except);
-end $$;
-
--- The promoter wakes on time by itself for what is due later; it needs to hear of what is due soon.
-create function {{schema}}.ring_promoter(p_run_at timestamptz) returns void
-language sql security definer {{settings}} as $$
-  select notify_lease(lease_id, 'p') from leader
-  where p_run_at < clock() + interval '2 seconds' and expires_at > clock()
-$$;
-
-create function {{schema}}.sleep(p_lease_id bigint, p_queues text[]) returns void
-language plpgsql security definer {{settings}} as $$
-begin
-  perform 1 from leases where id = p_lease_id for key share;
+  select held is not null into v_is_pull from {{schema}}.leases where id = p_lease_id for key share;
   if not found then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'open a new lease';
+  elsif v_is_pull then
+    -- it goes with the last of those that receive() gave out: others would be nobody's then
+    raise exception 'lease % belongs to jobs that receive() gave out', p_lease_id
+      using errcode = 'HW023', hint = 'receive more, or open a lease to claim under';
   end if;
-  insert into sleepers (queue_id, lease_id)
-  select id, p_lease_id from queues where name = any (p_queues) and deleted_at is null
-  on conflict do nothing;
 end $$;
 
-create function {{schema}}.wake(p_lease_id bigint) returns void
-language sql security definer {{settings}} as $$
-  delete from sleepers where lease_id = p_lease_id
-$$;
-
--- Leadership: a row when this lease leads (a call renews its term), none when another does.
--- had_gap: before this call nobody led for so long that the database may have been out of reach, and living
--- workers may have missed their heartbeats: they want a moment to renew their leases before any is reaped.
--- Without a gap it was in reach, for somebody renewed a term, less than half the shortest lease ago;
--- heartbeats come thrice a lease.
-create function {{schema}}.lead(p_lease_id bigint, p_term_ms integer)
-returns table (term bigint, had_gap boolean)
+-- Jobs have left a lease that receive() opened. With the last one it goes. The caller holds its row.
+create function {{schema}}.let_go(p_lease_id bigint, p_count integer) returns void
 language plpgsql security definer {{settings}} as $$
-#variable_conflict use_column
-declare
-  v_led_until timestamptz;
-  v_lease_until timestamptz;
 begin
-  if p_term_ms is null or p_term_ms not between 100 and 60000 then
-    raise exception 'a term of % ms is out of bounds', coalesce(p_term_ms::text, 'null')
-      using errcode = 'HW023', hint = 'use 100 ms to 60 seconds';
-  end if;
-  -- no term is longer than 60 s: one that is was begun while the clock of the server was ahead
-  perform 1 from leader where lease_id = p_lease_id or expires_at <= clock()
-    or expires_at > clock() + interval '60 seconds';
+  update leases set held = held - p_count where id = p_lease_id and held > p_count;
   if not found then
-    -- a restore without rows: nobody would ever lead
-    insert into leader select where not exists (select from leader) on conflict do nothing;
-    return;  -- the usual answer costs no write
+    delete from leases where id = p_lease_id and held is not null;
+    if found then
+      delete from lease_marks where lease_id = p_lease_id;
+    end if;
   end if;
-  select expires_at into v_lease_until from leases where id = p_lease_id and held is null;
-  if not found then
-    raise exception 'lease % has ended', coalesce(p_lease_id::text, 'null') using errcode = 'HW020',
-      hint = 'only a living worker leads: open a new lease';
-  elsif v_lease_until <= clock() then
-    -- after an outage, or a leap of the clock: as its next heartbeat would, but nobody leads until then
-    update leases set expires_at = clock() + lease_ms * interval '1 millisecond' where id = p_lease_id;
-  end if;
-  select expires_at into v_led_until from leader
-  where lease_id = p_lease_id or expires_at <= clock() or expires_at > clock() + interval '60 seconds'
-  for no key update;
-  if not found then
-    return;  -- another was quicker
-  end if;
-  update leader set
-    term = case when lease_id = p_lease_id then term else term + 1 end,
-    lease_id = p_lease_id,
-    expires_at = clock() + p_term_ms * interval '1 millisecond'
-  returning leader.term into term;
-  -- leases that receive() opened have no heartbeat
-  had_gap := v_led_until < clock() and v_led_until < clock() + p_term_ms * interval '1 millisecond'
-    - (select min(lease_ms) / 2 from leases where held is null and due_at is null) * interval '1 millisecond';
-  return next;
 end $$;
 
-create function {{schema}}.resign(p_lease_id bigint) returns void
-language sql security definer {{settings}} as $$
-  update leader set expires_at = least(expires_at, clock()) where lease_id = p_lease_id
-$$;
+-- Suspects: jobs whose worker died while it held them. Which of them killed it nobody knows, so they go
+-- to lanes of their own, which are served first, and never beside other jobs: after the first crash a few
+-- suspects together, then each alone. Whatever ends an attempt in order clears it. A job is buried for its
+-- crashes only when it was alone at the last one, so never for what its neighbours did.
+--
+-- Lanes of suspects are below 0: the lane at the head of their priority less 1000 in company, less 2000
+-- alone. A queue of which no worker ever died has none, and its claims do not look for any.
 
-revoke execute on all functions in schema {{schema}} from public;
+-- A worker says which suspects wait until it runs nothing else; null: they begin. Should it die meanwhile,
+-- they have not crashed. And which run in company: should it die then, they are not buried for it. Both
+-- replace what it has said before. Returns false when the lease has ended.
+create function {{schema}}.set_aside(p_lease_id bigint, p_ids bigint[], p_company bigint[] default null)
+returns boolean
+language plpgsql security definer {{settings}} as $$
+begin
+  update leases set aside = p_ids, company = p_company where id = p_lease_id;
+  return found;
+end $$;
 
 -- Down Migration
 
-drop function {{schema}}.resign(bigint);
-drop function {{schema}}.lead(bigint, integer);
-drop function {{schema}}.wake(bigint);
-drop function {{schema}}.sleep(bigint, text[]);
-drop function {{schema}}.ring_promoter(timestamptz);
-drop function {{schema}}.ring(text, integer, bigint);
-drop function {{schema}}.ring_queue(integer, integer, bigint);
+drop function {{schema}}.set_aside(bigint, bigint[], bigint[]);
+drop function {{schema}}.let_go(bigint, integer);
+drop function {{schema}}.lock_lease(bigint);
+drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint, bigint);
 drop function {{schema}}.notify_lease(bigint, text);
 drop function {{schema}}.extend(bigint, integer);
 drop function {{schema}}.heartbeat(bigint);
 drop function {{schema}}.open_lease(text, integer, jsonb, boolean);
-drop table {{schema}}.leader;
-drop table {{schema}}.sleepers;
 drop table {{schema}}.lease_marks;
 drop table {{schema}}.left_settles;
 drop table {{schema}}.lease_notices;

@@ -1,40 +1,14 @@
 -- Claim: take ready jobs under a lease, in order of lane and readiness.
+--
+-- Suspects: jobs whose worker died while it held them. Which of them killed it nobody knows, so they go
+-- to lanes of their own, which are served first, and never beside other jobs: after the first crash a few
+-- suspects together, then each alone. Whatever ends an attempt in order clears it. A job is buried for its
+-- crashes only when it was alone at the last one, so never for what its neighbours did.
+--
+-- Lanes of suspects are below 0: the lane at the head of their priority less 1000 in company, less 2000
+-- alone. A queue of which no worker ever died has none, and its claims do not look for any.
 
 -- Up Migration
-
--- Notes where a lease has been (see lease_marks). Called before the claim's update so that no job is
--- ever held outside its lease's marks. p_seen: how far the cursor has come; p_top: the highest seq of a job.
-create function {{schema}}.mark_lease(
-  p_lease_id bigint, p_queue_id integer, p_lane smallint, p_after bigint, p_seen bigint,
-  p_top bigint default null
-) returns void
-language sql security definer {{settings}} as $$
-  insert into lease_marks as m (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
-  values (p_lease_id, p_queue_id, p_lane, p_after, p_seen, greatest(p_seen, p_top) + 20000, clock())
-  on conflict (lease_id, queue_id, lane) do update set
-    low_seq = least(m.low_seq, excluded.low_seq),
-    seen_seq = greatest(m.seen_seq, excluded.seen_seq),
-    high_seq = greatest(m.high_seq, excluded.high_seq),
-    marked_at = excluded.marked_at
-$$;
-
--- The lock keeps the reaper from burying a lease between here and the commit. Claims that find nothing do without:
--- they write nothing.
-create function {{schema}}.lock_lease(p_lease_id bigint) returns void
-language plpgsql as $$
-declare
-  v_is_pull boolean;
-begin
-  select held is not null into v_is_pull from {{schema}}.leases where id = p_lease_id for key share;
-  if not found then
-    raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
-      hint = 'open a new lease';
-  elsif v_is_pull then
-    -- it goes with the last of those that receive() gave out: others would be nobody's then
-    raise exception 'lease % belongs to jobs that receive() gave out', p_lease_id
-      using errcode = 'HW023', hint = 'receive more, or open a lease to claim under';
-  end if;
-end $$;
 
 -- What was picked is too large for one answer, unless it is a single job.
 create function {{schema}}.refuse_claim(p_queue text, p_jobs integer) returns void
@@ -56,13 +30,13 @@ end $$;
 -- cursor ahead of the sequence (a failover or a restore set it back) is ignored. Lanes in which something is ready
 -- are found by leaps over the claim index (see next_lane()), so a lane that was used once costs nothing. Attempts count here, so that a job which
 -- kills its worker runs out of them.
--- Suspects (see 0017_suspects.sql) come first, in a lane below 0, a few at most and nothing beside them: who
+-- Suspects (see 0023_claim.sql) come first, in a lane below 0, a few at most and nothing beside them: who
 -- claims them should run nothing else meanwhile.
 -- A queue with limits, or paused until a time, brings one row more, without a lane: `rest` is then
 -- {"reason", "again_ms"}: when to come again (null: as usual), and what there was no more room for. So does a claim
 -- of which the payloads, headers and errors have more than 64 MiB as text: it takes what fits, and again_ms is 0.
 -- p_turn: with the head of a group come up to p_turn - 1 of its next members, beyond p_limit and at the
--- end of the lists; whoever asks for them runs them one after another (see 0016_group_turns.sql).
+-- end of the lists; whoever asks for them runs them one after another (see 0022_turns.sql).
 -- p_payloads: 'together' as said; 'apart' where they are large: `payloads` is null then, and each stands in a
 -- row of its own, which has a lane and nothing else, in the same order after the row of the lane (both sides
 -- copy a large text several times, into fresh memory); 'none' for who reads them otherwise.
@@ -493,13 +467,18 @@ begin
     ) s;
 end $$;
 
-revoke execute on all functions in schema {{schema}} from public;
+-- How many jobs of a lane one claim may take. Of suspects about the root of what a worker holds: for n jobs
+-- in groups of g, n / g groups run and, after another crash, g single jobs.
+create function {{schema}}.claim_limit(p_lane smallint, p_limit integer) returns integer
+language sql immutable parallel safe as $$
+  select case when p_lane >= 0 then p_limit when p_lane < -1000 then least(p_limit, 1)
+    else least(p_limit, greatest(p_limit / 4, 1), 32) end
+$$;
 
 -- Down Migration
 
+drop function {{schema}}.claim_limit(smallint, integer);
 drop function {{schema}}.ready_queues(bigint, text[], integer[], smallint[], bigint[]);
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
 drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer, text);
 drop function {{schema}}.refuse_claim(text, integer);
-drop function {{schema}}.lock_lease(bigint);
-drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint, bigint);

@@ -2,6 +2,10 @@
 
 -- Up Migration
 
+-- Views: the readable surface, for people and for the command line.
+
+
+
 -- Every job that is not finished.
 create view {{schema}}.job_states as
 select j.id, q.name as queue,
@@ -154,16 +158,6 @@ left join lateral (
 ) h on true
 where q.deleted_at is null;
 
-create view {{schema}}.dead_letters as
-select j.id, o.name as queue, q.name as dead_letter_queue, j.dead_reason as reason,
-  j.errors -> -1 ->> 'message' as last_error,
-  {{schema}}.error_fingerprint(j.errors -> -1) as fingerprint, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
-  j.dead_at, j.enqueued_at, j.payload, j.headers, j.errors
-from {{schema}}.jobs j
-join {{schema}}.queues q on q.id = j.queue_id
-left join {{schema}}.queues o on o.id = j.origin_queue_id
-where j.dead_at is not null;
-
 create view {{schema}}.workers as
 select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   l.expires_at > {{schema}}.clock() as alive,
@@ -197,16 +191,67 @@ language sql stable security definer {{settings}} as $$
   select coalesce(max(left(name, 4)::integer), 0) from migration
 $$;
 
--- Functions are the way in: whoever is to use them is granted EXECUTE by name.
-revoke execute on all functions in schema {{schema}} from public;
+-- Groups in which jobs wait, and for what. The head is the member admitted last; since: when it was.
+create view {{schema}}.blocked_groups as
+select q.name as queue, g.key as group_key, (g.waiting + coalesce(c.waiting, 0))::integer as waiting,
+  (g.admitted + coalesce(c.admitted, 0))::integer as admitted, q.group_concurrency,
+  h.id as head_id,
+  case when h.id is null then null
+    when h.lease_id is not null then 'running'
+    when h.seq is not null then 'ready'
+    else 'scheduled' end as head_state,
+  case when c.n > 0 then 'an open transaction holds the group'
+    when h.id is null then 'head has ended, but not the others that had a turn with it'
+    when h.lease_id is not null and coalesce(l.expires_at < {{schema}}.clock(), true)
+      then 'head runs, but the lease of its worker has ended: it is to be reaped'
+    when h.lease_id is not null then 'head runs'
+    when h.seq is not null and q.paused_at is not null then 'the queue is paused'
+    when h.seq is not null then 'head waits for a worker'
+    else case when h.attempt = 0 then 'head is not due until '
+        when h.errors is null then 'head snoozes until '
+        else 'head backs off until ' end
+      || to_char(h.run_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end as reason,
+  g.head_at as since
+from {{schema}}.groups g
+join {{schema}}.queues q on q.id = g.queue_id
+left join {{schema}}.jobs h on h.id = g.head_id and h.queue_id = g.queue_id and h.dead_at is null
+left join {{schema}}.leases l on l.id = h.lease_id
+cross join lateral (
+  select count(*) as n, sum(x.admitted) as admitted, sum(x.waiting) as waiting
+  from {{schema}}.group_changes x where x.queue_id = g.queue_id and x.key = g.key
+) c
+where g.waiting + coalesce(c.waiting, 0) > 0;
+
+-- Schedules, with what became of the job enqueued last while there is a row of it.
+create view {{schema}}.schedules_view as
+select s.name, s.owner, s.job ->> 'queue' as queue, s.cron, s.zone, s.missed, s.missed_max,
+  s.job -> 'payload' as payload, nullif(s.job -> 'headers', 'null') as headers,
+  s.job - '{queue,payload,headers}'::text[] as options,
+  s.paused_at is not null as paused, s.paused_at, s.paused_reason,
+  case when s.paused_at is null then s.next_at end as next_at, s.after_at, s.error,
+  s.last_at, s.last_outcome, s.last_error, s.last_job_id,
+  j.state as last_job_state, j.finished_at as last_job_finished_at, j.last_error as last_job_error,
+  j.errors -> -1 as last_job_error_json,  -- whole, for it may be encoded
+  s.created_at, s.updated_at
+from {{schema}}.schedules s
+left join lateral (
+  select a.state, a.finished_at, a.last_error, a.errors from {{schema}}.find_jobs(array[s.last_job_id]) a limit 1
+) j on true;
+
+-- What became of the nominal times of the last day.
+create view {{schema}}.schedule_runs_view as
+select s.name, r.nominal_at, r.outcome, r.job_id, r.error, r.decided_at
+from {{schema}}.schedule_runs r join {{schema}}.schedules s on s.id = r.schedule_id;
 
 -- Down Migration
 
+drop view {{schema}}.schedule_runs_view;
+drop view {{schema}}.schedules_view;
+drop view {{schema}}.blocked_groups;
 drop function {{schema}}.schema_version();
 drop view {{schema}}.queue_policies;
 drop view {{schema}}.hidden_jobs;
 drop view {{schema}}.workers;
-drop view {{schema}}.dead_letters;
 drop view {{schema}}.queue_stats;
 drop function {{schema}}.finished_ids(text, text[], bigint, bigint, integer, integer);
 drop function {{schema}}.find_jobs(bigint[]);

@@ -3,6 +3,11 @@
 
 -- Up Migration
 
+-- Dead letters: list, redrive, discard. A dead job lies in its dead-letter queue with its whole
+-- history of errors; sent back, it keeps that history and gets fresh attempts.
+
+
+
 -- What makes errors alike: a hash of the name and of the message without what varies in it (numbers, hex
 -- ids, quoted text, white space). Twelve hex digits; null without an error.
 create function {{schema}}.error_fingerprint(p_error jsonb) returns text
@@ -239,10 +244,19 @@ begin
     order by g.n desc, g.last desc;
 end $$;
 
-revoke execute on all functions in schema {{schema}} from public;
+create view {{schema}}.dead_letters as
+select j.id, o.name as queue, q.name as dead_letter_queue, j.dead_reason as reason,
+  j.errors -> -1 ->> 'message' as last_error,
+  {{schema}}.error_fingerprint(j.errors -> -1) as fingerprint, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
+  j.dead_at, j.enqueued_at, j.payload, j.headers, j.errors
+from {{schema}}.jobs j
+join {{schema}}.queues q on q.id = j.queue_id
+left join {{schema}}.queues o on o.id = j.origin_queue_id
+where j.dead_at is not null;
 
 -- Down Migration
 
+drop view {{schema}}.dead_letters;
 drop function {{schema}}.dead_letter_groups(text, text, integer);
 drop function {{schema}}.discard(jsonb, integer, boolean);
 drop function {{schema}}.redrive(jsonb, integer, boolean, text, double precision);

@@ -6,6 +6,14 @@
 
 -- Up Migration
 
+-- Pull: any program is a consumer with two calls, receive() and a settle. Visibility is the lease:
+-- receive() opens one for what it claims, and whoever wants to keep one job of several for longer moves it to
+-- a lease of its own (extend_job). Settles stay fenced by (id, lease, attempt). A lease that holds
+-- nothing any more goes at once; what its consumer leaves is given back by the reaper when it ends.
+-- Lock order: leases by id, then jobs by id.
+
+
+
 -- Takes up to p_max ready jobs for p_visibility_ms (null: as the queue says). Nothing is written when nothing is ready. p_lanes and
 -- p_after: cursors, as for claim_many(). Jobs beyond their waiting TTL are recorded as expired.
 create function {{schema}}.receive(
@@ -86,19 +94,6 @@ begin
   end if;
   delete from lease_marks m where m.lease_id = v_lease_id and not m.lane = any (v_lanes);
   update leases l set held = v_held, expires_at = v_visible_at where l.id = v_lease_id;
-end $$;
-
--- Jobs have left a lease that receive() opened. With the last one it goes. The caller holds its row.
-create function {{schema}}.let_go(p_lease_id bigint, p_count integer) returns void
-language plpgsql security definer {{settings}} as $$
-begin
-  update leases set held = held - p_count where id = p_lease_id and held > p_count;
-  if not found then
-    delete from leases where id = p_lease_id and held is not null;
-    if found then
-      delete from lease_marks where lease_id = p_lease_id;
-    end if;
-  end if;
 end $$;
 
 -- Settles jobs of any leases: [{"lease", "id", "attempt", "outcome", ...}], each as settle() takes it. A
@@ -210,19 +205,8 @@ begin
   return next;
 end $$;
 
--- No more notifications for these queues; a lease asks for them with sleep().
-create function {{schema}}.stop_ringing(p_lease_id bigint, p_queues text[]) returns void
-language sql security definer {{settings}} as $$
-  delete from sleepers where lease_id = p_lease_id
-    and queue_id in (select id from queues where name = any (p_queues))
-$$;
-
-revoke execute on all functions in schema {{schema}} from public;
-
 -- Down Migration
 
-drop function {{schema}}.stop_ringing(bigint, text[]);
 drop function {{schema}}.extend_job(bigint, bigint, integer, integer);
 drop function {{schema}}.settle_received(jsonb);
-drop function {{schema}}.let_go(bigint, integer);
 drop function {{schema}}.receive(text, integer, integer, smallint[], bigint[], text);

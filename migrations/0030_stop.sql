@@ -4,6 +4,12 @@
 
 -- Up Migration
 
+-- Stopping consumers from outside: a poison pill, which stands in the queue among the jobs and is met in its
+-- turn, and drain_worker(), which is obeyed at once. A worker that is told claims no more,
+-- finishes what it holds and ends.
+
+
+
 -- Which jobs are poison pills. The header of such a job only says "ask obey_stop()": a producer that
 -- forges it stops nobody.
 create table {{schema}}.pills (
@@ -110,8 +116,6 @@ language sql stable security definer {{settings}} as $$
   select drain_reason from lease_notices where lease_id = p_lease_id and drain_reason is not null
   order by id limit 1
 $$;
-
-revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 

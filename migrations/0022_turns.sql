@@ -8,67 +8,8 @@
 --   release                                 a follower waits again, at the place it had
 -- A turn is bounded by p_turn, and ends at a member that is not due, of another priority, or large.
 -- Queues with limits or a rate per key have no followers.
---
--- Rates per key: a member that is admitted sooner than the rate of its group allows is scheduled until
--- then, and the others wait behind it as behind any head. group_rates remembers longer than the group
--- lasts. What counts is a turn: another attempt of the same member is paced by its backoff.
 
 -- Up Migration
-
--- When the next turn of a group would be due if turns came evenly (GCRA); only of queues with a rate per key,
--- and only while that is to come. Written by who holds the row of the group.
-create table {{schema}}.group_rates (
-  queue_id integer not null,
-  key      text collate "C" not null,
-  next_at  timestamptz not null,
-  constraint group_rates_pkey primary key (queue_id, key)
-) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
-
-create index group_rates_next_idx on {{schema}}.group_rates (next_at);
-
--- Members about to be admitted, in the order given, get the time at which the rate of their group allows
--- it, where that is to come.
-create function {{schema}}.pace_members(p_queue_id integer, p_key text, p_ids bigint[]) returns void
-language plpgsql security definer {{settings}} as $$
-declare
-  v_now timestamptz := clock();
-  v_step interval;
-  v_ahead interval;  -- how far turns may be ahead of even distances: the burst
-  v_next_at timestamptz;
-  v_due timestamptz;
-  v_id bigint;
-  v_run_at timestamptz;
-begin
-  select q.group_rate_ms * interval '1 millisecond' / q.group_rate_max,
-    (q.group_rate_burst - 1) * (q.group_rate_ms * interval '1 millisecond' / q.group_rate_max)
-  into v_step, v_ahead
-  from queues q where q.id = p_queue_id;
-  v_next_at := (select r.next_at from group_rates r where r.queue_id = p_queue_id and r.key = p_key);
-  for v_id, v_run_at in
-    select j.id, j.run_at from unnest(p_ids) with ordinality u (id, n) join jobs j on j.id = u.id
-    order by u.n
-  loop
-    v_due := greatest(v_now, v_run_at, v_next_at - v_ahead);
-    v_next_at := greatest(v_due, v_next_at) + v_step;
-    update jobs j set run_at = v_due where j.id = v_id and v_due > v_now
-      and j.run_at is distinct from v_due;
-  end loop;
-  insert into group_rates (queue_id, key, next_at) values (p_queue_id, p_key, v_next_at)
-  on conflict (queue_id, key) do update set next_at = excluded.next_at;
-end $$;
-
--- What is over says nothing any more.
-create function {{schema}}.prune_group_rates(p_limit integer default 10000) returns integer
-language plpgsql security definer {{settings}} as $$
-declare
-  v_pruned integer;
-begin
-  delete from group_rates where ctid = any (array(
-    select r.ctid from group_rates r where r.next_at < (select clock())
-    order by r.next_at limit least(greatest(p_limit, 0), 100000) for update skip locked));
-  get diagnostics v_pruned = row_count;
-  return v_pruned;
-end $$;
 
 -- For claim_many(), after it has locked the jobs at p_ctids: takes followers of the heads among them. At
 -- most 1000, and 8 MB of payloads (1 MB a group). Waits for nobody: a group whose row a producer holds
@@ -229,22 +170,10 @@ begin
   return (p_job.queue_id, p_job.group_key, -1, 1, p_job.follow_seq - 1, null, null)::groups;
 end $$;
 
--- For change_groups(): a follower that is to run again is now the member the others wait for.
-create function {{schema}}.new_head(p_job {{schema}}.jobs) returns {{schema}}.groups
-language sql immutable as $$
-  select (p_job.queue_id, p_job.group_key, 0, 0, null, p_job.id, null)::{{schema}}.groups
-$$;
-
-revoke execute on all functions in schema {{schema}} from public;
-
 -- Down Migration
 
-drop function {{schema}}.prune_group_rates(integer);
-drop function {{schema}}.pace_members(integer, text, bigint[]);
-drop table {{schema}}.group_rates;
-drop function {{schema}}.new_head({{schema}}.jobs);
-drop function {{schema}}.complete_led(bigint, bigint, integer, jsonb);
 drop function {{schema}}.return_follower({{schema}}.jobs);
+drop function {{schema}}.complete_led(bigint, bigint, integer, jsonb);
 drop function {{schema}}.is_behind({{schema}}.jobs);
 drop function {{schema}}.take_followers(
   {{schema}}.queues, bigint, tid[], integer, timestamptz);

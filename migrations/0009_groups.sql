@@ -12,8 +12,44 @@
 -- upkeep waits for that: what they change is written into group_changes, which nobody waits for, and whoever
 -- holds the group next folds it in; at the latest promote(), a moment after the row was let go. What is not folded
 -- in yet can only be turns that are free already: a group never runs more than it may.
+--
+-- Rates per key: a member that is admitted sooner than the rate of its group allows is scheduled until
+-- then, and the others wait behind it as behind any head. group_rates remembers longer than the group
+-- lasts. What counts is a turn: another attempt of the same member is paced by its backoff.
 
 -- Up Migration
+
+-- One row a group that has members. Written by enqueue and by what ends a job.
+create table {{schema}}.groups (
+  queue_id integer not null,
+  key      text collate "C" not null,
+  admitted integer not null,       -- members that are ready, running or scheduled: they hold a turn
+  waiting  integer not null,       -- members that are blocked
+  mark     bigint not null,        -- every waiting member has a group_seq above it
+  head_id  bigint,                 -- the member admitted last
+  head_at  timestamptz,
+  constraint groups_pkey primary key (queue_id, key)
+) with (
+  fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500,
+  autovacuum_vacuum_cost_delay = 0
+);
+
+-- Groups: FIFO lanes, concurrency per key and fairness between keys are one mechanism. A job with a group
+-- key becomes ready only when its group may run one more (group_concurrency of its queue; 1 is strict
+-- order). The others are blocked, outside the claim index, in the order of group_seq: their ids, or
+-- where a redriven job joined again. What ends a member admits the next at the tail of the ready jobs,
+-- so keys take turns. A member that is retried, snoozed, released or reaped keeps its turn.
+--
+-- Lock order: lease, jobs that are not blocked by id, queues, groups by (queue_id, key), blocked jobs.
+-- Only who holds the row of a group locks or changes its blocked jobs. A statement that ends several
+-- jobs therefore changes their groups once, at its end: change_groups().
+--
+-- An application's transaction that has enqueued into a group holds its row until it ends. No settle and no
+-- upkeep waits for that: what they change is written into group_changes, which nobody waits for, and whoever
+-- holds the group next folds it in; at the latest promote(), a moment after the row was let go. What is not folded
+-- in yet can only be turns that are free already: a group never runs more than it may.
+
+
 
 -- Changes of groups whose row somebody else had: only ever inserted, and taken out by who holds the group.
 create table {{schema}}.group_changes (
@@ -399,42 +435,90 @@ language sql stable security definer set search_path = {{schema}}, pg_temp as $$
       or g.admitted = 0 and g.waiting = 0)
 $$;
 
--- Groups in which jobs wait, and for what. The head is the member admitted last; since: when it was.
-create view {{schema}}.blocked_groups as
-select q.name as queue, g.key as group_key, (g.waiting + coalesce(c.waiting, 0))::integer as waiting,
-  (g.admitted + coalesce(c.admitted, 0))::integer as admitted, q.group_concurrency,
-  h.id as head_id,
-  case when h.id is null then null
-    when h.lease_id is not null then 'running'
-    when h.seq is not null then 'ready'
-    else 'scheduled' end as head_state,
-  case when c.n > 0 then 'an open transaction holds the group'
-    when h.id is null then 'head has ended, but not the others that had a turn with it'
-    when h.lease_id is not null and coalesce(l.expires_at < {{schema}}.clock(), true)
-      then 'head runs, but the lease of its worker has ended: it is to be reaped'
-    when h.lease_id is not null then 'head runs'
-    when h.seq is not null and q.paused_at is not null then 'the queue is paused'
-    when h.seq is not null then 'head waits for a worker'
-    else case when h.attempt = 0 then 'head is not due until '
-        when h.errors is null then 'head snoozes until '
-        else 'head backs off until ' end
-      || to_char(h.run_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end as reason,
-  g.head_at as since
-from {{schema}}.groups g
-join {{schema}}.queues q on q.id = g.queue_id
-left join {{schema}}.jobs h on h.id = g.head_id and h.queue_id = g.queue_id and h.dead_at is null
-left join {{schema}}.leases l on l.id = h.lease_id
-cross join lateral (
-  select count(*) as n, sum(x.admitted) as admitted, sum(x.waiting) as waiting
-  from {{schema}}.group_changes x where x.queue_id = g.queue_id and x.key = g.key
-) c
-where g.waiting + coalesce(c.waiting, 0) > 0;
+-- Turns of several members. A strict group (group_concurrency 1) of short jobs would spend its time on
+-- round trips: so a claim may take, with the head of a group, the members next in line. They are its
+-- followers: held by the same lease, counted as admitted, run one after another, each after the one
+-- before it is settled. So the order is as strict as without them, through the death of the worker too.
+--   complete, cancel, expire, dead-letter   the next follower runs
+--   fail, snooze                            the member is scheduled or ready: it is the head now; those
+--                                           behind it are released
+--   release                                 a follower waits again, at the place it had
+-- A turn is bounded by p_turn, and ends at a member that is not due, of another priority, or large.
+-- Queues with limits or a rate per key have no followers.
+--
+-- Rates per key: a member that is admitted sooner than the rate of its group allows is scheduled until
+-- then, and the others wait behind it as behind any head. group_rates remembers longer than the group
+-- lasts. What counts is a turn: another attempt of the same member is paced by its backoff.
 
-revoke execute on all functions in schema {{schema}} from public;
+
+
+-- When the next turn of a group would be due if turns came evenly (GCRA); only of queues with a rate per key,
+-- and only while that is to come. Written by who holds the row of the group.
+create table {{schema}}.group_rates (
+  queue_id integer not null,
+  key      text collate "C" not null,
+  next_at  timestamptz not null,
+  constraint group_rates_pkey primary key (queue_id, key)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+
+create index group_rates_next_idx on {{schema}}.group_rates (next_at);
+
+-- Members about to be admitted, in the order given, get the time at which the rate of their group allows
+-- it, where that is to come.
+create function {{schema}}.pace_members(p_queue_id integer, p_key text, p_ids bigint[]) returns void
+language plpgsql security definer {{settings}} as $$
+declare
+  v_now timestamptz := clock();
+  v_step interval;
+  v_ahead interval;  -- how far turns may be ahead of even distances: the burst
+  v_next_at timestamptz;
+  v_due timestamptz;
+  v_id bigint;
+  v_run_at timestamptz;
+begin
+  select q.group_rate_ms * interval '1 millisecond' / q.group_rate_max,
+    (q.group_rate_burst - 1) * (q.group_rate_ms * interval '1 millisecond' / q.group_rate_max)
+  into v_step, v_ahead
+  from queues q where q.id = p_queue_id;
+  v_next_at := (select r.next_at from group_rates r where r.queue_id = p_queue_id and r.key = p_key);
+  for v_id, v_run_at in
+    select j.id, j.run_at from unnest(p_ids) with ordinality u (id, n) join jobs j on j.id = u.id
+    order by u.n
+  loop
+    v_due := greatest(v_now, v_run_at, v_next_at - v_ahead);
+    v_next_at := greatest(v_due, v_next_at) + v_step;
+    update jobs j set run_at = v_due where j.id = v_id and v_due > v_now
+      and j.run_at is distinct from v_due;
+  end loop;
+  insert into group_rates (queue_id, key, next_at) values (p_queue_id, p_key, v_next_at)
+  on conflict (queue_id, key) do update set next_at = excluded.next_at;
+end $$;
+
+-- What is over says nothing any more.
+create function {{schema}}.prune_group_rates(p_limit integer default 10000) returns integer
+language plpgsql security definer {{settings}} as $$
+declare
+  v_pruned integer;
+begin
+  delete from group_rates where ctid = any (array(
+    select r.ctid from group_rates r where r.next_at < (select clock())
+    order by r.next_at limit least(greatest(p_limit, 0), 100000) for update skip locked));
+  get diagnostics v_pruned = row_count;
+  return v_pruned;
+end $$;
+
+-- For change_groups(): a follower that is to run again is now the member the others wait for.
+create function {{schema}}.new_head(p_job {{schema}}.jobs) returns {{schema}}.groups
+language sql immutable as $$
+  select (p_job.queue_id, p_job.group_key, 0, 0, null, p_job.id, null)::{{schema}}.groups
+$$;
 
 -- Down Migration
 
-drop view {{schema}}.blocked_groups;
+drop function {{schema}}.new_head({{schema}}.jobs);
+drop function {{schema}}.prune_group_rates(integer);
+drop function {{schema}}.pace_members(integer, text, bigint[]);
+drop table {{schema}}.group_rates;
 drop function {{schema}}.check_groups();
 drop function {{schema}}.lock_jobs(bigint[]);
 drop function {{schema}}.begin_opening(integer);
@@ -447,3 +531,4 @@ drop function {{schema}}.seize_group(integer, text, timestamptz);
 drop function {{schema}}.try_group({{schema}}.jobs);
 drop function {{schema}}.left_group({{schema}}.jobs);
 drop table {{schema}}.group_changes;
+drop table {{schema}}.groups;

@@ -4,6 +4,12 @@
 
 -- Up Migration
 
+-- After a restore, a logical switch-over or a truncation: sequences that lie behind their tables, and rows that
+-- are there from the beginning and are missed by everything. Found and mended by `howdah migrate` and by each new
+-- leader, told by `howdah doctor`.
+
+
+
 -- Sequences that would draw numbers once more that are in use. Each look is one into an index; that of
 -- job_seq is one a partition of the history.
 create function {{schema}}.lagging_sequences()
@@ -72,8 +78,6 @@ begin
   end loop;
   return v_mended;
 end $$;
-
-revoke execute on all functions in schema {{schema}} from public;
 
 -- Down Migration
 
