@@ -1,22 +1,8 @@
-export { Batch } from './client/batch.js';
-export type {
-  BatchFilter,
-  BatchInfo,
-  CloseBatchOptions,
-  OnComplete,
-  OpenBatchOptions,
-} from './client/batches.js';
-export type { CancelFilter, CancelOptions } from './client/cancel-filter.js';
+export { JobHandle } from './client/await/job-handle.js';
+export type { ResultOptions } from './client/await/results.js';
+export type { JobReport, ProgressListener } from './client/await/watch-job.js';
 export { Client, createClient } from './client/client.js';
 export type { ClientOptions } from './client/client-options.js';
-export type {
-  DeadLetter,
-  DeadLetterFilter,
-  DeadLetterGroupOptions,
-  DeadLetterListOptions,
-  DiscardOptions,
-  RedriveOptions,
-} from './client/dead-letters.js';
 export type {
   DedupeManyOptions,
   EnqueuedBatch,
@@ -24,17 +10,38 @@ export type {
   EnqueueManyOptions,
   EnqueueManyResult,
   Rejection,
-} from './client/enqueue-many.js';
-export type { EnqueueCall, EnqueueMiddleware, EnqueueVia } from './client/enqueue-middleware.js';
-export type { BlockedGroup } from './client/groups.js';
-export { JobHandle } from './client/job-handle.js';
-export type { JobDetails, JobFilter, JobLogLine, JobSummary } from './client/jobs.js';
-export type { EnqueueOptions, GatherOptions, OnFull } from './client/options.js';
-export type { DrainProgress, DrainQueueOptions, PauseOptions } from './client/queue-control.js';
-export type { QueueStats } from './client/queues.js';
-export type { ReceiveOptions } from './client/receive-options.js';
-export type { FailOptions, Receipt, ReceivedJob } from './client/received-job.js';
-export type { ResultOptions } from './client/results.js';
+} from './client/enqueue/enqueue-many.js';
+export type {
+  EnqueueCall,
+  EnqueueMiddleware,
+  EnqueueVia,
+} from './client/enqueue/enqueue-middleware.js';
+export type { EnqueueOptions, GatherOptions, OnFull } from './client/enqueue/enqueue-options.js';
+export { Batch } from './client/operate/batch.js';
+export type {
+  BatchFilter,
+  BatchInfo,
+  CloseBatchOptions,
+  OnComplete,
+  OpenBatchOptions,
+} from './client/operate/batches.js';
+export type { CancelFilter, CancelOptions } from './client/operate/cancel-filter.js';
+export type {
+  DeadLetter,
+  DeadLetterFilter,
+  DeadLetterGroupOptions,
+  DeadLetterListOptions,
+  DiscardOptions,
+  RedriveOptions,
+} from './client/operate/dead-letters.js';
+export type { BlockedGroup } from './client/operate/groups.js';
+export type { JobDetails, JobFilter, JobLogLine, JobSummary } from './client/operate/jobs.js';
+export type {
+  DrainProgress,
+  DrainQueueOptions,
+  PauseOptions,
+} from './client/operate/queue-control.js';
+export type { QueueStats } from './client/operate/queues.js';
 export type {
   PreviewedRun,
   PreviewTarget,
@@ -43,16 +50,14 @@ export type {
   ScheduleOutcome,
   ScheduleRun,
   Schedules,
-} from './client/schedules.js';
-export type { PublishOptions, Subscription, SubscriptionFilter } from './client/topics.js';
-export type { JobReport, ProgressListener } from './client/watch-job.js';
-export type { StopMode, WorkerInfo } from './client/workers.js';
+} from './client/operate/schedules.js';
+export type { PublishOptions, Subscription, SubscriptionFilter } from './client/operate/topics.js';
+export type { StopMode, WorkerInfo } from './client/operate/workers.js';
+export type { ReceiveOptions } from './client/pull/receive-options.js';
+export type { FailOptions, Receipt, ReceivedJob } from './client/pull/received-job.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';
-export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec.js';
-export type { DedupeMode, DedupeOptions } from './core/dedupe.js';
-export type { Duration } from './core/duration.js';
-export type { JobOptions } from './core/enqueue-options.js';
-export type { ErrorSnapshot } from './core/error-snapshot.js';
+export type { Codec, CodecContext, CodecField, CodecOption } from './core/codec/codec.js';
+export type { ErrorSnapshot } from './core/codec/error-snapshot.js';
 export {
   ERROR_CODES,
   type ErrorCodeEntry,
@@ -69,10 +74,10 @@ export type {
   WorkerEvents,
   WorkerEventType,
 } from './core/events.js';
-export type { Job, JobError, JobState } from './core/job.js';
-export type { JobEdit } from './core/job-edit.js';
-export type { Json, Jsonified } from './core/json.js';
-export type { MissedPolicy } from './core/nominal-times.js';
+export type { DedupeMode, DedupeOptions } from './core/job/dedupe.js';
+export type { JobOptions } from './core/job/enqueue-options.js';
+export type { Job, JobError, JobState } from './core/job/job.js';
+export type { JobEdit } from './core/job/job-edit.js';
 export {
   cancelJob,
   deadLetter,
@@ -82,17 +87,31 @@ export {
   release,
   retry,
   snooze,
-} from './core/outcome.js';
-export { type AnyQueue, type Queue, type QueueOptions, queue, toPolicy } from './core/queue.js';
-export type { BackoffPolicy, BreakerPolicy, QueuePolicy, RatePolicy } from './core/queue-policy.js';
-export { type AnySchedule, type Schedule, schedule } from './core/schedule.js';
+} from './core/job/outcome.js';
 export type {
   SchemaInput,
   SchemaOutput,
   StandardSchema,
   StandardSchemaIssue,
   StandardSchemaResult,
-} from './core/standard-schema.js';
+} from './core/job/standard-schema.js';
+export type { Json, Jsonified } from './core/json.js';
+export {
+  type AnyQueue,
+  type Queue,
+  type QueueOptions,
+  queue,
+  toPolicy,
+} from './core/queue/queue.js';
+export type {
+  BackoffPolicy,
+  BreakerPolicy,
+  QueuePolicy,
+  RatePolicy,
+} from './core/queue/queue-policy.js';
+export type { MissedPolicy } from './core/schedule/nominal-times.js';
+export { type AnySchedule, type Schedule, schedule } from './core/schedule/schedule.js';
+export type { Duration } from './core/time/duration.js';
 export type { BatchState } from './db/calls/batches.js';
 export type {
   CancelCounts,
@@ -106,6 +125,7 @@ export type { Enqueued } from './db/calls/enqueue.js';
 export type { ScheduleChange } from './db/calls/schedules.js';
 export type { DrainedWorker } from './db/calls/stop.js';
 export type { Published } from './db/calls/topics.js';
+export type { PoolClientLike, PoolLike } from './db/connect/pool-like.js';
 export { Database } from './db/database.js';
 export type { Executor, Session, Statement } from './db/executor.js';
 export type {
@@ -118,7 +138,6 @@ export type {
   TxHandle,
   TypeOrmHandle,
 } from './db/handles/tx-handle.js';
-export type { JobTransaction, JobTransactionResult } from './db/lent-transaction.js';
 export {
   type MigrateOptions,
   type MigrateResult,
@@ -126,9 +145,9 @@ export {
   migrate,
   migrationStatus,
   printMigrations,
-} from './db/migrate.js';
+} from './db/migrate/migrate.js';
 export type { DatabaseOptions } from './db/options.js';
-export type { PoolClientLike, PoolLike } from './db/pool-like.js';
+export type { JobTransaction, JobTransactionResult } from './db/tx/lent-transaction.js';
 export { type Config, defineConfig, workerOptionsOf } from './runtime/config.js';
 export { createWorker } from './runtime/create-worker.js';
 export {
@@ -139,7 +158,7 @@ export {
   type LogLevel,
   silentLogger,
 } from './telemetry/logger.js';
-export type { AttemptMiddleware, NextAttempt } from './worker/attempt-middleware.js';
+export type { AttemptMiddleware, NextAttempt } from './worker/handler/attempt-middleware.js';
 export {
   type BatchEntry,
   type BatchHandler,
@@ -151,10 +170,10 @@ export {
   type TransactionalHandler,
   type WorkOptions,
   work,
-} from './worker/binding.js';
-export type { HandlerFile, HandlerFileOptions } from './worker/isolation/handler-file.js';
-export type { JobContext, TransactionalContext } from './worker/job-context.js';
+} from './worker/handler/binding.js';
+export type { HandlerFile, HandlerFileOptions } from './worker/handler/handler-file.js';
+export type { JobContext, TransactionalContext } from './worker/handler/job-context.js';
 export type { WorkerOptions } from './worker/options.js';
-export type { StopOptions, StopReport } from './worker/stop-report.js';
-export type { Counts } from './worker/tally.js';
+export type { Counts } from './worker/settle/tally.js';
+export type { StopOptions, StopReport } from './worker/stop/stop-report.js';
 export type { RunOnceOptions, RunOnceReport, Worker } from './worker/worker.js';

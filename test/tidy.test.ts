@@ -116,6 +116,24 @@ test('there are no cycles, type imports included', () => {
   expect(findCycle()).toBeUndefined();
 });
 
+/** `worker/claim` of `worker/claim/claimer.ts`; none of a file at the root of its folder, which wires the rooms. */
+function roomOf(file: string): string | undefined {
+  const [folder, room, ...rest] = file.split('/');
+  return rest.length > 0 ? `${folder}/${room}` : undefined;
+}
+
+test('no two rooms of a folder import each other', () => {
+  const arrows = new Map<string, string>(
+    own.flatMap((each) => {
+      const [from, to] = [roomOf(each.from), roomOf(each.to)];
+      const isWithin = folderOf(each.from) === folderOf(each.to) && folderOf(each.from) !== 'core';
+      return from && to && from !== to && isWithin ? [[`${from} ${to}`, show(each)] as const] : [];
+    }),
+  );
+  const both = [...arrows.keys()].filter((key) => arrows.has(key.split(' ').reverse().join(' ')));
+  expect(both.map((key) => arrows.get(key))).toEqual([]);
+});
+
 test('files are kebab-case and say what they are about', () => {
   const badly = files.filter((file) => {
     const name = path.posix.basename(file, '.ts');

@@ -1,6 +1,6 @@
 import type { Client } from '../client/client.js';
-import type { Duration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
+import type { Duration } from '../core/time/duration.js';
 import type { Database } from '../db/database.js';
 import { Output } from './output.js';
 

@@ -1,10 +1,10 @@
-import type { CodecOption } from '../core/codec.js';
-import type { Duration } from '../core/duration.js';
-import type { AnyQueue } from '../core/queue.js';
+import type { CodecOption } from '../core/codec/codec.js';
+import type { AnyQueue } from '../core/queue/queue.js';
+import type { Duration } from '../core/time/duration.js';
 import type { DatabaseOptions } from '../db/options.js';
 import type { Logger } from '../telemetry/logger.js';
-import type { EnqueueMiddleware } from './enqueue-middleware.js';
-import type { GatherOptions, OnFull } from './options.js';
+import type { EnqueueMiddleware } from './enqueue/enqueue-middleware.js';
+import type { GatherOptions, OnFull } from './enqueue/enqueue-options.js';
 
 /** What a client is made with. */
 export interface ClientOptions extends DatabaseOptions {

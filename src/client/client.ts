@@ -1,18 +1,18 @@
-import { batchIdOf } from '../core/batch-id.js';
 import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
-import { codecsOf } from '../core/codec.js';
-import type { Duration } from '../core/duration.js';
-import { snapshotError } from '../core/error-snapshot.js';
+import { codecsOf } from '../core/codec/codec.js';
+import { snapshotError } from '../core/codec/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import { fenceOf } from '../core/fence.js';
 import { givenObject } from '../core/given-object.js';
-import type { JobState } from '../core/job.js';
-import type { JobEdit } from '../core/job-edit.js';
+import { batchIdOf } from '../core/job/batch-id.js';
+import type { JobState } from '../core/job/job.js';
+import type { JobEdit } from '../core/job/job-edit.js';
 import type { Json } from '../core/json.js';
-import type { AnyQueue, Queue } from '../core/queue.js';
-import type { QueuePolicy } from '../core/queue-policy.js';
+import type { AnyQueue, Queue } from '../core/queue/queue.js';
+import type { QueuePolicy } from '../core/queue/queue-policy.js';
+import type { Duration } from '../core/time/duration.js';
 import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../db/calls/control.js';
 import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
 import { enqueueCalls, type JobsText } from '../db/calls/enqueue.js';
@@ -21,11 +21,33 @@ import type { Published } from '../db/calls/topics.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
 import { jsonLogger } from '../telemetry/logger.js';
-import { checkFullOptions } from './backpressure.js';
-import { Batch } from './batch.js';
-import { Batches, type BatchFilter, type BatchInfo, type OpenBatchOptions } from './batches.js';
-import type { CancelFilter, CancelOptions } from './cancel-filter.js';
+import { JobHandle } from './await/job-handle.js';
+import { JobWatcher } from './await/job-watcher.js';
+import { type ResultOptions, Results } from './await/results.js';
+import { type JobReport, watchJob } from './await/watch-job.js';
 import type { ClientOptions } from './client-options.js';
+import { checkFullOptions } from './enqueue/backpressure.js';
+import type {
+  EnqueueManyArrayResult,
+  EnqueueManyOptions,
+  EnqueueManyResult,
+} from './enqueue/enqueue-many.js';
+import { layersOf } from './enqueue/enqueue-middleware.js';
+import { type EnqueueOptions, resolveGatherOptions } from './enqueue/enqueue-options.js';
+import { Enqueuer } from './enqueue/enqueuer.js';
+import { bufferFull, Gatherer, WAITING_CHARS_MAX } from './enqueue/gatherer.js';
+import { KeyedGatherer } from './enqueue/keyed-gatherer.js';
+import { Producer } from './enqueue/producer.js';
+import { send, sendPatiently } from './enqueue/send.js';
+import { HeldCalls, PatientExecutor } from './held-calls.js';
+import { Batch } from './operate/batch.js';
+import {
+  Batches,
+  type BatchFilter,
+  type BatchInfo,
+  type OpenBatchOptions,
+} from './operate/batches.js';
+import type { CancelFilter, CancelOptions } from './operate/cancel-filter.js';
 import {
   type DeadLetter,
   type DeadLetterFilter,
@@ -34,40 +56,23 @@ import {
   DeadLetters,
   type DiscardOptions,
   type RedriveOptions,
-} from './dead-letters.js';
-import type {
-  EnqueueManyArrayResult,
-  EnqueueManyOptions,
-  EnqueueManyResult,
-} from './enqueue-many.js';
-import { layersOf } from './enqueue-middleware.js';
-import { Enqueuer } from './enqueuer.js';
-import { bufferFull, Gatherer, WAITING_CHARS_MAX } from './gatherer.js';
-import { type BlockedGroup, Groups } from './groups.js';
-import { HeldCalls, PatientExecutor } from './held-calls.js';
-import { JobHandle } from './job-handle.js';
-import { JobWatcher } from './job-watcher.js';
-import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './jobs.js';
-import { KeyedGatherer } from './keyed-gatherer.js';
-import { type EnqueueOptions, resolveGatherOptions } from './options.js';
-import { Producer } from './producer.js';
-import { Pull } from './pull.js';
-import type { DrainQueueOptions, PauseOptions } from './queue-control.js';
-import { type QueueStats, Queues } from './queues.js';
-import type { ReceiveOptions } from './receive-options.js';
-import type { Receipt, ReceivedJob } from './received-job.js';
-import { type ResultOptions, Results } from './results.js';
-import { Schedules } from './schedules.js';
-import { send, sendPatiently } from './send.js';
-import { SharedStation } from './shared-station.js';
+} from './operate/dead-letters.js';
+import { type BlockedGroup, Groups } from './operate/groups.js';
+import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './operate/jobs.js';
+import type { DrainQueueOptions, PauseOptions } from './operate/queue-control.js';
+import { type QueueStats, Queues } from './operate/queues.js';
+import { Schedules } from './operate/schedules.js';
 import {
   type PublishOptions,
   type Subscription,
   type SubscriptionFilter,
   Topics,
-} from './topics.js';
-import { type JobReport, watchJob } from './watch-job.js';
-import { type StopMode, type WorkerInfo, Workers } from './workers.js';
+} from './operate/topics.js';
+import { type StopMode, type WorkerInfo, Workers } from './operate/workers.js';
+import { Pull } from './pull/pull.js';
+import type { ReceiveOptions } from './pull/receive-options.js';
+import type { Receipt, ReceivedJob } from './pull/received-job.js';
+import { SharedStation } from './station/shared-station.js';
 
 /** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
 export function createClient(options: ClientOptions = {}): Client {

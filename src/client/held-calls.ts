@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import { Turns } from '../core/turns.js';
+import { Turns } from '../core/time/turns.js';
 import type { Database } from '../db/database.js';
 import type { Executor, Statement } from '../db/executor.js';
 import { isHeld, makePatient } from '../db/patience.js';

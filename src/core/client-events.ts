@@ -1,4 +1,4 @@
-import type { ErrorSnapshot } from './error-snapshot.js';
+import type { ErrorSnapshot } from './codec/error-snapshot.js';
 import type { HowdahError } from './errors.js';
 
 /** A job in an event of a client. */

@@ -1,4 +1,4 @@
-import { whenAborted } from './abort.js';
+import { whenAborted } from './time/abort.js';
 
 /** The only source of time and chance, so that tests can put another in its place. */
 export interface Clock {

@@ -9,7 +9,7 @@ export interface ErrorCodeEntry {
 
 /**
  * Every error code of Howdah. A code never changes its meaning; programs may compare against it.
- * The SQL functions raise the SQLSTATEs of class `HW`; `db/pg-error.ts` turns them into codes.
+ * The SQL functions raise the SQLSTATEs of class `HW`; `db/errors/pg-error.ts` turns them into codes.
  */
 const CODES = {
   HOWDAH_QUEUE_UNKNOWN: { sqlstate: 'HW001', summary: 'No queue of that name exists.' },

@@ -1,4 +1,4 @@
-import { type ErrorSnapshot, snapshotError } from './error-snapshot.js';
+import { type ErrorSnapshot, snapshotError } from './codec/error-snapshot.js';
 import type { HowdahError } from './errors.js';
 
 /** A job in an event. */

@@ -1,6 +1,6 @@
-import { type BackoffBounds, backoffMs } from './backoff.js';
 import type { Clock } from './clock.js';
-import { type ErrorSnapshot, snapshotError } from './error-snapshot.js';
+import { type ErrorSnapshot, snapshotError } from './codec/error-snapshot.js';
+import { type BackoffBounds, backoffMs } from './time/backoff.js';
 
 /** Where `part.threw` is told. */
 interface FaultHub {

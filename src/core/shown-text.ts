@@ -1,4 +1,4 @@
-import { snapshotError, toStorable } from './error-snapshot.js';
+import { snapshotError, toStorable } from './codec/error-snapshot.js';
 
 /** Most characters of a reason; the database keeps no more. */
 export const REASON_CHARS_MAX = 500;

@@ -1,19 +1,19 @@
 import type { Kysely } from 'kysely';
 import type pg from 'pg';
 import { HowdahError } from '../core/errors.js';
-import { type ConnectContext, type ConnectOptions, openSession } from './connect.js';
+import { type ConnectContext, type ConnectOptions, openSession } from './connect/connect.js';
+import { Hosts } from './connect/hosts.js';
+import { DEFAULT_ISOLATION, ISOLATION, isIsolationFailure } from './connect/isolation.js';
+import { createPool, type OwnPool } from './connect/pool.js';
+import { giveBack, isPoolTimeout, PoolGate, tooLate } from './connect/pool-gate.js';
+import type { Checkout, PoolClientLike, PoolLike } from './connect/pool-like.js';
+import { isConnectionUnusable, isTermination, toHowdahError } from './errors/pg-error.js';
 import { type Executor, prepare, type Session, type Statement } from './executor.js';
-import { Hosts } from './hosts.js';
-import { DEFAULT_ISOLATION, ISOLATION, isIsolationFailure } from './isolation.js';
-import type { LentTransaction } from './lent-transaction.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
-import { isConnectionUnusable, isTermination, toHowdahError } from './pg-error.js';
-import { createPool, type OwnPool } from './pool.js';
-import { giveBack, isPoolTimeout, PoolGate, tooLate } from './pool-gate.js';
-import type { Checkout, PoolClientLike, PoolLike } from './pool-like.js';
 import { StatementNames } from './query.js';
 import type { Tables } from './tables.js';
-import { lendTransaction, runTransaction, type TransactionContext } from './transaction.js';
+import type { LentTransaction } from './tx/lent-transaction.js';
+import { lendTransaction, runTransaction, type TransactionContext } from './tx/transaction.js';
 import { checkVersion } from './version.js';
 
 /** The way to one installation: a pool for short statements, and connections of their own. */

@@ -1,11 +1,11 @@
 import { systemClock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import { type AnyQueue, nameOf, toPolicy } from '../core/queue.js';
-import type { SqlPolicy } from '../core/queue-policy.js';
-import { Turns } from '../core/turns.js';
+import { type AnyQueue, nameOf, toPolicy } from '../core/queue/queue.js';
+import type { SqlPolicy } from '../core/queue/queue-policy.js';
+import { Turns } from '../core/time/turns.js';
 import { type HeldQueue, type QueueAsk, queueCalls } from './calls/queues.js';
 import type { Database } from './database.js';
-import { retryBriefly } from './retry.js';
+import { retryBriefly } from './errors/retry.js';
 
 /** Most declarations to remember by what they say; with more, those made anew are declared once more. */
 const REMEMBERED_MAX = 10_000;

@@ -1,5 +1,5 @@
 import { Kysely, PostgresDialect, type PostgresPool } from 'kysely';
-import type { PoolLike } from './pool-like.js';
+import type { PoolLike } from './connect/pool-like.js';
 import type { Tables } from './tables.js';
 
 /** The pool stays its owner's: destroying the builder would close it, so nobody does. */

@@ -1,6 +1,6 @@
-import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
-import type { PoolLike } from './pool-like.js';
+import { type Duration, parseDuration } from '../core/time/duration.js';
+import type { PoolLike } from './connect/pool-like.js';
 
 /** How to reach the database. */
 export interface DatabaseOptions {

@@ -1,6 +1,6 @@
-import { DECODERS, type Decoders } from './decoders.js';
+import { DECODERS, type Decoders } from './connect/decoders.js';
+import { routineOf, sqlstateOf } from './errors/pg-error.js';
 import type { Statement } from './executor.js';
-import { routineOf, sqlstateOf } from './pg-error.js';
 
 /** What the driver takes. A fresh object per call: the driver writes into it. */
 export interface QueryConfig {

@@ -1,4 +1,4 @@
-import type { JobError } from '../core/job.js';
+import type { JobError } from '../core/job/job.js';
 
 /** Row types of the views that may be read. `bigint` is text, `timestamptz` is Date. */
 

@@ -1,13 +1,13 @@
-import { Alarm } from '../core/alarm.js';
-import { backoffMs } from '../core/backoff.js';
 import type { Clock } from '../core/clock.js';
 import type { EventHub } from '../core/events.js';
 import { type Fence, fenceOf } from '../core/fence.js';
-import type { Outage } from '../core/outage.js';
 import { Service } from '../core/service.js';
+import { Alarm } from '../core/time/alarm.js';
+import { backoffMs } from '../core/time/backoff.js';
+import type { Outage } from '../core/time/outage.js';
 import { type Election, maintenanceCalls, type RestingDuties } from '../db/calls/maintenance.js';
 import type { Database } from '../db/database.js';
-import { isConnectionUnusable, isShortOfResources, toHowdahError } from '../db/pg-error.js';
+import { isConnectionUnusable, isShortOfResources, toHowdahError } from '../db/errors/pg-error.js';
 import { dutiesOf } from './duties.js';
 import { type Duty, isAtRest, shareMs, waitAfter } from './duty.js';
 import { Leader } from './leader.js';

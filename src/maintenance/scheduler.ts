@@ -1,6 +1,6 @@
-import { type CronTimes, cronTimes } from '../core/cron.js';
 import { HowdahError } from '../core/errors.js';
-import { decideTimes } from '../core/nominal-times.js';
+import { type CronTimes, cronTimes } from '../core/schedule/cron.js';
+import { decideTimes } from '../core/schedule/nominal-times.js';
 import type { DueSchedule, SchedulePlan, SchedulingCalls } from '../db/calls/scheduling.js';
 import type { Executor } from '../db/executor.js';
 import type { Duty, DutyResult } from './duty.js';

@@ -1,12 +1,12 @@
 import { Client } from '../client/client.js';
 import { systemClock } from '../core/clock.js';
-import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
+import { type Duration, parseDuration } from '../core/time/duration.js';
 import type { DatabaseOptions } from '../db/options.js';
 import { createWorker } from '../runtime/create-worker.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
-import type { Binding } from '../worker/binding.js';
-import type { Counts } from '../worker/tally.js';
+import type { Binding } from '../worker/handler/binding.js';
+import type { Counts } from '../worker/settle/tally.js';
 import type { Worker } from '../worker/worker.js';
 
 /** Jobs that are made due in one statement. */

@@ -1,18 +1,18 @@
 import { AssertionError } from 'node:assert';
 import { HowdahError } from '../core/errors.js';
-import type { JobState } from '../core/job.js';
+import type { JobState } from '../core/job/job.js';
 import { encodeJson, type Json } from '../core/json.js';
-import { type AnyQueue, nameOf } from '../core/queue.js';
+import { type AnyQueue, nameOf } from '../core/queue/queue.js';
 import {
   EXPECTED_JOBS_TEXT,
   type ExpectedJobs,
   type FoundJobs,
   readFoundJobs,
 } from '../db/calls/expected-jobs.js';
+import type { PoolLike } from '../db/connect/pool-like.js';
 import { Database } from '../db/database.js';
 import { type TxHandle, transactionRunner } from '../db/handles/transaction-handle.js';
 import { checkSchema } from '../db/options.js';
-import type { PoolLike } from '../db/pool-like.js';
 
 const WAITING: readonly JobState[] = ['scheduled', 'blocked', 'ready', 'running'];
 

@@ -3,7 +3,7 @@ export {
   dropTestDatabases,
   type TestDatabase,
   type TestDatabaseOptions,
-} from '../db/test-databases.js';
+} from '../db/testing/test-databases.js';
 export { type DrainOptions, drain } from './drain.js';
 export {
   assertEnqueued,

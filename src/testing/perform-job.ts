@@ -1,19 +1,19 @@
 import { Client } from '../client/client.js';
-import type { JobDetails } from '../client/jobs.js';
+import type { JobDetails } from '../client/operate/jobs.js';
 import { systemClock } from '../core/clock.js';
-import type { JobOptions } from '../core/enqueue-options.js';
-import type { ErrorSnapshot } from '../core/error-snapshot.js';
+import type { ErrorSnapshot } from '../core/codec/error-snapshot.js';
 import { HowdahError } from '../core/errors.js';
 import { EventHub, type WorkerEvent } from '../core/events.js';
+import type { JobOptions } from '../core/job/enqueue-options.js';
 import type { Json } from '../core/json.js';
 import { claimCalls } from '../db/calls/claim.js';
 import type { DatabaseOptions } from '../db/options.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
-import type { Binding } from '../worker/binding.js';
 import { Engine } from '../worker/engine.js';
+import type { Binding } from '../worker/handler/binding.js';
 import { resolveWorkerOptions } from '../worker/options.js';
-import type { Runner } from '../worker/runner.js';
-import { shutDown } from '../worker/shutdown.js';
+import type { Runner } from '../worker/run/runner.js';
+import { shutDown } from '../worker/stop/shutdown.js';
 
 /** Lanes of every priority: see `migrations/0003_jobs.sql`. */
 const LANES = Array.from({ length: 402 }, (_, lane) => lane);

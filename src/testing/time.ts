@@ -1,9 +1,9 @@
-import { describeValue } from '../core/describe-value.js';
-import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
+import { describeValue } from '../core/job/describe-value.js';
+import { type Duration, parseDuration } from '../core/time/duration.js';
 import { Database } from '../db/database.js';
 import type { DatabaseOptions } from '../db/options.js';
-import { moveClock, permitMoves, readNow } from '../db/test-clock.js';
+import { moveClock, permitMoves, readNow } from '../db/testing/test-clock.js';
 
 const TRAVEL_MS_MAX = 315_360_000_000;
 

@@ -1,6 +1,6 @@
 import type { Clock } from '../core/clock.js';
 import type { EventHub } from '../core/events.js';
-import type { Outage } from '../core/outage.js';
+import type { Outage } from '../core/time/outage.js';
 import type { Database } from '../db/database.js';
 
 /** What runs beside a worker under the same lease: the maintenance of the installation. */

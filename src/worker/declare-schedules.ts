@@ -1,4 +1,4 @@
-import type { EncodedSchedule } from '../core/schedule.js';
+import type { EncodedSchedule } from '../core/schedule/schedule.js';
 import { scheduleCalls } from '../db/calls/schedules.js';
 import type { Database } from '../db/database.js';
 import type { Declarations } from '../db/declarations.js';

@@ -1,14 +1,18 @@
 import { hostname } from 'node:os';
-import { type CodecOption, checkCodecs, codecsOf } from '../core/codec.js';
-import { describeValue } from '../core/describe-value.js';
-import { type Duration, parseDuration } from '../core/duration.js';
+import { type CodecOption, checkCodecs, codecsOf } from '../core/codec/codec.js';
 import { HowdahError } from '../core/errors.js';
+import { describeValue } from '../core/job/describe-value.js';
 import { checkMiddleware } from '../core/layers.js';
-import { type AnySchedule, type EncodedSchedule, encodeSchedules } from '../core/schedule.js';
+import {
+  type AnySchedule,
+  type EncodedSchedule,
+  encodeSchedules,
+} from '../core/schedule/schedule.js';
+import { type Duration, parseDuration } from '../core/time/duration.js';
 import { checkSchema, type DatabaseOptions } from '../db/options.js';
 import { jsonLogger, type Logger } from '../telemetry/logger.js';
-import type { AttemptMiddleware } from './attempt-middleware.js';
-import type { Binding } from './binding.js';
+import type { AttemptMiddleware } from './handler/attempt-middleware.js';
+import type { Binding } from './handler/binding.js';
 
 /**
  * What a worker can be told. Of the four times of a job, two belong to its queue: how long it may

@@ -1,7 +1,4 @@
-import { whenAborted } from '../core/abort.js';
-import { backoffMs, RECONNECT } from '../core/backoff.js';
 import { type Clock, systemClock } from '../core/clock.js';
-import { type Duration, parseDuration } from '../core/duration.js';
 import { HowdahError } from '../core/errors.js';
 import {
   EventHub,
@@ -10,15 +7,18 @@ import {
   type WorkerEvents,
   type WorkerEventType,
 } from '../core/events.js';
-import { toHowdahError } from '../db/pg-error.js';
+import { whenAborted } from '../core/time/abort.js';
+import { backoffMs, RECONNECT } from '../core/time/backoff.js';
+import { type Duration, parseDuration } from '../core/time/duration.js';
+import { toHowdahError } from '../db/errors/pg-error.js';
 import { eventLog } from '../telemetry/event-log.js';
 import type { CompanionFactory } from './companion.js';
-import { drain, finish } from './drain.js';
 import { Engine } from './engine.js';
 import { resolveWorkerOptions, type WorkerOptions, type WorkerSettings } from './options.js';
-import { shutDown } from './shutdown.js';
-import type { StopOptions, StopReport } from './stop-report.js';
-import type { Counts } from './tally.js';
+import type { Counts } from './settle/tally.js';
+import { drain, finish } from './stop/drain.js';
+import { shutDown } from './stop/shutdown.js';
+import type { StopOptions, StopReport } from './stop/stop-report.js';
 
 /** Bounds of {@link Worker.runOnce}. */
 export interface RunOnceOptions {

@@ -1,7 +1,7 @@
 import { Database } from 'howdah';
 import pg from 'pg';
 import { expect, onTestFinished } from 'vitest';
-import { PINNED } from '../../src/db/pinned.js';
+import { PINNED } from '../../src/db/connect/pinned.js';
 import { test } from '../support/database.js';
 import { setAll } from '../support/settings.js';
 

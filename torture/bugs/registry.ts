@@ -56,7 +56,7 @@ export const BUGS: readonly Bug[] = [
     what: 'what is committed behind the cursor is forgotten',
     patches: [
       {
-        file: 'dist/core/cursors.js',
+        file: 'dist/core/time/cursors.js',
         find: 'const backMs = isDeep ? FAR_MS : this.#wasShort ? NEAR_MS : 0;',
         put: 'const backMs = 0;',
       },
@@ -85,7 +85,7 @@ export const BUGS: readonly Bug[] = [
     what: 'a notification is the only way to learn of work, and one is lost',
     patches: [
       {
-        file: 'dist/worker/doorbell.js',
+        file: 'dist/worker/claim/doorbell.js',
         find: 'const pollMs = this.isDeaf ? Math.min(this.#pollMs, DEAF_POLL_MAX_MS) : this.#pollMs;',
         put: 'const pollMs = 3_600_000;',
       },
@@ -124,7 +124,7 @@ export const BUGS: readonly Bug[] = [
         put: 'completeIn: (run, _tx, result) => completeIn(run, this.database, result, parts)',
       },
       {
-        file: 'dist/worker/complete-in.js',
+        file: 'dist/worker/settle/complete-in.js',
         find: 'const run = transactionRunner(tx, schema);',
         put: 'const run = (text, json) => tx.query({ text }, [json]);',
       },

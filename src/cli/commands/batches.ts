@@ -1,6 +1,6 @@
-import type { BatchFilter, BatchInfo } from '../../client/batches.js';
+import type { BatchFilter, BatchInfo } from '../../client/operate/batches.js';
 import { HowdahError } from '../../core/errors.js';
-import type { JobState } from '../../core/job.js';
+import type { JobState } from '../../core/job/job.js';
 import { command } from '../command.js';
 import { type GlobalOptions, outputOf, parseJson, usageError, withClient } from '../context.js';
 import type { Column } from '../output.js';

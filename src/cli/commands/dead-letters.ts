@@ -1,6 +1,6 @@
 import type { Argv } from 'yargs';
 import type { Client } from '../../client/client.js';
-import type { DeadLetter, DeadLetterFilter } from '../../client/dead-letters.js';
+import type { DeadLetter, DeadLetterFilter } from '../../client/operate/dead-letters.js';
 import type { Json } from '../../core/json.js';
 import type { DeadLetterGroup } from '../../db/calls/dead-letters.js';
 import { command } from '../command.js';

@@ -67,7 +67,7 @@ async function develop(
   connection: Connection,
   server: EmbeddedPostgres | undefined,
 ): Promise<number> {
-  const { migrate } = await import('../../db/migrate.js');
+  const { migrate } = await import('../../db/migrate/migrate.js');
   const { version } = await migrate(connection);
   announce(options, connection, server, version);
   const serverEnded = server?.stopped.then(() => 'PostgreSQL has ended');

@@ -1,5 +1,5 @@
-import type { EnqueueOptions, OnFull } from '../../client/options.js';
-import type { DedupeMode, DedupeOptions } from '../../core/dedupe.js';
+import type { EnqueueOptions, OnFull } from '../../client/enqueue/enqueue-options.js';
+import type { DedupeMode, DedupeOptions } from '../../core/job/dedupe.js';
 import type { Json } from '../../core/json.js';
 import { durationOf, type GlobalOptions, parseJson, usageError } from '../context.js';
 

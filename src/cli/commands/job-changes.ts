@@ -1,6 +1,6 @@
 import type { Argv } from 'yargs';
-import type { CancelFilter } from '../../client/cancel-filter.js';
-import type { JobEdit } from '../../core/job-edit.js';
+import type { CancelFilter } from '../../client/operate/cancel-filter.js';
+import type { JobEdit } from '../../core/job/job-edit.js';
 import type { Json } from '../../core/json.js';
 import { command } from '../command.js';
 import {

@@ -1,5 +1,5 @@
-import type { JobSummary } from '../../client/jobs.js';
-import type { JobState } from '../../core/job.js';
+import type { JobSummary } from '../../client/operate/jobs.js';
+import type { JobState } from '../../core/job/job.js';
 import { command } from '../command.js';
 import { type GlobalOptions, outputOf, withClient } from '../context.js';
 import { EXIT } from '../exit-codes.js';

@@ -63,7 +63,7 @@ function refuseContradictions({
 }
 
 async function print(options: MigrateArguments): Promise<void> {
-  const { printMigrations } = await import('../../db/migrate.js');
+  const { printMigrations } = await import('../../db/migrate/migrate.js');
   const { schema } = connectionOf(options);
   const sql = await printMigrations({
     ...(schema === undefined ? {} : { schema }),
@@ -73,7 +73,7 @@ async function print(options: MigrateArguments): Promise<void> {
 }
 
 async function check(options: MigrateArguments): Promise<void> {
-  const { migrationStatus } = await import('../../db/migrate.js');
+  const { migrationStatus } = await import('../../db/migrate/migrate.js');
   const connection = connectionOf(options);
   const status = await migrationStatus({ ...connection, ...direct(options) }).catch((error) => {
     throw explained(error, connection);
@@ -91,7 +91,7 @@ async function check(options: MigrateArguments): Promise<void> {
 }
 
 async function run(options: MigrateArguments): Promise<void> {
-  const { migrate } = await import('../../db/migrate.js');
+  const { migrate } = await import('../../db/migrate/migrate.js');
   const connection = connectionOf(options);
   const wanted = {
     ...connection,

@@ -1,5 +1,5 @@
-import type { DrainProgress } from '../../client/queue-control.js';
-import type { Duration } from '../../core/duration.js';
+import type { DrainProgress } from '../../client/operate/queue-control.js';
+import type { Duration } from '../../core/time/duration.js';
 import { command } from '../command.js';
 import { durationOf, parseTime, withClient } from '../context.js';
 import { ProgressLine } from '../progress.js';

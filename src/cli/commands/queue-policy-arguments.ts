@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import type { QueuePolicy } from '../../core/queue-policy.js';
+import type { QueuePolicy } from '../../core/queue/queue-policy.js';
 import { durationOf, usageError } from '../context.js';
 
 /** A policy as `queues set` takes it. */

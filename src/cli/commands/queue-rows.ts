@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import type { QueueStats } from '../../client/queues.js';
+import type { QueueStats } from '../../client/operate/queues.js';
 import type { QueuePoliciesView } from '../../db/tables.js';
 import { type GlobalOptions, outputOf, withDatabase } from '../context.js';
 import { EXIT } from '../exit-codes.js';
@@ -127,7 +127,7 @@ export async function listQueues(options: GlobalOptions): Promise<void> {
 
 async function readRows(options: GlobalOptions, names?: readonly string[]): Promise<QueueRow[]> {
   const { overviewCalls } = await import('../../db/calls/overview.js');
-  const { Queues } = await import('../../client/queues.js');
+  const { Queues } = await import('../../client/operate/queues.js');
   return withDatabase(options, async (database) => {
     const stats = await new Queues(database).stats(names?.length === 1 ? names[0] : undefined);
     const policies = await overviewCalls(database).policies();

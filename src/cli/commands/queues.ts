@@ -1,4 +1,4 @@
-import type { BlockedGroup } from '../../client/groups.js';
+import type { BlockedGroup } from '../../client/operate/groups.js';
 import { command } from '../command.js';
 import { outputOf, withClient } from '../context.js';
 import type { Column } from '../output.js';

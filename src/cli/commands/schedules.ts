@@ -1,8 +1,8 @@
 import type { Argv } from 'yargs';
 import type { Client } from '../../client/client.js';
-import type { PreviewTarget, ScheduleInfo } from '../../client/schedules.js';
+import type { PreviewTarget, ScheduleInfo } from '../../client/operate/schedules.js';
 import type { Json } from '../../core/json.js';
-import type { MissedPolicy } from '../../core/nominal-times.js';
+import type { MissedPolicy } from '../../core/schedule/nominal-times.js';
 import { command } from '../command.js';
 import {
   durationOf,

@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import type { Receipt } from '../../client/received-job.js';
+import type { Receipt } from '../../client/pull/received-job.js';
 import { HowdahError } from '../../core/errors.js';
 import { command } from '../command.js';
 import {

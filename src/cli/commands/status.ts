@@ -1,4 +1,4 @@
-import type { QueueStats } from '../../client/queues.js';
+import type { QueueStats } from '../../client/operate/queues.js';
 import type { WorkersView } from '../../db/tables.js';
 import { command } from '../command.js';
 import { type GlobalOptions, outputOf, withDatabase } from '../context.js';
@@ -82,7 +82,7 @@ export const statusCommand = command({
 async function gather(options: GlobalOptions) {
   const [{ overviewCalls }, { Queues }] = await Promise.all([
     import('../../db/calls/overview.js'),
-    import('../../client/queues.js'),
+    import('../../client/operate/queues.js'),
   ]);
   return withDatabase(options, async (database) => {
     const calls = overviewCalls(database);

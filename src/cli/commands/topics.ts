@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import type { Subscription } from '../../client/topics.js';
+import type { Subscription } from '../../client/operate/topics.js';
 import type { Published } from '../../db/calls/topics.js';
 import { command } from '../command.js';
 import { durationOf, type GlobalOptions, outputOf, parseJson, withClient } from '../context.js';

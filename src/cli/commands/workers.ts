@@ -1,4 +1,4 @@
-import type { WorkerInfo } from '../../client/workers.js';
+import type { WorkerInfo } from '../../client/operate/workers.js';
 import { command } from '../command.js';
 import { type GlobalOptions, outputOf, withClient } from '../context.js';
 import type { Column } from '../output.js';

@@ -9,8 +9,8 @@ import {
   oldestSnapshot,
   strangerIn,
 } from '../../db/calls/diagnose.js';
-import { remedyFor } from '../../db/schema-trust.js';
-import { isMovable } from '../../db/test-clock.js';
+import { remedyFor } from '../../db/migrate/schema-trust.js';
+import { isMovable } from '../../db/testing/test-clock.js';
 import { showCount, showMs } from '../terminal-text.js';
 import { type Check, type Finding, fail, ok, type Patient, warn } from './check.js';
 

@@ -1,6 +1,6 @@
 import type { Client } from '../../client/client.js';
-import type { EnqueueManyResult } from '../../client/enqueue-many.js';
-import type { EnqueueOptions } from '../../client/options.js';
+import type { EnqueueManyResult } from '../../client/enqueue/enqueue-many.js';
+import type { EnqueueOptions } from '../../client/enqueue/enqueue-options.js';
 import { HowdahError } from '../../core/errors.js';
 import { type BadRecord, type GoodRecord, isBad, type RecordSource } from './record.js';
 

@@ -2,7 +2,7 @@ import type { Argv } from 'yargs';
 import { HowdahError } from '../../core/errors.js';
 import type { Config } from '../../runtime/config.js';
 import type { LogLevel } from '../../telemetry/logger.js';
-import type { Binding } from '../../worker/binding.js';
+import type { Binding } from '../../worker/handler/binding.js';
 import type { WorkerOptions } from '../../worker/options.js';
 import type { LoadedConfig } from '../config-file.js';
 import { connectionOf, durationOf, type GlobalOptions, usageError } from '../context.js';

@@ -1,6 +1,6 @@
 import { writeSync } from 'node:fs';
 import { constants } from 'node:os';
-import { snapshotError } from '../../core/error-snapshot.js';
+import { snapshotError } from '../../core/codec/error-snapshot.js';
 import type { Logger } from '../../telemetry/logger.js';
 import type { RunningJobs } from './running-jobs.js';
 

@@ -1,5 +1,5 @@
-import type { Job } from '../../core/job.js';
-import type { Around, Binding } from '../../worker/binding.js';
+import type { Job } from '../../core/job/job.js';
+import type { Around, Binding } from '../../worker/handler/binding.js';
 
 /** A job whose handler has begun and not returned. */
 export interface RunningJob {

@@ -1,5 +1,5 @@
 import type { WorkerEvent } from '../../core/events.js';
-import type { StopReport } from '../../worker/stop-report.js';
+import type { StopReport } from '../../worker/stop/stop-report.js';
 import type { Worker } from '../../worker/worker.js';
 import type { Output } from '../output.js';
 import { showMs } from '../terminal-text.js';

@@ -1,5 +1,5 @@
 import type { Executor } from '../executor.js';
-import { distrustSql } from '../schema-trust.js';
+import { distrustSql } from '../migrate/schema-trust.js';
 
 /** The server and what this role may do there. */
 export interface ServerFacts {

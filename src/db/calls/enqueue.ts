@@ -1,7 +1,7 @@
-import type { Settled } from '../../core/batcher.js';
 import { ERROR_CODES, HowdahError, type HowdahErrorCode } from '../../core/errors.js';
-import { admissionDetails } from '../admission-details.js';
+import type { Settled } from '../../core/time/batcher.js';
 import type { Database } from '../database.js';
+import { admissionDetails } from '../errors/admission-details.js';
 import type { Executor } from '../executor.js';
 import { patient } from '../patience.js';
 

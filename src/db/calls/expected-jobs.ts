@@ -1,4 +1,4 @@
-import type { JobState } from '../../core/job.js';
+import type { JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
 
 /** Which jobs a test looks for; null: any. */

@@ -1,5 +1,5 @@
 import type { Compilable, ExpressionBuilder } from 'kysely';
-import type { JobError, JobState } from '../../core/job.js';
+import type { JobError, JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type {

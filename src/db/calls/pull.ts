@@ -1,6 +1,6 @@
-import type { ClaimStart } from '../../core/cursors.js';
-import type { JobError } from '../../core/job.js';
+import type { JobError } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
+import type { ClaimStart } from '../../core/time/cursors.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 import { patient } from '../patience.js';

@@ -1,4 +1,4 @@
-import type { SqlPolicy } from '../../core/queue-policy.js';
+import type { SqlPolicy } from '../../core/queue/queue-policy.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 

@@ -1,4 +1,4 @@
-import type { JobError, JobState } from '../../core/job.js';
+import type { JobError, JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';

@@ -1,4 +1,4 @@
-import type { MissedPolicy } from '../../core/nominal-times.js';
+import type { MissedPolicy } from '../../core/schedule/nominal-times.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 import { ASYNC_COMMIT } from './maintenance.js';

@@ -1,4 +1,4 @@
-import type { SettleVerb } from '../../core/outcome.js';
+import type { SettleVerb } from '../../core/job/outcome.js';
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 

@@ -1,5 +1,5 @@
 import { HowdahError, type HowdahErrorCode } from '../../core/errors.js';
-import { sqlstateOf, toHowdahError } from '../pg-error.js';
+import { sqlstateOf, toHowdahError } from '../errors/pg-error.js';
 import { refuseAborted } from './refuse.js';
 
 /** Where drivers and query builders keep the error of the server. */

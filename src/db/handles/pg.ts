@@ -1,6 +1,6 @@
 import { HowdahError } from '../../core/errors.js';
+import { sqlstateOf } from '../errors/pg-error.js';
 import { prepare, type Statement } from '../executor.js';
-import { sqlstateOf } from '../pg-error.js';
 import { refuse, refuseAborted } from './refuse.js';
 import type { HandleKind, HandleRow, PgClientHandle } from './tx-handle.js';
 

@@ -1,7 +1,7 @@
 import { HowdahError, problemOf } from '../../core/errors.js';
-import type { Job } from '../../core/job.js';
-import type { Handler } from '../binding.js';
-import { decideReturned, decideThrown, type EndFacts } from '../decide.js';
+import type { Job } from '../../core/job/job.js';
+import type { Handler } from '../handler/binding.js';
+import { decideReturned, decideThrown, type EndFacts } from '../settle/decide.js';
 import type { IsolatedContext } from './isolated-context.js';
 import { loadHandler } from './load-handler.js';
 import type { LoadAnswer, RunAnswer } from './messages.js';

@@ -1,8 +1,8 @@
-import { whenAborted } from '../../core/abort.js';
 import { HowdahError } from '../../core/errors.js';
-import type { Job } from '../../core/job.js';
+import type { Job } from '../../core/job/job.js';
 import { textOf } from '../../core/shown-text.js';
-import type { JobContext } from '../job-context.js';
+import { whenAborted } from '../../core/time/abort.js';
+import type { JobContext } from '../handler/job-context.js';
 import type { AbortMessage, RunAnswer, SaidMessage } from './messages.js';
 
 /** How long loading a handler file may take. */

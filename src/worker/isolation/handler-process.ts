@@ -1,9 +1,9 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { HowdahError } from '../../core/errors.js';
-import type { Job } from '../../core/job.js';
-import type { JobContext } from '../job-context.js';
-import type { HandlerFile } from './handler-file.js';
+import type { Job } from '../../core/job/job.js';
+import type { HandlerFile } from '../handler/handler-file.js';
+import type { JobContext } from '../handler/job-context.js';
 import { crashed, followAbort, LOAD_MS, relay, uncloneable } from './handler-pool.js';
 import { invalid } from './load-handler.js';
 import type { EndMessage, LoadAnswer, ProcessMessage, RunAnswer } from './messages.js';

@@ -2,7 +2,7 @@ import { HowdahError } from '../../core/errors.js';
 import { encodeJson, type Json } from '../../core/json.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
 import type { LogFields, Logger, LogLevel } from '../../telemetry/logger.js';
-import type { JobContext } from '../job-context.js';
+import type { JobContext } from '../handler/job-context.js';
 import type { AbortMessage, SaidMessage } from './messages.js';
 
 /** The way from a handler in a thread or process to its worker. */

@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
-import { snapshotError } from '../../core/error-snapshot.js';
+import { snapshotError } from '../../core/codec/error-snapshot.js';
 import { HowdahError } from '../../core/errors.js';
-import type { Handler } from '../binding.js';
+import type { Handler } from '../handler/binding.js';
 
 const EXPORT_REMEDY = 'Export the handler as default, or with the name `handler`.';
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../../core/clock.js';
-import type { HandlerFile } from './handler-file.js';
+import type { HandlerFile } from '../handler/handler-file.js';
 import type { HandlerPool } from './handler-pool.js';
 import { ProcessPool } from './process-pool.js';
 import { ThreadPool } from './thread-pool.js';

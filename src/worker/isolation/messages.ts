@@ -1,7 +1,7 @@
 import type { HowdahErrorCode } from '../../core/errors.js';
-import type { Job } from '../../core/job.js';
+import type { Job } from '../../core/job/job.js';
 import type { LogFields, LogLevel } from '../../telemetry/logger.js';
-import type { Decision } from '../decide.js';
+import type { Decision } from '../settle/decide.js';
 
 /** Whether the handler file can be used. */
 export interface LoadAnswer {

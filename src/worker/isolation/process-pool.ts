@@ -1,9 +1,9 @@
-import { whenAborted } from '../../core/abort.js';
-import { backoffMs } from '../../core/backoff.js';
 import type { Clock } from '../../core/clock.js';
-import type { Job } from '../../core/job.js';
-import type { JobContext } from '../job-context.js';
-import type { HandlerFile } from './handler-file.js';
+import type { Job } from '../../core/job/job.js';
+import { whenAborted } from '../../core/time/abort.js';
+import { backoffMs } from '../../core/time/backoff.js';
+import type { HandlerFile } from '../handler/handler-file.js';
+import type { JobContext } from '../handler/job-context.js';
 import type { HandlerPool } from './handler-pool.js';
 import { HandlerProcess } from './handler-process.js';
 import type { RunAnswer } from './messages.js';

@@ -1,6 +1,6 @@
-import type { Job } from '../../core/job.js';
-import type { JobContext } from '../job-context.js';
-import type { HandlerFile } from './handler-file.js';
+import type { Job } from '../../core/job/job.js';
+import type { HandlerFile } from '../handler/handler-file.js';
+import type { JobContext } from '../handler/job-context.js';
 import { HandlerProcess } from './handler-process.js';
 import type { RunAnswer } from './messages.js';
 

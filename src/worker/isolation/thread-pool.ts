@@ -1,10 +1,10 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Piscina } from 'piscina';
-import { snapshotError } from '../../core/error-snapshot.js';
+import { snapshotError } from '../../core/codec/error-snapshot.js';
 import { HowdahError } from '../../core/errors.js';
-import type { Job } from '../../core/job.js';
-import type { JobContext } from '../job-context.js';
-import type { HandlerFile } from './handler-file.js';
+import type { Job } from '../../core/job/job.js';
+import type { HandlerFile } from '../handler/handler-file.js';
+import type { JobContext } from '../handler/job-context.js';
 import {
   crashed,
   followAbort,

@@ -1,6 +1,6 @@
 // Runs handlers in a worker thread; piscina calls what this exports.
 import { type MessagePort, receiveMessageOnPort, workerData } from 'node:worker_threads';
-import type { Job } from '../../core/job.js';
+import type { Job } from '../../core/job/job.js';
 import { HandlerHost } from './handler-host.js';
 import { IsolatedContext } from './isolated-context.js';
 import type { AbortMessage, LoadAnswer, RunAnswer } from './messages.js';

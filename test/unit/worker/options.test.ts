@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { HowdahError } from '../../../src/core/errors.js';
-import { queue } from '../../../src/core/queue.js';
-import { work } from '../../../src/worker/binding.js';
+import { queue } from '../../../src/core/queue/queue.js';
+import { work } from '../../../src/worker/handler/binding.js';
 import { resolveWorkerOptions, type WorkerOptions } from '../../../src/worker/options.js';
 
 const queues = [work('email', () => undefined)];

@@ -1,0 +1,231 @@
+import type { Clock } from '../../core/clock.js';
+import type { Codecs } from '../../core/codec/codec.js';
+import { HowdahError } from '../../core/errors.js';
+import { batchIdOf } from '../../core/job/batch-id.js';
+import { describeValue } from '../../core/job/describe-value.js';
+import type { JobOptions } from '../../core/job/enqueue-options.js';
+import { jobEncoder } from '../../core/job/job-text.js';
+import { encodeJson } from '../../core/json.js';
+import { type AnyQueue, nameOf, type Queue } from '../../core/queue/queue.js';
+import { type BatchState, batchCalls } from '../../db/calls/batches.js';
+import type { Database } from '../../db/database.js';
+import type { Executor } from '../../db/executor.js';
+import type { TxHandle } from '../../db/handles/tx-handle.js';
+import type { BatchStatesView } from '../../db/tables.js';
+import { CallerTransaction, type CallerTransactionContext } from '../enqueue/caller-transaction.js';
+import { integer } from '../enqueue/enqueue-options.js';
+import type { Producer } from '../enqueue/producer.js';
+import { send, sendPatiently } from '../enqueue/send.js';
+
+/** The job that follows when all jobs of a batch have ended. */
+export interface OnComplete<In = unknown> extends Omit<JobOptions, 'batch'> {
+  readonly queue: Queue<string, In, unknown, unknown> | string;
+  readonly payload: NoInfer<In>;
+}
+
+/** What a batch is opened with. */
+export interface OpenBatchOptions<In = unknown> {
+  /**
+   * Enqueued once, in the very transaction in which the batch ends. Its header `howdah-batch` says
+   * `{ id, total, completed, failed }`. Without it nothing follows.
+   */
+  readonly onComplete?: OnComplete<In> | undefined;
+  /** For people who look at lists: 1 to 200 characters. */
+  readonly name?: string | undefined;
+  /** An open transaction of the caller: the batch exists if and only if it commits. */
+  readonly tx?: TxHandle | undefined;
+}
+
+/** How a batch is closed. */
+export interface CloseBatchOptions {
+  /** A batch without jobs is complete at once, and followed by its job. Default false: it is refused. */
+  readonly allowEmpty?: boolean | undefined;
+  /** An open transaction of the caller: it is closed if and only if that commits. */
+  readonly tx?: TxHandle | undefined;
+}
+
+/** How a batch stands. */
+export interface BatchInfo {
+  readonly id: string;
+  readonly name: string | null;
+  readonly state: BatchState;
+  /** Jobs that were added. */
+  readonly total: number;
+  /** Of those: jobs that have not ended. */
+  readonly pending: number;
+  readonly completed: number;
+  /** Dead, cancelled, expired or discarded. */
+  readonly failed: number;
+  readonly onCompleteQueue: string | null;
+  /** Id of the job that followed. */
+  readonly jobId: string | null;
+  /** Why the job that follows could not be enqueued yet; that is tried every 10 seconds. */
+  readonly problem: string | null;
+  readonly openedAt: Date;
+  readonly closedAt: Date | null;
+  readonly finishedAt: Date | null;
+}
+
+/** Which batches to list: newest first. */
+export interface BatchFilter {
+  readonly state?: BatchState | readonly BatchState[] | undefined;
+  /** How many, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
+  /** Id of the last batch of the page before. */
+  readonly after?: string | undefined;
+}
+
+const STATES: readonly BatchState[] = ['open', 'closed', 'completed', 'failed'];
+
+/** Opens and closes batches, and looks at them. */
+export class Batches {
+  readonly #database: Database;
+  readonly #clock: Clock;
+  readonly #context: CallerTransactionContext;
+  readonly #codecs: Codecs | undefined;
+  readonly #producer: Producer;
+  readonly #patient: Executor;
+  readonly #calls;
+
+  constructor(
+    database: Database,
+    clock: Clock,
+    context: CallerTransactionContext,
+    codecs: Codecs | undefined,
+    producer: Producer,
+    patient: Executor,
+  ) {
+    this.#patient = patient;
+    this.#producer = producer;
+    this.#database = database;
+    this.#clock = clock;
+    this.#context = context;
+    this.#codecs = codecs;
+    this.#calls = batchCalls(database);
+  }
+
+  /** @returns its id */
+  async open<In>(options: OpenBatchOptions<In>): Promise<string> {
+    const { onComplete, tx } = options;
+    if (onComplete === undefined) return this.#open(options);
+    const { queue, payload, ...rest } = this.#assertFollower(onComplete);
+    const target = queue as AnyQueue | string;
+    const call = {
+      via: 'batch',
+      queue: nameOf(target),
+      payload,
+      options: { ...rest, tx },
+    } as const;
+    return this.#producer.surround(call, (changed) => {
+      const { tx: handle, ...job } = changed.options;
+      const followed = { ...job, queue, payload: changed.payload } as OnComplete<In>;
+      return this.#open({ ...options, onComplete: followed, tx: handle });
+    });
+  }
+
+  async #open<In>(options: OpenBatchOptions<In>): Promise<string> {
+    const { onComplete, name, tx } = options;
+    const members: string[] = [];
+    if (name !== undefined) members.push(`"name":${encodeName(name)}`);
+    if (onComplete !== undefined) {
+      members.push(`"on_complete":${await this.#encodeFollower(onComplete, tx)}`);
+    }
+    const text = `{${members.join()}}`;
+    if (tx === undefined) {
+      await this.#context.declarations.ensure();
+      return send(() => this.#calls.open(this.#database, text), this.#clock);
+    }
+    const [row] = await this.#transaction(tx).run(this.#calls.openText, text);
+    return String((row as { id?: unknown } | undefined)?.id);
+  }
+
+  async close(id: string, { tx, allowEmpty = false }: CloseBatchOptions): Promise<BatchState> {
+    if (typeof allowEmpty !== 'boolean') {
+      throw invalid('allowEmpty', allowEmpty, 'Use true or false.');
+    }
+    if (tx === undefined) {
+      // an open transaction may have added to it
+      return sendPatiently(() => this.#calls.close(this.#patient, id, allowEmpty), this.#clock);
+    }
+    const [row] = await this.#transaction(tx).run(this.#calls.closeText(allowEmpty), id);
+    return (row as { state?: unknown } | undefined)?.state as BatchState;
+  }
+
+  async get(id: string): Promise<BatchInfo | undefined> {
+    const row = await this.#calls.get(batchIdOf(id));
+    return row && infoOf(row);
+  }
+
+  async list(filter: BatchFilter): Promise<BatchInfo[]> {
+    const { state, after } = filter;
+    const states = state === undefined ? undefined : [state].flat();
+    for (const each of states ?? []) assertState(each);
+    const limit = integer('limit', filter.limit, 100, 1000);
+    return (
+      await this.#calls.list({
+        states,
+        after: after === undefined ? undefined : batchIdOf(after),
+        limit,
+      })
+    ).map(infoOf);
+  }
+
+  async #encodeFollower<In>(follower: OnComplete<In>, tx: TxHandle | undefined): Promise<string> {
+    const { queue, payload, ...options } = follower;
+    const target = queue as AnyQueue | string;
+    const text = await jobEncoder(target, options, this.#clock.now(), this.#codecs)(payload);
+    if (tx !== undefined) await this.#transaction(tx).declare(target);
+    else if (typeof target !== 'string') await this.#context.declarations.ensure(target);
+    return text;
+  }
+
+  #assertFollower<In>(follower: OnComplete<In>): OnComplete<In> {
+    if (typeof follower === 'object' && follower !== null) return follower;
+    throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
+  }
+
+  #transaction(tx: TxHandle): CallerTransaction {
+    return new CallerTransaction(tx, this.#context);
+  }
+}
+
+function encodeName(name: unknown): string {
+  if (typeof name === 'string' && name !== '' && [...name].length <= 200) {
+    return encodeJson(name, 'name', 'HOWDAH_BATCH_INVALID');
+  }
+  throw invalid('name', name, 'Use text of 1 to 200 characters.');
+}
+
+function invalid(option: string, value: unknown, remedy: string): HowdahError {
+  return new HowdahError(
+    'HOWDAH_BATCH_INVALID',
+    `Option ${option}: ${describeValue(value)} is not valid.`,
+    { details: { option }, remedy },
+  );
+}
+
+function assertState(state: string): void {
+  if ((STATES as readonly string[]).includes(state)) return;
+  throw new HowdahError('HOWDAH_FILTER_INVALID', `State ${JSON.stringify(state)} does not exist.`, {
+    details: { key: 'state', value: state },
+    remedy: `Use ${STATES.join(', ')}.`,
+  });
+}
+
+function infoOf(row: BatchStatesView): BatchInfo {
+  return {
+    id: row.id,
+    name: row.name,
+    state: row.state,
+    total: Number(row.total),
+    pending: Number(row.pending),
+    completed: Number(row.completed),
+    failed: Number(row.failed),
+    onCompleteQueue: row.on_complete_queue,
+    jobId: row.job_id,
+    problem: row.problem,
+    openedAt: row.opened_at,
+    closedAt: row.closed_at,
+    finishedAt: row.finished_at,
+  };
+}

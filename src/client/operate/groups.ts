@@ -1,0 +1,53 @@
+import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
+import { inspectCalls } from '../../db/calls/inspect.js';
+import type { Database } from '../../db/database.js';
+import type { BlockedGroupsView } from '../../db/tables.js';
+import { integer } from '../enqueue/enqueue-options.js';
+
+/** A group in which jobs wait for their turn. */
+export interface BlockedGroup {
+  readonly queue: string;
+  readonly group: string;
+  /** Jobs that wait. */
+  readonly waiting: number;
+  /** Jobs that have a turn: ready, running, or scheduled for another attempt. */
+  readonly admitted: number;
+  /** Of those, the one that got its turn last; null where it has ended. */
+  readonly headId: string | null;
+  readonly headState: 'running' | 'ready' | 'scheduled' | null;
+  /** For what the group waits, such as `head backs off until 2027-01-31T09:00:00Z`. */
+  readonly reason: string;
+  /** When the head got its turn. */
+  readonly since: Date;
+}
+
+/** Looks at groups. */
+export class Groups {
+  readonly #inspect;
+
+  constructor(database: Database) {
+    this.#inspect = inspectCalls(database);
+  }
+
+  /** @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID */
+  async blocked(target: AnyQueue | string, limit: number | undefined): Promise<BlockedGroup[]> {
+    const rows = await this.#inspect.blockedGroups(
+      nameOf(target),
+      integer('limit', limit, 100, 1000),
+    );
+    return rows.map(blockedGroupOf);
+  }
+}
+
+function blockedGroupOf(row: BlockedGroupsView): BlockedGroup {
+  return {
+    queue: row.queue,
+    group: row.group_key,
+    waiting: row.waiting,
+    admitted: row.admitted,
+    headId: row.head_id,
+    headState: row.head_state,
+    reason: row.reason,
+    since: row.since,
+  };
+}

@@ -1,0 +1,88 @@
+import type { Codecs } from '../../core/codec/codec.js';
+import { HowdahError } from '../../core/errors.js';
+import { encodeJson, type Json } from '../../core/json.js';
+import { writtenLength } from '../../core/written-length.js';
+import { refuseRows } from '../../db/handles/refuse.js';
+import { type TxHandle, transactionRunner } from '../../db/handles/transaction-handle.js';
+import type { Attempt } from './attempt.js';
+import { RESULT_BYTES_MAX } from './result.js';
+import { placeOf } from './settle-encoding.js';
+
+/** No job was ever claimed so often: this fence never fits. */
+const NEVER = -1;
+
+/** What is used of a run. */
+export interface CompletedRun {
+  readonly attempts: readonly Attempt[];
+  readonly isEnded: boolean;
+}
+
+/** What it works with, the same for all of a worker. */
+export interface CompleteInParts {
+  readonly schema: string;
+  readonly completeInText: string;
+  readonly codecs: Codecs | undefined;
+}
+
+/**
+ * Completes the jobs of a run in its handler's transaction, in the order of their ids: the order in
+ * which everybody locks jobs. When the attempts have ended already, by time-out for instance, the
+ * database is asked all the same, in a way that it refuses: the transaction must fail even if the
+ * handler swallows the error.
+ * @throws HowdahError HOWDAH_SETTLE_STALE, HOWDAH_TRANSACTION_INVALID, HOWDAH_PAYLOAD_INVALID,
+ *   HOWDAH_SETTLE_INVALID (a result of more than 1 MiB), HOWDAH_CODEC_FAILED
+ */
+export async function completeIn(
+  run: CompletedRun,
+  tx: TxHandle,
+  result: Json | undefined,
+  parts: CompleteInParts,
+): Promise<void> {
+  const { codecs } = parts;
+  const text = result === undefined ? undefined : encodeBounded(result);
+  const encode = codecs && text !== undefined ? encoderOf(codecs, text) : () => text;
+  await completeEncodedIn(run, tx, encode, parts);
+}
+
+/** The same. @param resultOf the result of each job as it is stored */
+export async function completeEncodedIn(
+  { attempts, isEnded }: CompletedRun,
+  tx: TxHandle,
+  resultOf: (attempt: Attempt) => string | undefined,
+  { schema, completeInText }: CompleteInParts,
+): Promise<void> {
+  const [first] = attempts;
+  if (!first) return;
+  const run = transactionRunner(tx, schema);
+  const jobs = [...attempts].sort(byId).map((attempt) => {
+    const claims = isEnded ? NEVER : attempt.claims;
+    const ask = `{"id":"${attempt.id}","attempt":${claims},"outcome":"complete"`;
+    const stored = resultOf(attempt);
+    return stored === undefined ? `${ask}}` : `${ask},"result":${stored}}`;
+  });
+  const ask = `{"lease":"${first.leaseId}","jobs":[${jobs.join()}]}`;
+  const row = (await run(completeInText, ask)).at(-1); // a row a job: this is the latest time
+  if (typeof row?.xact !== 'string' || typeof row.xact_at !== 'string') throw refuseRows();
+  const xact = { id: row.xact, at: row.xact_at };
+  for (const attempt of attempts) attempt.xact = xact;
+}
+
+function encodeBounded(result: Json): string {
+  const text = encodeJson(result, 'result');
+  const bytes = writtenLength(text, RESULT_BYTES_MAX);
+  if (bytes <= RESULT_BYTES_MAX) return text;
+  throw new HowdahError(
+    'HOWDAH_SETTLE_INVALID',
+    `The result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed.`,
+    { details: { bytes, max: RESULT_BYTES_MAX }, remedy: 'Store it elsewhere, give a reference.' },
+  );
+}
+
+function encoderOf(codecs: Codecs, text: string): (attempt: Attempt) => string {
+  return (attempt) => codecs.encode('result', text, placeOf(attempt));
+}
+
+/** Ids are decimal numbers as text. */
+function byId(a: Attempt, b: Attempt): number {
+  return a.id.length - b.id.length || (a.id < b.id ? -1 : 1);
+}
