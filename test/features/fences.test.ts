@@ -37,20 +37,20 @@ function sabotage(file: string, times: number): () => number {
 }
 
 const LOOPS = [
-  'worker/claimer',
-  'worker/settler',
-  'worker/reporter',
-  'worker/lease-keeper',
-  'worker/control',
-  'worker/runner',
-  'worker/deadlines',
+  'worker/claim/claimer',
+  'worker/settle/settler',
+  'worker/settle/reporter',
+  'worker/lease/keeper',
+  'worker/run/control',
+  'worker/run/runner',
+  'worker/run/deadlines',
   'worker/engine',
-  'worker/strays',
-  'worker/quarantine',
+  'worker/claim/strays',
+  'worker/claim/quarantine',
   'maintenance/maintainer',
   'maintenance/leader',
   'maintenance/promoter',
-  'db/listener',
+  'db/connect/listener',
 ];
 
 test.for(LOOPS)(
@@ -92,7 +92,8 @@ test.for(LOOPS)(
     ids.push(...(await enqueue(pool, queue, [{ payload: 'quick', delay_ms: 200 }])));
     const client = createClient({ url });
     onTestFinished(() => client.close());
-    if (file === 'worker/strays' || file === 'worker/quarantine') await crash(pool, other);
+    if (file === 'worker/claim/strays' || file === 'worker/claim/quarantine')
+      await crash(pool, other);
     await client.cancel(cancelled);
     mayEnd = true;
     for (const id of ids) await waitForState(pool, id, 'completed', 25_000);
@@ -122,7 +123,7 @@ function reported(events: readonly WorkerEvent[]): string[] {
   return events.map(({ type }) => type).filter((type) => types.includes(type));
 }
 
-test.for(['job-watcher', 'pull-station', 'pull-queue', 'shared-station'])(
+test.for(['await/job-watcher', 'station/station', 'pull/pull-queue', 'station/shared-station'])(
   'what throws in client/%s does not end the process, and calls that wait are answered',
   { timeout: 60_000 },
   async (file, { url, pool }) => {
@@ -133,7 +134,7 @@ test.for(['job-watcher', 'pull-station', 'pull-queue', 'shared-station'])(
     const queue = await createQueue(pool);
     const client = createClient({ url });
     onTestFinished(() => client.close());
-    sabotage(file, 3);
+    sabotage(file.replace(/.*\//, ''), 3);
     const handles = [await client.enqueue(queue, 1), await client.enqueue(queue, 2)];
     const results = handles.map((handle) => handle.result({ timeout: '20s' }));
     const seen: unknown[] = [];
