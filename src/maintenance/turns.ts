@@ -1,10 +1,11 @@
 import type { Clock } from '../core/clock.js';
+import { Turns as Line } from '../core/time/turns.js';
 import type { Duty, DutyResult } from './duty.js';
 
 /** One duty at a time, so that what may wait takes one connection of the pool, not many. */
 export class Turns {
   readonly #clock: Clock;
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #line = new Line(1);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -17,12 +18,6 @@ export class Turns {
       const result = await duty.runOnce();
       return { ...result, tookMs: this.#clock.monotonic() - begunAt };
     };
-    return { ...duty, runOnce: () => this.#take(run) };
-  }
-
-  #take(run: () => Promise<DutyResult>): Promise<DutyResult> {
-    const turn = this.#last.then(run);
-    this.#last = turn.catch(() => undefined);
-    return turn;
+    return { ...duty, runOnce: () => this.#line.run(run) };
   }
 }

@@ -163,9 +163,13 @@ export class PullStation {
     }
   }
 
-  /** @returns the places of those that may have jobs */
-  async #lookAt(database: Database, queues: readonly string[]): Promise<ReadonlySet<number>> {
-    const leaseId = await this.lease();
+  /** @returns the places of those that may have jobs; undefined: that cannot be told */
+  async #lookAt(
+    database: Database,
+    queues: readonly string[],
+  ): Promise<ReadonlySet<number> | undefined> {
+    const leaseId = this.#leaseId;
+    if (leaseId === undefined) return undefined; // none is opened for this, least of all by a station that has closed
     const starts = queues.map(() => ({ lanes: [], after: [], isDeep: false }));
     const states = await this.#claims.look(database, leaseId, queues, starts);
     const may = states.filter(({ state }) => state === 'ready' || state === 'missing');

@@ -33,8 +33,6 @@ export const UNSETTLED_MAX = 5_000;
 const STUCK_PACE: BackoffBounds = { min: 50, max: 3_000 };
 /** What is held is looked at once a second at least. */
 const HELD_TRIES_MAX = 5;
-/** Of what is left behind, most characters in a statement. */
-const LEFT_CHARS_MAX = 1_048_576;
 /** What an open transaction has had for so long keeps a worker that stops no longer. */
 const HELD_MS = 1_000;
 /** With this many of them the reason is not theirs: whole statements are tried again. */
@@ -184,16 +182,12 @@ export class Settler {
     const { calls, line, codecs } = this.#parts;
     const held = [...this.#stuck].filter((attempt) => this.#isHeld(attempt));
     let left = 0;
-    for (const leaseId of new Set(held.map((attempt) => attempt.leaseId))) {
-      const attempts = held.filter((attempt) => attempt.leaseId === leaseId);
-      // results may be large: each piece is as long as what a settle sends, or has one
-      for (const piece of inPieces(attempts, (each) =>
-        encodeAll([each], codecs, this.#onReplaced),
-      )) {
-        left += await calls.leave(line, leaseId, `[${piece.texts.join()}]`);
-        for (const attempt of piece.attempts) this.#stuck.delete(attempt);
-        this.#confirm(piece.attempts.length);
-      }
+    while (held.length > 0) {
+      const batch = takeBatch(held);
+      const { leaseId = '' } = batch[0] ?? {};
+      left += await calls.leave(line, leaseId, encodeAll(batch, codecs, this.#onReplaced));
+      for (const attempt of batch) this.#stuck.delete(attempt);
+      this.#confirm(batch.length);
     }
     return left;
   }
@@ -537,22 +531,4 @@ function takeBatch(waiting: Attempt[]): readonly Attempt[] {
     return attempt.leaseId !== leaseId || (chars > RESULT_CHARS_MAX && !isFirst);
   });
   return waiting.splice(0, Math.min(BATCH_MAX, end < 0 ? waiting.length : end));
-}
-
-/** Attempts whose asks are a statement's worth. */
-function inPieces(
-  attempts: readonly Attempt[],
-  encode: (attempt: Attempt) => string,
-): { readonly attempts: Attempt[]; readonly texts: string[] }[] {
-  const pieces: { attempts: Attempt[]; texts: string[]; length: number }[] = [];
-  for (const attempt of attempts) {
-    const text = encode(attempt).slice(1, -1);
-    const last = pieces.at(-1);
-    if (last && last.length + text.length <= LEFT_CHARS_MAX) {
-      last.attempts.push(attempt);
-      last.texts.push(text);
-      last.length += text.length;
-    } else pieces.push({ attempts: [attempt], texts: [text], length: text.length });
-  }
-  return pieces;
 }
