@@ -53,26 +53,33 @@ declare
   v_low bigint;
   v_high bigint;
   v_left bigint[] := p_ids;
+  v_asked bigint[];
   v_found bigint[];
-  v_name text;
+  v_day record;
   v_row history;
 begin
   select min(u), max(u) into v_low, v_high from unnest(p_ids) u;
   if v_low is null then
     return;
   end if;
-  for v_name in
-    select d.name from (
-      select 'history_' || to_char(day, 'YYYYMMDD') as name, day from history_days
-      -- a clock that went ahead and back again has noted days that were not over
-      where high_id is null or noted_at > v_now or low_id <= v_high and high_id >= v_low
-      union all select 'history_default', '-infinity'
-    ) d order by d.day <= v_today desc, d.day desc
+  for v_day in
+    select * from (
+      select 'history_' || to_char(day, 'YYYYMMDD') as name, day, low_id,
+        -- a clock that went ahead and back again has noted days that were not over
+        case when noted_at <= v_now then high_id end as high_id from history_days
+      union all select 'history_default', '-infinity', null, null
+    ) d where d.high_id is null or d.low_id <= v_high and d.high_id >= v_low
+    order by d.day <= v_today desc, d.day desc
   loop
+    v_asked := v_left;
+    if v_day.high_id is not null then
+      v_asked := array(select u from unnest(v_left) u where u between v_day.low_id and v_day.high_id);
+      continue when v_asked = '{}';
+    end if;
     v_found := '{}';
     begin
-      for v_row in execute format(
-        'select distinct on (id) * from %I where id = any ($1) order by id, finished_at desc', v_name) using v_left
+      for v_row in execute format('select distinct on (id) * from %I where id = any ($1)
+        order by id, finished_at desc', v_day.name) using v_asked
       loop
         v_found := v_found || v_row.id;
         return next v_row;

@@ -238,19 +238,23 @@ begin
           limit 200) u
         where u.expires_at > clock() + (u.lease_ms + 1000) * interval '1 millisecond'))
     order by f.id for no key update skip locked));
+  -- Of pulled jobs' those that were extended are looked at again when they end.
+  update leases l set due_at = l.expires_at where l.id = any (array(
+    select f.id from leases f where f.expires_at >= v_now and f.id = any (array(
+      select u.id from (
+        select id, expires_at from leases where due_at < v_now order by due_at limit 2000) u
+      where u.expires_at >= v_now))
+    order by f.id for no key update skip locked));
   for v_lease in
     with worker as (
       select * from leases l where l.due_at is null and l.expires_at < clock() order by l.expires_at, l.id
       limit 100 for update skip locked
     ), pulled as (
-      select * from leases l where l.due_at < v_now order by l.due_at limit 2000 for update skip locked
+      select * from leases l where l.due_at < v_now and l.expires_at < v_now order by l.due_at
+      limit 100 for update skip locked
     )
     select * from (select * from worker union all select * from pulled) l order by l.expires_at, l.id
   loop
-    if v_lease.expires_at >= clock() then
-      update leases l set due_at = v_lease.expires_at where l.id = v_lease.id;  -- it was extended
-      continue;
-    end if;
     exit when v_tried >= 100;
     v_tried := v_tried + 1;
     begin

@@ -7,7 +7,8 @@
 
 
 -- Cancels waiting jobs at once; a running one gets a request, of which its worker is told, unless
--- p_with_running is false. why: of those that were not cancelled at once.
+-- p_with_running is false. why: of those that were not cancelled at once. Those that are not there come last, for
+-- the history is asked for all of them at once.
 create function {{schema}}.cancel(
   p_ids bigint[], p_reason text default null, p_with_running boolean default true
 ) returns table (id bigint, outcome text, why text)
@@ -18,6 +19,7 @@ declare
   v_job jobs;
   v_left groups[] := '{}';
   v_told bigint[] := '{}';
+  v_gone bigint[] := '{}';
 begin
   perform lock_jobs(p_ids);
   for v_id in select distinct u from unnest(p_ids) u order by u loop
@@ -25,9 +27,8 @@ begin
     select * into v_job from jobs j where j.id = v_id for update;
     why := null;
     if not found then
-      why := (select 'it is ' || h.state from history_of(array[v_id]) h);
-      outcome := case when why is null then 'unknown' else 'finished' end;
-      why := coalesce(why, 'no such job, or no longer in the history');
+      v_gone := v_gone || v_id;
+      continue;
     elsif v_job.lease_id is null then
       perform finish(v_job, 'cancelled', left(p_reason, 500));
       if v_job.group_key is not null then
@@ -52,6 +53,10 @@ begin
   end if;
   insert into lease_notices (lease_id)
   select l.id from leases l where l.id in (select distinct u from unnest(v_told) u);
+  return query
+    select u, case when h.id is null then 'unknown' else 'finished' end,
+      coalesce('it is ' || h.state, 'no such job, or no longer in the history')
+    from unnest(v_gone) u left join history_of(v_gone) h on h.id = u;
 end $$;
 
 -- Which of these running jobs are to be cancelled. A worker asks when it is told to look.
@@ -62,20 +67,24 @@ $$;
 
 -- Runs waiting jobs without further delay: a scheduled one becomes ready, a dead one is redriven, or
 -- stays dead when the queue it came from was deleted. A blocked one keeps its place in its group; so is one
--- that waits for the job before it of its dedupe key.
+-- that waits for the job before it of its dedupe key. Those that are not there come last, as of cancel().
 create function {{schema}}.run_now(p_ids bigint[]) returns table (id bigint, outcome text)
 language plpgsql security definer {{settings}} as $$
 declare
   v_id bigint;
   v_job jobs;
   v_joined groups[] := '{}';
+  v_gone bigint[] := '{}';
 begin
   for v_id in select distinct u from unnest(p_ids) u order by u loop
     id := v_id;
     select * into v_job from jobs j where j.id = v_id and j.group_seq is null for update;
     if not found then
-      outcome := case when exists (select from jobs j where j.id = v_id) then 'blocked'
-        when exists (select from history_of(array[v_id])) then 'finished' else 'unknown' end;
+      if not exists (select from jobs j where j.id = v_id) then
+        v_gone := v_gone || v_id;
+        continue;
+      end if;
+      outcome := 'blocked';
     elsif v_job.lease_id is not null then
       outcome := 'running';
     elsif v_job.seq is null and is_pending(v_job.after_id) then
@@ -95,6 +104,9 @@ begin
   if v_joined <> '{}' then
     perform change_groups(v_joined, true, true);
   end if;
+  return query
+    select u, case when h.id is null then 'unknown' else 'finished' end
+    from unnest(v_gone) u left join history_of(v_gone) h on h.id = u;
 end $$;
 
 -- Unfinished jobs that a filter fits, at most p_limit, in no order. Keys: queue, state (scheduled, blocked,

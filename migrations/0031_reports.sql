@@ -67,7 +67,7 @@ begin
     insert into watchers (lease_id) select p_lease_id
     where not exists (select from watchers w where w.lease_id = p_lease_id) on conflict do nothing;
     insert into watches (job_id, lease_id, wants_progress)
-    select distinct u, p_lease_id, coalesce(u = any (p_progress), false)
+    select distinct u, p_lease_id, coalesce(u in (select unnest(p_progress)), false)
     from unnest(p_add) u where u is not null
     on conflict on constraint watches_pkey do update set wants_progress = excluded.wants_progress
       where not watches.wants_progress;
@@ -88,20 +88,24 @@ begin
         sum(coalesce(octet_length(h.result::text), 0) + coalesce(octet_length(coalesce(j.errors, h.errors)::text), 0))
           over (order by a.id) as size, row_number() over (order by a.id) as n
       from (
-        select u as id from unnest(p_add) u where u is not null union select u from unnest(p_look) u where u is not null
+        -- hashed: a walk over a list for each job would be quadratic
+        select s.id, s.id in (select unnest(p_add)) as is_added,
+          s.id in (select unnest(p_progress)) as wants_progress
+        from (
+          select u as id from unnest(p_add) u where u is not null
+          union select u from unnest(p_look) u where u is not null
+        ) s
       ) a
       left join jobs j on j.id = a.id
-      left join lateral (
-        -- of two jobs with one number, which a restore has drawn again, the newer
-        select f.* from history_of(case when j.id is null then array[a.id] end) f
-        order by f.finished_at desc limit 1
-      ) h on true
+      left join history_of(array(
+        select u from (select unnest(p_add) union all select unnest(p_look)) x (u)
+        where not exists (select from jobs g where g.id = u))) h
+        on h.id = a.id
       left join queues q on q.id = coalesce(j.origin_queue_id, j.queue_id, h.queue_id)
       left join lateral (
-        select * from reports p where p.job_id = a.id and a.id = any (p_progress)
+        select * from reports p where p.job_id = a.id and a.wants_progress
       ) r on true
-      where j.id is null or j.dead_at is not null or a.id = any (p_progress)
-        or a.id = any (p_add) and q.retention_ms = 0
+      where j.id is null or j.dead_at is not null or a.wants_progress or a.is_added and q.retention_ms = 0
     ) x;
 end $$;
 

@@ -204,6 +204,7 @@ language plpgsql stable security definer {{settings}} set lock_timeout = '100ms'
 declare
   v_now timestamptz := clock();
   v_last bigint := (select last_value from job_seq);
+  v_from bigint := trunc(random() * 9223372036854774784)::bigint;
   v_is_due boolean;
   v_at timestamptz;
 begin
@@ -226,11 +227,19 @@ begin
     elsif duty = 'schedule' then
       v_at := (select min(due_at) from schedules where due_at is not null);
     elsif duty = 'reap' then
-      -- of pulled jobs there may be very many: the first that is due; one that a clock has put too far is found by reap()
-      v_at := least((select min(case
-        when l.expires_at > v_now + (l.lease_ms + 1000) * interval '1 millisecond' then v_now
-        else l.expires_at end) from leases l where l.due_at is null),
+      -- of pulled jobs there may be very many: the first that is due
+      v_at := least(
+        (select min(case
+          when l.expires_at > v_now + (l.lease_ms + 1000) * interval '1 millisecond' then v_now
+          else l.expires_at end) from leases l where l.due_at is null),
         (select min(l.due_at) from leases l where l.due_at is not null));
+      -- the clock of the server was ahead: some are looked at, as by reap()
+      v_is_due := exists (
+        select from (
+          (select expires_at, lease_ms from leases where id >= v_from order by id limit 200)
+          union all (select expires_at, lease_ms from leases where id < v_from order by id limit 200)
+          limit 200) u
+        where u.expires_at > v_now + (u.lease_ms + 1000) * interval '1 millisecond');
     elsif duty = 'sweep' then
       v_is_due := exists (select from dedupes d where d.expires_at < v_now)
         or exists (select from group_rates r where r.next_at < v_now)
@@ -240,7 +249,9 @@ begin
         or exists (select from seq_horizon h where h.decided > v_last or h.decided <= v_last - 1000)
         or exists (
           select from (
+            -- of some thirty pages, drawn at random where there are more
             select m.queue_id, m.lane, max(m.seen_seq) as seq from lease_marks m
+              tablesample system (least(32 * 8192 * 100.0 / greatest(pg_relation_size('lease_marks'), 1), 100))
             where m.seen_seq <= v_last group by m.queue_id, m.lane
           ) p
           left join lane_floors f on f.queue_id = p.queue_id and f.lane = p.lane

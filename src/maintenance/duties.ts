@@ -22,6 +22,8 @@ const PRUNE_FIRST_MS = 10_000;
 const BACKGROUND_FIRST_MS = 400;
 /** Most rows that a run takes out of the default partition of the history. */
 const CLEARED_MAX = 10_000;
+/** Of the 100 leases that a call looks at so many were ended: there are more, and not all held by somebody. */
+const REAPED_MANY = 10;
 /** Part of the time that background duties may take. */
 const SHARE = 0.05;
 
@@ -56,7 +58,8 @@ function reaper(executor: Executor, calls: MaintenanceCalls, leaseMs: number): D
     graceMs: Math.min(3_000, leaseMs / 2),
     async runOnce() {
       const counts = await calls.reap(executor, LIMIT);
-      return { counts: { ...counts }, hasMore: counts.requeued + counts.dead >= LIMIT };
+      const hasMore = counts.requeued + counts.dead >= LIMIT || counts.leases >= REAPED_MANY;
+      return { counts: { ...counts }, hasMore };
     },
   };
 }

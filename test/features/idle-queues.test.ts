@@ -4,7 +4,14 @@ import { expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
 import { FaultProxy } from '../support/fault-proxy.js';
 import { waitFor } from '../support/wait-for.js';
-import { enqueue, heard, startWorker, type TestWorker, waitForState } from '../support/workers.js';
+import {
+  createQueue,
+  enqueue,
+  heard,
+  startWorker,
+  type TestWorker,
+  waitForState,
+} from '../support/workers.js';
 
 const WINDOW_MS = 10_000;
 /** Statements in a window: 2 a second, whether a worker leads the upkeep or not. */
@@ -74,13 +81,43 @@ test.for([{ count: 2_000 }, { count: 3, delayMs: 1 }])(
   },
 );
 
+/** What becomes due while the upkeep rests, and of which no notification tells, is done about in time all the same. */
+async function expectUpkeep(pool: pg.Pool): Promise<void> {
+  const [queue, paused] = [await createQueue(pool), await createQueue(pool)];
+  const [pulled] = await enqueue(pool, queue);
+  await pool.query('select * from howdah.receive($1, 1, 1000)', [queue]);
+  const [delayed, expiring] = await enqueue(pool, queue, [{ delay_ms: 1_000 }, { ttl_ms: 1_000 }]);
+  await pool.query("select howdah.pause_queue($1, null, howdah.clock() + interval '1 second')", [
+    paused,
+  ]);
+  await pool.query('select howdah.put_schedule($1, $2::jsonb)', [
+    queue,
+    JSON.stringify({ cron: '* * * * *', queue }),
+  ]);
+  const has = (text: string, name: string) =>
+    waitFor(async () => (await pool.query(text, [name])).rows.length > 0, { what: text });
+  await Promise.all([
+    waitForState(pool, pulled, 'ready', 10_000),
+    waitForState(pool, delayed, 'ready', 10_000),
+    waitForState(pool, expiring, 'expired', 10_000),
+    has('select from howdah.queues where name = $1 and paused_at is null', paused),
+    has('select from howdah.schedules where name = $1 and due_at > howdah.clock()', queue),
+    has(
+      'select from howdah.counters join howdah.queues on id = queue_id where name = $1 and expired > 0',
+      queue,
+    ),
+  ]);
+}
+
 test.for([{ count: 1 }, { count: 2_000 }])(
-  'one of $count queues that leads the upkeep rests as well',
+  'one of $count queues that leads the upkeep rests as well, and wakes for what is due',
   { timeout: 90_000 },
   async ({ count }, { url, pool }) => {
     const idle = await startIdle(url, pool, await createQueues(pool, count));
     await heard(idle.worker, 'maintenance.leading');
     await expectRest(idle, IDLE_MAX);
+    idle.proxy.dropNotifications();
+    await expectUpkeep(pool);
   },
 );
 

@@ -1,9 +1,14 @@
-import { type Client, createClient, type ReceivedJob } from 'howdah';
+import { type Client, createClient, type ReceivedJob, work } from 'howdah';
 import type pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
 import { codeOf, test } from '../support/client.js';
 import { waitFor } from '../support/wait-for.js';
-import { createQueue, enqueue as enqueueJobs, waitForState } from '../support/workers.js';
+import {
+  createQueue,
+  enqueue as enqueueJobs,
+  startWorker,
+  waitForState,
+} from '../support/workers.js';
 
 /** @returns their ids, of which there is at least one */
 const enqueue = async (pool: pg.Pool, queue: string, payloads: readonly unknown[]) =>
@@ -85,6 +90,33 @@ describe('receive', () => {
     expect(await codeOf(b.complete())).toBe('HOWDAH_SETTLE_STALE');
     expect(await codeOf(b.extend('1m'))).toBe('HOWDAH_LEASE_LOST');
     await (await one(client, queue)).complete();
+  });
+
+  test('of thousands that are not settled in time none waits for its turn at upkeep', {
+    timeout: 60_000,
+  }, async ({ pool, url }) => {
+    const COUNT = 2_000;
+    const queue = await createQueue(pool);
+    await enqueue(pool, queue, Array(COUNT).fill(1));
+    await pool.query(
+      'select count(*) from generate_series(1, $2) i, howdah.receive($1, 1, 60000 + i)',
+      [queue, COUNT],
+    );
+    const other = await createQueue(pool);
+    const { events } = await startWorker({ url, queues: [work(other, () => undefined)] });
+    await pool.query(`update howdah.leases set expires_at = howdah.clock(), due_at = howdah.clock()
+      where due_at is not null`);
+    // a hundred a call: one call a second took twenty
+    const reaped = () =>
+      events.flatMap((event) =>
+        event.type === 'maintenance.done' && event.duty === 'reap'
+          ? [event.counts.leases ?? 0]
+          : [],
+      );
+    const total = (): number => reaped().reduce((sum, leases) => sum + leases, 0);
+    await waitFor(() => total() > 0, { timeoutMs: 15_000 });
+    await waitFor(() => total() >= COUNT, { timeoutMs: 12_000, what: 'all leases to end' });
+    expect(reaped().length).toBeGreaterThanOrEqual(COUNT / 100);
   });
 
   test('a job is kept for longer, alone, and settled from another process by its receipt', async ({

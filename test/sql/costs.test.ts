@@ -42,6 +42,39 @@ async function growth(
 }
 
 describe('work for n jobs is linear in n', () => {
+  test('watch', { timeout: 60_000 }, async ({ pool, db }) => {
+    const lease = await db.openLease();
+    const watch = (n: number) => `select count(*) from (
+      select array(select 900000000 + i::bigint from generate_series(1, ${n}) i) as ids
+    ) a, howdah.watch(${lease}, a.ids, a.ids)`;
+    expect((await growth(pool, watch(2_000), watch(20_000))).cpu).toBeLessThan(LINEAR);
+  });
+
+  test.for([
+    'watch($lease, $ids)',
+    "watch($lease, '{}', p_look => $ids)",
+    'run_now($ids)',
+    'cancel($ids)',
+  ])('jobs that are not there are looked for all at once: %s', async (call, { pool, db }) => {
+    const ids = 'array(select 900000000 + i::bigint from generate_series(1, 1000) i)';
+    const ask = call.replace('$lease', await db.openLease()).replace('$ids', ids);
+    const client = await pool.connect();
+    const looks = async (): Promise<number> => {
+      const { rows } = await client.query(
+        "select calls::integer as n from pg_stat_xact_user_functions where funcname = 'history_of'",
+      );
+      return rows[0]?.n ?? 0;
+    };
+    await client.query("begin; set local track_functions = 'pl'");
+    const before = await looks();
+    const { rows } = await client.query(`select count(*)::integer as n from howdah.${ask}`);
+    const calls = (await looks()) - before;
+    await client.query('rollback');
+    client.release();
+    expect(rows).toEqual([{ n: 1_000 }]);
+    expect(calls).toBe(1);
+  });
+
   test('lock_jobs', { timeout: 60_000 }, async ({ pool, db }) => {
     await db.createQueue('locked');
     await fill(db, 'locked', 20_000);
@@ -397,6 +430,24 @@ describe('what a job has said', () => {
     expect(await lines()).toBe('1');
     await daysPass(3);
     expect(await lines()).toBe('0');
+  });
+});
+
+describe('a look at what upkeep has to do', () => {
+  test('costs no more where leases have been in many lanes', async ({ pool, db }) => {
+    const lease = await db.openLease();
+    const mark = (low: number, high: number) =>
+      db.rows(`insert into howdah.lease_marks
+        select ${lease}, i, 201, 0, 1, 1, howdah.clock() from generate_series(${low}, ${high}) i`);
+    const look = "select * from howdah.upkeep_due('{sweep}')";
+    await mark(100_001, 103_000);
+    for (let i = 0; i < 3; i += 1) await db.rows('select howdah.sweep()');
+    expect(await db.rows(look)).toEqual([]);
+    const before = await costOf(pool, look, 4);
+    await mark(103_001, 130_000);
+    const after = await costOf(pool, look, 4);
+    expect(after.buffers).toBeLessThan(2 * before.buffers);
+    await db.closeLease(lease);
   });
 });
 

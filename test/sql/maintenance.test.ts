@@ -306,4 +306,21 @@ describe('prune', () => {
     ).not.toContain(oldest);
     await db.shiftClock(0);
   });
+
+  test('waits no longer than 100 ms for who uses the default partition, and makes the days later', async ({
+    pool,
+    db,
+  }) => {
+    await db.shiftClock(40 * DAY_MS);
+    const reader = await pool.connect();
+    await reader.query('begin');
+    await reader.query('select * from howdah.history_default');
+    const create = "select howdah.create_partition((howdah.clock() at time zone 'UTC')::date)";
+    await expect(db.rows(create)).rejects.toMatchObject({ code: '55P03' });
+    expect(await db.rows(prune)).toMatchObject([{ created: 0, problems: null }]);
+    await reader.query('commit');
+    reader.release();
+    expect(await db.rows(prune)).toMatchObject([{ created: 4, problems: null }]);
+    await db.shiftClock(0);
+  });
 });
