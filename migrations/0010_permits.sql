@@ -17,9 +17,12 @@ create table {{schema}}.holds (
 
 create index holds_until_idx on {{schema}}.holds (until);
 
--- One row a queue that has, or had, a limit or a circuit breaker: see 0012_limits.sql.
+-- One row a queue that has, or had, a limit or a circuit breaker: see 0012_limits.sql. It is changed by each claim.
+-- Versions that a held snapshot keeps are not walked through: claims move the epoch now and then, and the row is
+-- looked for from the newest.
 create table {{schema}}.limits (
-  queue_id       integer constraint limits_pkey primary key,
+  queue_id       integer not null,
+  epoch          bigint not null default 0,
   running        integer not null default 0,   -- sum of jobs.permit and of permits in limit_deltas
   is_hit         boolean not null default false, -- a claim found no room: ring when there is some
   tokens         double precision not null default 1000000,
@@ -35,6 +38,7 @@ create table {{schema}}.limits (
   next_mark      bigint not null default 0,
   marked_at      timestamptz not null default '-infinity',
   folded_at      timestamptz not null default '-infinity',
+  constraint limits_pkey primary key (queue_id, epoch),
   constraint limits_circuit_check check (circuit in ('closed', 'open', 'half-open'))
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
@@ -53,7 +57,7 @@ create function {{schema}}.return_permits(p_queue_id integer, p_permits integer)
 language plpgsql security definer {{settings}} as $$
 begin
   insert into limit_deltas (queue_id, permits) values (p_queue_id, p_permits);
-  if exists (select from limits where queue_id = p_queue_id and is_hit)
+  if (select is_hit from limits where queue_id = p_queue_id order by epoch desc limit 1)
     and exists (select from sleepers where queue_id = p_queue_id) then
     perform ring_queue(p_queue_id, p_permits, 0);
   end if;
@@ -66,7 +70,7 @@ begin
   if p_outcome in ('fail', 'dead_letter') then
     insert into limit_deltas (queue_id, failed_at) values (p_queue.id, clock());
   elsif p_outcome = 'complete'
-    and exists (select from limits where queue_id = p_queue.id and circuit = 'half-open') then
+    and (select circuit from limits where queue_id = p_queue.id order by epoch desc limit 1) = 'half-open' then
     insert into limit_deltas (queue_id, succeeded) values (p_queue.id, true);
   end if;
 end $$;

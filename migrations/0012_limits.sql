@@ -12,6 +12,7 @@ create type {{schema}}.room as (
   tokens   double precision,   -- null: no rate
   counts   boolean,            -- jobs take permits
   is_probe boolean,
+  epoch    bigint,             -- of the row of limits
   reason   text,               -- why there is no more room
   again_ms bigint              -- when to come again
 );
@@ -55,12 +56,14 @@ declare
   v_failed_at timestamptz[];
   v_succeeded boolean;
 begin
-  select * into v_limit from limits where queue_id = p_queue.id for no key update skip locked;
+  select * into v_limit from limits where queue_id = p_queue.id order by epoch desc limit 1
+  for no key update skip locked;
   if not found then
     -- another claim has it, for a moment. A consumer's open transaction, for how long nobody knows: a worker's
     -- connection gives up soon
     begin
-      select * into v_limit from limits where queue_id = p_queue.id for no key update;
+      select * into v_limit from limits where queue_id = p_queue.id order by epoch desc limit 1
+      for no key update;
     exception when lock_not_available then
       return null;
     end;
@@ -96,7 +99,7 @@ begin
     marked_at = v_limit.marked_at, next_mark = v_limit.next_mark, circuit = v_limit.circuit,
     circuit_until = v_limit.circuit_until, circuit_ms = v_limit.circuit_ms, circuit_reason = v_limit.circuit_reason,
     failed_at = v_limit.failed_at, probe_at = v_limit.probe_at
-  where queue_id = p_queue.id;
+  where queue_id = p_queue.id and epoch = v_limit.epoch;
   return v_limit;
 end $$;
 
@@ -121,6 +124,7 @@ begin
   v_room.is_probe := false;
   v_room.counts := p_queue.concurrency_max is not null;
   v_limit := fold_limit(p_queue);
+  v_room.epoch := v_limit.epoch;
   v_room.at := clock();  -- after the wait for the lock
   if v_limit.queue_id is null then
     v_room.reason := 'concurrency';
@@ -133,7 +137,8 @@ begin
       or v_limit.circuit_until > v_room.at + v_limit.circuit_ms * interval '1 millisecond') then
       v_limit.circuit := 'half-open';
       v_limit.probe_at := null;
-      update limits set circuit = 'half-open', probe_at = null where queue_id = p_queue.id;
+      update limits set circuit = 'half-open', probe_at = null
+      where queue_id = p_queue.id and epoch = v_limit.epoch;
     end if;
     if v_limit.circuit = 'open' then
       v_room.reason := 'circuit-open';
@@ -158,13 +163,14 @@ begin
       v_room.again_ms := 250;
     end if;
     if (v_room.permits < 1) <> v_limit.is_hit then
-      update limits set is_hit = v_room.permits < 1 where queue_id = p_queue.id;
+      update limits set is_hit = v_room.permits < 1
+      where queue_id = p_queue.id and epoch = v_limit.epoch;
     end if;
   end if;
   if p_queue.rate_max is not null and v_room.reason is null then
     if v_limit.refilled_at > v_room.at then
       v_limit.refilled_at := v_room.at;
-      update limits set refilled_at = v_room.at where queue_id = p_queue.id;
+      update limits set refilled_at = v_room.at where queue_id = p_queue.id and epoch = v_limit.epoch;
     end if;
     v_room.tokens := least(bucket_size(p_queue), v_limit.tokens + p_queue.rate_max
       * greatest(extract(epoch from v_room.at - v_limit.refilled_at)::float8, 0) * 1000
@@ -191,7 +197,7 @@ declare
   v_tokens double precision;
 begin
   is_stop := true;
-  select * into v_limit from limits where queue_id = p_queue.id;
+  select * into v_limit from limits where queue_id = p_queue.id order by epoch desc limit 1;
   if p_queue.breaker_failures is not null and v_limit.circuit = 'open'
       and coalesce(v_limit.circuit_until > v_now, true) then
     reason := 'circuit-open';
@@ -303,8 +309,9 @@ begin
   update limits set running = running + coalesce(v_permits, 0),
     tokens = coalesce(p_room.tokens, tokens),
     refilled_at = case when p_room.tokens is null then refilled_at else p_room.at end,
-    probe_at = case when p_room.is_probe then p_room.at else probe_at end
-  where queue_id = p_queue.id;
+    probe_at = case when p_room.is_probe then p_room.at else probe_at end,
+    epoch = epoch + (random() < 0.04)::integer
+  where queue_id = p_queue.id and epoch = p_room.epoch returning epoch into p_room.epoch;
   return p_room;
 end $$;
 
@@ -316,7 +323,8 @@ language plpgsql security definer {{settings}} as $$
 begin
   if p_room.reason is null then
     if p_room.permits < 1 or p_is_cut and p_room.permits is not null then
-      update limits set is_hit = true where queue_id = p_queue.id and not is_hit;
+      update limits set is_hit = true
+      where queue_id = p_queue.id and epoch = p_room.epoch and not is_hit;
       p_room.reason := 'concurrency';
       p_room.again_ms := 250;  -- should the ring be lost
     elsif p_room.tokens < 1 then

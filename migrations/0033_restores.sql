@@ -67,7 +67,8 @@ begin
     insert into seq_horizon default values on conflict do nothing;
     insert into queues (id, name, dead_letter_queue_id) overriding system value
     values (1, 'dead-letters', 1) on conflict do nothing;
-    insert into limits (queue_id) select id from queues where is_limited on conflict do nothing;
+    insert into limits (queue_id) select q.id from queues q
+    where q.is_limited and not exists (select from limits l where l.queue_id = q.id) on conflict do nothing;
   end if;
   for v_lagging in select * from lagging_sequences() loop
     perform setval(case when v_lagging.name = 'job_seq' then 'job_seq' else pg_get_serial_sequence(

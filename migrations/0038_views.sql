@@ -151,7 +151,9 @@ cross join lateral (
     (coalesce(n.blocked, 0) + coalesce(d.blocked, 0))::bigint as blocked,
     (coalesce(n.bytes, 0) + coalesce(d.bytes, 0))::bigint as bytes
 ) c
-left join {{schema}}.limits m on m.queue_id = q.id
+left join lateral (
+  select * from {{schema}}.limits where queue_id = q.id order by epoch desc limit 1
+) m on true
 left join lateral (
   select until, reason from {{schema}}.holds
   where queue_id = q.id and until > {{schema}}.clock() order by until desc limit 1

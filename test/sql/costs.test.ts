@@ -382,6 +382,37 @@ describe('leases of pulled jobs', () => {
   });
 });
 
+describe('while a snapshot is held', () => {
+  test('what a limited queue has room for costs no more after thousands of claims', async ({
+    pool,
+    db,
+  }) => {
+    await db.createQueue('limited', { concurrency_max: 1_000, rate_max: 1_000_000 });
+    const lease = await db.openLease();
+    const holder = await pool.connect();
+    onTestFinished(() => holder.release(true));
+    await holder.query('begin isolation level repeatable read; select 1 from howdah.queues');
+    const work = (jobs: number) =>
+      pool.query(`do $$ declare v_id bigint; begin
+        for i in 1 .. ${jobs} loop
+          perform howdah.enqueue('{"queue":"limited","payload":1}');
+          v_id := (select c.ids::bigint from howdah.claim_many('limited', ${lease}, 1, '{201}',
+            array[coalesce(v_id, 0)]) c where c.ids is not null);
+          perform howdah.complete_many(${lease}, array[v_id], '{1}');
+          commit;
+        end loop;
+      end $$`);
+    const room = `select howdah.room_of(q, 1), howdah.hold_of(q), howdah.return_permits(q.id, 0)
+      from howdah.queues q where q.name = 'limited'`;
+    await work(200);
+    const few = await costOf(pool, room);
+    await work(3_000);
+    const many = await costOf(pool, room);
+    expect(many.buffers).toBeLessThan(few.buffers + 40);
+    await db.expectTruth();
+  });
+});
+
 describe('statistics', () => {
   test('read each counter once, not once a queue', async ({ pool, db }) => {
     await db.rows(

@@ -273,6 +273,7 @@ column limit_deltas.permits integer not null default 0
 column limit_deltas.failed_at timestamp with time zone
 column limit_deltas.succeeded boolean not null default false
 column limits.queue_id integer not null
+column limits.epoch bigint not null default 0
 column limits.running integer not null default 0
 column limits.is_hit boolean not null default false
 column limits.tokens double precision not null default 1000000
@@ -517,7 +518,7 @@ constraint leases_pkey on howdah.leases PRIMARY KEY (id)
 constraint left_settles_pkey on howdah.left_settles PRIMARY KEY (lease_id, job_id)
 constraint limit_deltas_pkey on howdah.limit_deltas PRIMARY KEY (queue_id, id)
 constraint limits_circuit_check on howdah.limits CHECK ((circuit = ANY (ARRAY['closed'::text, 'open'::text, 'half-open'::text])))
-constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id)
+constraint limits_pkey on howdah.limits PRIMARY KEY (queue_id, epoch)
 constraint locks_pkey on howdah.locks PRIMARY KEY (id)
 constraint pills_mode_check on howdah.pills CHECK ((mode = ANY (ARRAY['one'::text, 'all'::text])))
 constraint pills_pkey on howdah.pills PRIMARY KEY (job_id)
@@ -602,7 +603,7 @@ CREATE UNIQUE INDEX leases_pkey ON howdah.leases USING btree (id)
 CREATE INDEX leases_workers_idx ON howdah.leases USING btree (id) WHERE (due_at IS NULL)
 CREATE UNIQUE INDEX left_settles_pkey ON howdah.left_settles USING btree (lease_id, job_id)
 CREATE UNIQUE INDEX limit_deltas_pkey ON howdah.limit_deltas USING btree (queue_id, id)
-CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id)
+CREATE UNIQUE INDEX limits_pkey ON howdah.limits USING btree (queue_id, epoch)
 CREATE UNIQUE INDEX locks_pkey ON howdah.locks USING btree (id)
 CREATE UNIQUE INDEX pills_pkey ON howdah.pills USING btree (job_id)
 CREATE INDEX queues_ageing_idx ON howdah.queues USING btree (ageing_ms, id) WHERE ((ageing_ms IS NOT NULL) AND (deleted_at IS NULL))
