@@ -251,7 +251,8 @@ describe('cancel', () => {
     expect(await c.cancel(second)).toEqual([{ id: second, outcome: 'cancelled' }]);
     await c.commit();
     expect(await cancelled).toEqual(
-      [second, third, other].map((id) => ({
+      // those that have ended come last
+      [third, other, second].map((id) => ({
         id,
         outcome: id === second ? 'finished' : 'cancelled',
       })),
