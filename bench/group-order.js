@@ -101,7 +101,7 @@ async function killUntilDone(client, count, fleet, start) {
   let movedAt = monotonicMs();
   for (;;) {
     await sleep(KILL_EVERY_MS);
-    const [stats] = await client.queueStats(JOBS);
+    const [stats] = await client.queues.stats(JOBS);
     if (stats.completed >= count) return kills;
     if (stats.completed > best) {
       best = stats.completed;

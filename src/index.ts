@@ -17,11 +17,11 @@ export type {
   EnqueueVia,
 } from './client/enqueue/enqueue-middleware.js';
 export type { EnqueueOptions, GatherOptions, OnFull } from './client/enqueue/enqueue-options.js';
-export { Batch } from './client/operate/batch.js';
+export type { PublishOptions } from './client/enqueue/publisher.js';
+export { Batch, type BatchInfo, type CloseBatchOptions } from './client/operate/batch.js';
 export type {
+  Batches,
   BatchFilter,
-  BatchInfo,
-  CloseBatchOptions,
   OnComplete,
   OpenBatchOptions,
 } from './client/operate/batches.js';
@@ -31,17 +31,18 @@ export type {
   DeadLetterFilter,
   DeadLetterGroupOptions,
   DeadLetterListOptions,
+  DeadLetters,
   DiscardOptions,
   RedriveOptions,
 } from './client/operate/dead-letters.js';
-export type { BlockedGroup } from './client/operate/groups.js';
-export type { JobDetails, JobFilter, JobLogLine, JobSummary } from './client/operate/jobs.js';
+export type { BlockedGroup, Groups } from './client/operate/groups.js';
+export type { JobDetails, JobFilter, JobLogLine, JobSummary, Jobs } from './client/operate/jobs.js';
 export type {
   DrainProgress,
   DrainQueueOptions,
   PauseOptions,
 } from './client/operate/queue-control.js';
-export type { QueueStats } from './client/operate/queues.js';
+export type { QueueStats, Queues } from './client/operate/queues.js';
 export type {
   PreviewedRun,
   PreviewTarget,
@@ -51,8 +52,8 @@ export type {
   ScheduleRun,
   Schedules,
 } from './client/operate/schedules.js';
-export type { PublishOptions, Subscription, SubscriptionFilter } from './client/operate/topics.js';
-export type { StopMode, WorkerInfo } from './client/operate/workers.js';
+export type { Subscription, SubscriptionFilter, Topics } from './client/operate/topics.js';
+export type { StopMode, WorkerInfo, Workers } from './client/operate/workers.js';
 export type { ReceiveOptions } from './client/pull/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/pull/received-job.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';

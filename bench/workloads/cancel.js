@@ -68,7 +68,7 @@ async function signals(client, url, count) {
       aborted = Promise.withResolvers();
       const { id } = await client.enqueue('bench', { n });
       await begun.promise;
-      await client.cancel(id);
+      await client.jobs.cancel(id);
       const committedAt = performance.now();
       const at = await aborted.promise;
       if (n >= warmup) took.push(Math.max(0, at - committedAt));

@@ -76,8 +76,8 @@ async function importAndAssess(url: string, pool: pg.Pool): Promise<boolean> {
   const client = createClient({ url });
   const { rows } = await pool.query('select clock_timestamp() as now');
   await createTables(pool);
-  await client.deleteQueue(assessQueue, { force: true }).catch(unlessUnknown);
-  await client.deleteQueue(deadQueue, { force: true }).catch(unlessUnknown);
+  await client.queues.delete(assessQueue, { force: true }).catch(unlessUnknown);
+  await client.queues.delete(deadQueue, { force: true }).catch(unlessUnknown);
 
   const { quakes, poisonId } = readDataSet();
   const airports = readAirports();

@@ -6,17 +6,9 @@ import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import { fenceOf } from '../core/fence.js';
 import { givenObject } from '../core/given-object.js';
-import { batchIdOf } from '../core/job/batch-id.js';
-import type { JobState } from '../core/job/job.js';
-import type { JobEdit } from '../core/job/job-edit.js';
 import type { Json } from '../core/json.js';
 import type { AnyQueue, Queue } from '../core/queue/queue.js';
-import type { QueuePolicy } from '../core/queue/queue-policy.js';
-import type { Duration } from '../core/time/duration.js';
-import type { CancelCounts, CancelledRow, ControlRow, RunNowOutcome } from '../db/calls/control.js';
-import type { DeadLetterGroup, DiscardedRow, RedrivenRow } from '../db/calls/dead-letters.js';
 import { enqueueCalls, type JobsText } from '../db/calls/enqueue.js';
-import type { DrainedWorker } from '../db/calls/stop.js';
 import type { Published } from '../db/calls/topics.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
@@ -38,37 +30,17 @@ import { Enqueuer } from './enqueue/enqueuer.js';
 import { bufferFull, Gatherer, WAITING_CHARS_MAX } from './enqueue/gatherer.js';
 import { KeyedGatherer } from './enqueue/keyed-gatherer.js';
 import { Producer } from './enqueue/producer.js';
+import { Publisher, type PublishOptions } from './enqueue/publisher.js';
 import { send, sendPatiently } from './enqueue/send.js';
 import { HeldCalls, PatientExecutor } from './held-calls.js';
-import { Batch } from './operate/batch.js';
-import {
-  Batches,
-  type BatchFilter,
-  type BatchInfo,
-  type OpenBatchOptions,
-} from './operate/batches.js';
-import type { CancelFilter, CancelOptions } from './operate/cancel-filter.js';
-import {
-  type DeadLetter,
-  type DeadLetterFilter,
-  type DeadLetterGroupOptions,
-  type DeadLetterListOptions,
-  DeadLetters,
-  type DiscardOptions,
-  type RedriveOptions,
-} from './operate/dead-letters.js';
-import { type BlockedGroup, Groups } from './operate/groups.js';
-import { type JobDetails, type JobFilter, type JobSummary, Jobs } from './operate/jobs.js';
-import type { DrainQueueOptions, PauseOptions } from './operate/queue-control.js';
-import { type QueueStats, Queues } from './operate/queues.js';
+import { Batches } from './operate/batches.js';
+import { DeadLetters } from './operate/dead-letters.js';
+import { Groups } from './operate/groups.js';
+import { Jobs } from './operate/jobs.js';
+import { Queues } from './operate/queues.js';
 import { Schedules } from './operate/schedules.js';
-import {
-  type PublishOptions,
-  type Subscription,
-  type SubscriptionFilter,
-  Topics,
-} from './operate/topics.js';
-import { type StopMode, type WorkerInfo, Workers } from './operate/workers.js';
+import { Topics } from './operate/topics.js';
+import { Workers } from './operate/workers.js';
 import { Pull } from './pull/pull.js';
 import type { ReceiveOptions } from './pull/receive-options.js';
 import type { Receipt, ReceivedJob } from './pull/received-job.js';
@@ -87,22 +59,30 @@ export function createClient(options: ClientOptions = {}): Client {
  * HOWDAH_DATABASE_READ_ONLY, HOWDAH_TIMEOUT, HOWDAH_PERMISSION_DENIED and HOWDAH_SCHEMA_MISSING.
  */
 export class Client {
+  /** Makes queues, changes, pauses, closes and drains them, says how they stand. */
+  readonly queues: Queues;
+  /** Looks at jobs, cancels and changes them. */
+  readonly jobs: Jobs;
+  /** Looks at dead jobs, sends them back, deletes them. */
+  readonly deadLetters: DeadLetters;
+  /** Looks at groups. */
+  readonly groups: Groups;
+  /** Sets of jobs, each followed by a job when all have ended. */
+  readonly batches: Batches;
+  /** Which queues get what is published to which topic. */
+  readonly topics: Topics;
   /** Cron schedules. */
   readonly schedules: Schedules;
+  /** Looks at workers and stops them. */
+  readonly workers: Workers;
   readonly #database: Database;
   readonly #declarations: Declarations;
   readonly #hub: EventHub<ClientEvents>;
   readonly #producer: Producer;
-  readonly #queues: Queues;
-  readonly #groups: Groups;
-  readonly #jobs: Jobs;
-  readonly #deadLetters: DeadLetters;
+  readonly #publisher: Publisher;
   readonly #pull: Pull;
   readonly #station: SharedStation;
   readonly #watcher: JobWatcher;
-  readonly #workers: Workers;
-  readonly #batches: Batches;
-  readonly #topics: Topics;
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
@@ -157,13 +137,29 @@ export class Client {
       codecs,
     });
     this.#producer = new Producer({ enqueuer, layers, hub });
-    this.#queues = new Queues(database, patient);
-    this.#groups = new Groups(database);
-    this.#jobs = new Jobs(database, patient, codecs, hub);
-    this.#deadLetters = new DeadLetters(database, patient, codecs, hub);
-    this.#workers = new Workers(database, patient);
-    this.#batches = new Batches(database, clock, context, codecs, this.#producer, patient);
-    this.#topics = new Topics(database, clock, context, codecs, this.#producer, held);
+    this.queues = new Queues(database, patient);
+    this.groups = new Groups(database);
+    this.jobs = new Jobs(database, patient, codecs, hub);
+    this.deadLetters = new DeadLetters(database, patient, codecs, hub);
+    this.workers = new Workers(database, patient);
+    this.batches = new Batches({
+      database,
+      changing: patient,
+      clock,
+      context,
+      codecs,
+      producer: this.#producer,
+      jobs: this.jobs,
+    });
+    this.topics = new Topics(database, declarations);
+    this.#publisher = new Publisher({
+      database,
+      clock,
+      context,
+      codecs,
+      producer: this.#producer,
+      held,
+    });
     const fence = fenceOf(clock, hub);
     this.#station = new SharedStation(database, clock, fence);
     this.#pull = new Pull({
@@ -280,27 +276,6 @@ export class Client {
   }
 
   /**
-   * Opens a batch: a set of jobs, of any queues, and the job that follows when all of them have ended. Add jobs
-   * by its `enqueue` and `enqueueMany` or by the option `batch`, as long and from wherever you like; then
-   * `close` it. One that is never closed never ends.
-   * @throws HowdahError HOWDAH_BATCH_INVALID; what is wrong with the job that follows, as `enqueue` would
-   */
-  async batch<In>(options: OpenBatchOptions<In> = {}): Promise<Batch> {
-    if (this.#closing) throw closed();
-    return this.batchOf(await this.#batches.open(givenObject('options', options)));
-  }
-
-  /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
-  batchOf(id: string): Batch {
-    return new Batch(batchIdOf(id), this.#batches, this.#producer, this.#jobs);
-  }
-
-  /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */
-  async batches(filter: BatchFilter = {}): Promise<readonly BatchInfo[]> {
-    return this.#batches.list(givenObject('filter', filter));
-  }
-
-  /**
    * A job in each queue that is subscribed to the topic, in one transaction: all of them or, where one
    * queue refuses, none. Their header `howdah-topic` names the topic. Empty: nobody is subscribed.
    * @throws HowdahError HOWDAH_TOPIC_INVALID; as `enqueue`
@@ -311,25 +286,7 @@ export class Client {
     options: PublishOptions = {},
   ): Promise<readonly Published[]> {
     if (this.#closing) return Promise.reject(closed());
-    return this.#topics.publish(topic, payload, options);
-  }
-
-  /**
-   * From now on the queue gets what is published to the topic. @returns false: it did already
-   * @throws HowdahError HOWDAH_TOPIC_INVALID, HOWDAH_QUEUE_UNKNOWN
-   */
-  subscribe(topic: string, queue: AnyQueue | string): Promise<boolean> {
-    return this.#topics.subscribe(topic, queue);
-  }
-
-  /** @returns false: it was not subscribed @throws HowdahError as `subscribe` */
-  unsubscribe(topic: string, queue: AnyQueue | string): Promise<boolean> {
-    return this.#topics.unsubscribe(topic, queue);
-  }
-
-  /** Who gets what, by topic and queue. */
-  async subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
-    return this.#topics.list(givenObject('filter', filter));
+    return this.#publisher.publish(topic, payload, options);
   }
 
   /**
@@ -351,210 +308,6 @@ export class Client {
    */
   receipt(receipt: string): Receipt {
     return this.#pull.receipt(receipt);
-  }
-
-  /**
-   * Creates a queue, or applies the policy keys that are given to the one that is there.
-   * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_UNKNOWN (its
-   *   dead-letter queue)
-   */
-  createQueue(queue: AnyQueue | string, policy?: QueuePolicy): Promise<void> {
-    return this.#queues.create(queue, policy);
-  }
-
-  /** Applies the policy keys that are given. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, ... */
-  alterQueue(queue: AnyQueue | string, policy: QueuePolicy): Promise<void> {
-    return this.#queues.alter(queue, policy);
-  }
-
-  /**
-   * Deletes a queue without jobs; with `force` also its waiting jobs, which are recorded as discarded.
-   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY
-   */
-  async deleteQueue(
-    queue: AnyQueue | string,
-    options: { readonly force?: boolean } = {},
-  ): Promise<void> {
-    return this.#queues.delete(queue, givenObject('options', options).force ?? false);
-  }
-
-  /**
-   * Workers claim no more from it; what runs goes on. With `until` or `for` it resumes by itself, on
-   * the clock of the database. A name may have a `*`, which stands for any text: `'mail.*'` pauses that
-   * kind of queues, `'*'` all that there are. Resume, close and open know it too.
-   * @returns the names of the queues
-   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID (a time that is past)
-   */
-  pauseQueue(queue: AnyQueue | string, options?: string | PauseOptions): Promise<string[]> {
-    return this.#queues.pause(queue, options);
-  }
-
-  /**
-   * Waits until nothing of it is ready or running; closes and pauses nothing by itself. Scheduled jobs
-   * are not waited for.
-   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_TIMEOUT (`details` say what is left); the reason
-   *   of the signal
-   */
-  async drainQueue(queue: AnyQueue | string, options: DrainQueueOptions = {}): Promise<void> {
-    return this.#queues.drain(queue, givenObject('options', options));
-  }
-
-  /** As `rateLimited()` from a handler: nothing is claimed for so long. 0 to 10 years. */
-  limitQueue(queue: AnyQueue | string, wait: Duration, reason?: string): Promise<void> {
-    return this.#queues.limit(queue, wait, reason);
-  }
-
-  /**
-   * Opens the circuit of a queue until it is closed by hand. Without it the circuit breaker moves by
-   * itself. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_CIRCUIT_INVALID (it has no breaker)
-   */
-  openCircuit(queue: AnyQueue | string, reason?: string): Promise<void> {
-    return this.#queues.setCircuit(queue, 'open', reason);
-  }
-
-  /** Closes it, whatever its state. @throws HowdahError as `openCircuit` */
-  closeCircuit(queue: AnyQueue | string): Promise<void> {
-    return this.#queues.setCircuit(queue, 'closed', undefined);
-  }
-
-  /** @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  resumeQueue(queue: AnyQueue | string): Promise<string[]> {
-    return this.#queues.resume(queue);
-  }
-
-  /**
-   * Closed to new jobs: enqueues are refused with HOWDAH_QUEUE_CLOSED; what is there goes on.
-   * Closing it twice is fine. @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN
-   */
-  closeQueue(queue: AnyQueue | string, reason?: string): Promise<string[]> {
-    return this.#queues.close(queue, reason);
-  }
-
-  /** Takes new jobs again. @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  openQueue(queue: AnyQueue | string): Promise<string[]> {
-    return this.#queues.open(queue);
-  }
-
-  /** How all queues stand, or the one that is named (none where it does not exist). */
-  queueStats(queue?: AnyQueue | string): Promise<readonly QueueStats[]> {
-    return this.#queues.stats(queue);
-  }
-
-  /**
-   * Groups of a queue in which jobs wait, with the reason, the longest blocked first; at most `limit`
-   * (100, up to 1000).
-   */
-  async blockedGroups(
-    queue: AnyQueue | string,
-    options: { readonly limit?: number } = {},
-  ): Promise<readonly BlockedGroup[]> {
-    return this.#groups.blocked(queue, givenObject('options', options).limit);
-  }
-
-  /** Everything about a job, finished or not; undefined where it is not, or no longer, there. */
-  job(id: string): Promise<JobDetails | undefined> {
-    return this.#jobs.get(id);
-  }
-
-  /** Jobs, newest first, at most `limit`; give the last id as `after` for the next page. */
-  async jobs(filter: JobFilter = {}): Promise<readonly JobSummary[]> {
-    return this.#jobs.list(givenObject('filter', filter));
-  }
-
-  /** Cancels waiting jobs, and asks the workers of running ones to stop. At most 10,000 at a time. */
-  cancel(ids: string | readonly string[], reason?: string): Promise<readonly CancelledRow[]> {
-    return this.#jobs.cancel(ids, reason);
-  }
-
-  /**
-   * The same for unfinished jobs that a filter fits, at most `limit`: call it again while `more`. A job that
-   * has begun meanwhile is spared where the filter names states and `running` is none of them.
-   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
-   */
-  async cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
-    return this.#jobs.cancelWhere(givenObject('filter', filter), givenObject('options', options));
-  }
-
-  /**
-   * Changes a job that waits: payload, headers, priority, time. A member of a group that waits for its turn keeps its
-   * place.
-   * @returns its state: ready, scheduled or blocked
-   * @throws HowdahError HOWDAH_JOB_RUNNING, HOWDAH_JOB_ENDED, HOWDAH_JOB_UNKNOWN, HOWDAH_EDIT_INVALID,
-   *   HOWDAH_QUEUE_FULL (the payload has grown past `maxBytes`), and what `enqueue` says of a bad option
-   */
-  edit(id: string, edit: JobEdit): Promise<JobState> {
-    return this.#jobs.edit(id, edit);
-  }
-
-  /** Makes scheduled jobs ready and sends dead ones back to their queue. At most 10,000 at a time. */
-  runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
-    return this.#jobs.runNow(ids);
-  }
-
-  /** Dead jobs with their errors, newest first, at most `limit`. */
-  async deadLetters(options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
-    return this.#deadLetters.list(givenObject('options', options));
-  }
-
-  /** Dead jobs whose last errors are alike, the largest groups first. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
-  async deadLetterGroups(
-    options: DeadLetterGroupOptions = {},
-  ): Promise<readonly DeadLetterGroup[]> {
-    return this.#deadLetters.groups(givenObject('options', options));
-  }
-
-  /**
-   * Sends dead jobs back to the queue they came from, with fresh attempts; their errors stay.
-   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN, HOWDAH_REDRIVE_INVALID (the rate,
-   *   or a destination that is the dead-letter queue where a job lies)
-   */
-  async redrive(
-    filter: DeadLetterFilter,
-    options?: RedriveOptions,
-  ): Promise<readonly RedrivenRow[]> {
-    return this.#deadLetters.redrive(
-      givenObject('filter', filter),
-      options && givenObject('options', options),
-    );
-  }
-
-  /** Deletes dead jobs; the history keeps them as discarded. @throws HowdahError as `redrive` */
-  async discard(
-    filter: DeadLetterFilter,
-    options?: DiscardOptions,
-  ): Promise<readonly DiscardedRow[]> {
-    return this.#deadLetters.discard(
-      givenObject('filter', filter),
-      options && givenObject('options', options),
-    );
-  }
-
-  /** Every worker that has a lease, the oldest first. */
-  workers(): Promise<readonly WorkerInfo[]> {
-    return this.#workers.list();
-  }
-
-  /**
-   * Tells workers to claim no more, finish what they hold and end.
-   * @param worker a name, which several may have, or a lease id
-   * @throws HowdahError HOWDAH_WORKER_UNKNOWN
-   */
-  drainWorker(worker: string): Promise<readonly DrainedWorker[]> {
-    return this.#workers.drain(worker);
-  }
-
-  /**
-   * Places a poison pill behind everything that is ready in this queue. The worker that meets it finishes what
-   * came before, and ends: that one, or with `all` every worker of the queue that was there when
-   * it was placed. In a paused queue it waits until that is resumed.
-   * @returns its id; until it is met it can be cancelled like a job
-   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_STOP_INVALID
-   */
-  async stopConsumers(
-    queue: AnyQueue | string,
-    options: { readonly mode?: StopMode } = {},
-  ): Promise<string> {
-    return this.#workers.placePill(queue, givenObject('options', options).mode ?? 'one');
   }
 
   /**

@@ -72,8 +72,8 @@ async function runOnce(worker: Worker, until: number, deadlineMs: number): Promi
 async function makeDue(client: Client, queues: readonly Binding[]): Promise<number> {
   let made = 0;
   for (const { name } of queues) {
-    const jobs = await client.jobs({ queue: name, state: 'scheduled', limit: RUN_NOW_MAX });
-    if (jobs.length > 0) await client.runNow(jobs.map(({ id }) => id));
+    const jobs = await client.jobs.list({ queue: name, state: 'scheduled', limit: RUN_NOW_MAX });
+    if (jobs.length > 0) await client.jobs.runNow(jobs.map(({ id }) => id));
     made += jobs.length;
   }
   return made;

@@ -75,7 +75,7 @@ export async function performJob(
     const ended = endOf(hub, id);
     await begin(engine, id, client);
     const event = await ended;
-    return describe(event, (await client.job(id)) as JobDetails);
+    return describe(event, (await client.jobs.get(id)) as JobDetails);
   } finally {
     await shutDown(engine, 0, new AbortController().signal);
     await client.close();
@@ -100,8 +100,8 @@ async function begin(engine: Engine, id: string, client: Client): Promise<void> 
     return;
   }
   runner.release(rows, leaseId);
-  const state = (await client.job(id))?.state;
-  await client.cancel(id, 'not performed');
+  const state = (await client.jobs.get(id))?.state;
+  await client.jobs.cancel(id, 'not performed');
   throw new HowdahError(
     'HOWDAH_OPTION_INVALID',
     `The job cannot be performed: it is ${state}${hold?.reason ? `, and the queue ${hold.reason}` : ''}.`,

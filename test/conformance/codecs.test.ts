@@ -92,7 +92,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     expect(await worker.runOnce()).toMatchObject({ completed: 7 });
     const expected = [SECRET, null, null, SECRET, SECRET, SECRET, null];
     expect(seen).toEqual(expected.map((trace, i) => [i + 1, SECRET, trace]));
-    expect(await client.job(one.id)).toMatchObject({
+    expect(await client.jobs.get(one.id)).toMatchObject({
       state: 'completed',
       payload: letter(),
       headers,
@@ -119,7 +119,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     expect(histories).toEqual([[], [`${SECRET} 0`]]);
     // what is heard in the process is not encoded
     expect(await heard(failing, 'job.dead')).toMatchObject({ error: { message: `${SECRET} 1` } });
-    const details = await client.job(id);
+    const details = await client.jobs.get(id);
     expect(details).toMatchObject({
       state: 'dead',
       lastError: `${SECRET} 1`,
@@ -128,23 +128,28 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
         { name: 'TypeError', message: `${SECRET} 1`, attempt: 2, stack: expect.any(String) },
       ],
     });
-    const [dead] = (await client.deadLetters({ queue: mail })) as [DeadLetter];
+    const [dead] = (await client.deadLetters.list({ queue: mail })) as [DeadLetter];
     expect(dead).toMatchObject({ id, payload: letter(), lastError: `${SECRET} 1`, undecoded: [] });
-    expect(await client.jobs({ queue: 'dead-letters' })).toMatchObject([
+    expect(await client.jobs.list({ queue: 'dead-letters' })).toMatchObject([
       { lastError: `${SECRET} 1` },
     ]);
-    expect(await client.deadLetterGroups({ queue: mail })).toMatchObject([
+    expect(await client.deadLetters.groups({ queue: mail })).toMatchObject([
       { jobs: 1, name: 'TypeError' },
     ]);
-    await client.createQueue(elsewhere);
-    await client.redrive({ fingerprint: dead.fingerprint as string }, { to: elsewhere });
+    await client.queues.create(elsewhere);
+    await client.deadLetters.redrive(
+      { fingerprint: dead.fingerprint as string },
+      { to: elsewhere },
+    );
     const seen: unknown[] = [];
     const other = workerOf(url, [
       work(elsewhere, (job) => void seen.push([job.payload, job.headers, job.errors.length])),
     ]);
     expect(await other.worker.runOnce()).toMatchObject({ completed: 1 });
     expect(seen).toEqual([[letter(), { trace: SECRET }, 2]]);
-    expect(await client.jobs({ state: 'completed' })).toMatchObject([{ lastError: `${SECRET} 1` }]);
+    expect(await client.jobs.list({ state: 'completed' })).toMatchObject([
+      { lastError: `${SECRET} 1` },
+    ]);
     await expectSecret(pool);
   });
 
@@ -165,8 +170,11 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
       }),
     ]);
     expect(await worker.runOnce()).toMatchObject({ dead: 2 });
-    expect(await client.job(id)).toMatchObject({ reason: codec ? 'PermanentError' : SECRET });
-    expect(await client.job(spoken.id)).toMatchObject({ reason: 'spoken', lastError: 'spoken' });
+    expect(await client.jobs.get(id)).toMatchObject({ reason: codec ? 'PermanentError' : SECRET });
+    expect(await client.jobs.get(spoken.id)).toMatchObject({
+      reason: 'spoken',
+      lastError: 'spoken',
+    });
     const seen: unknown[] = [];
     const second = workerOf(url, [work(parked, ({ payload }) => void seen.push(payload))]);
     expect(await second.worker.runOnce()).toMatchObject({ completed: 2 });
@@ -194,7 +202,9 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     ]);
     expect(await worker.runOnce()).toMatchObject({ completed: 2 });
     for (const id of ids) {
-      expect(await client.job(id as string)).toMatchObject({ result: { of: [SECRET, SECRET] } });
+      expect(await client.jobs.get(id as string)).toMatchObject({
+        result: { of: [SECRET, SECRET] },
+      });
     }
     await expectSecret(pool);
   });
@@ -215,9 +225,9 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     expect(again).toMatchObject({ id: c?.id, errors: [{ message: SECRET, attempt: 1 }] });
     await again?.extend('1m');
     await again?.deadLetter('spoken');
-    expect(await client.job(a?.id as string)).toMatchObject({ result: { echo: SECRET } });
-    expect(await client.job(b?.id as string)).toMatchObject({ result: { other: SECRET } });
-    expect(await client.job(c?.id as string)).toMatchObject({
+    expect(await client.jobs.get(a?.id as string)).toMatchObject({ result: { echo: SECRET } });
+    expect(await client.jobs.get(b?.id as string)).toMatchObject({ result: { other: SECRET } });
+    expect(await client.jobs.get(c?.id as string)).toMatchObject({
       reason: 'spoken',
       errors: [{ message: SECRET }, { message: 'spoken' }],
     });
@@ -247,7 +257,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     await clear(pool);
     const mail = newQueue();
     const client = clientOf(url);
-    await client.createQueue(mail);
+    await client.queues.create(mail);
     const { rows } = await pool.query('select id from howdah.enqueue($1::text::jsonb)', [
       JSON.stringify({ queue: mail.name, payload: letter(), headers: { plain: true } }),
     ]);
@@ -257,14 +267,14 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     ]);
     expect(await worker.runOnce()).toMatchObject({ completed: 1 });
     expect(seen).toEqual([[letter(), { plain: true }]]);
-    expect(await client.job(rows[0].id)).toMatchObject({ payload: letter(), undecoded: [] });
+    expect(await client.jobs.get(rows[0].id)).toMatchObject({ payload: letter(), undecoded: [] });
   });
 
   test('a poison pill is met', async ({ url }) => {
     const mail = newQueue();
     const client = clientOf(url);
-    await client.createQueue(mail);
-    await client.stopConsumers(mail);
+    await client.queues.create(mail);
+    await client.workers.stopConsumers(mail);
     const [pill] = await client.receive(mail);
     expect(pill?.isStop).toBe(true);
     await pill?.complete();

@@ -42,7 +42,7 @@ const orders = queue('orders', { payloadBytesMax: 2000 });
 describe.each(LIBRARIES)('$name', ({ open, hasRoot, knowsItsEnd }) => {
   const test = base.extend<{ kit: Kit; begin: () => Promise<OpenTransaction> }>({
     kit: async ({ url, pool, client }, use) => {
-      await client.createQueue(orders);
+      await client.queues.create(orders);
       await pool.query('create table if not exists notes (text text)');
       await pool.query('truncate notes, howdah.jobs');
       const kit = await open(url);

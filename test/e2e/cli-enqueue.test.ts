@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 120_000 });
 
 async function makeQueue(url: string, queue: string): Promise<void> {
   const client = createClient({ url });
-  await client.createQueue(queue, { payloadBytesMax: 200 });
+  await client.queues.create(queue, { payloadBytesMax: 200 });
   await client.close();
 }
 

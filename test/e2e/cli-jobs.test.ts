@@ -10,7 +10,7 @@ vi.setConfig({ testTimeout: 120_000 });
 test('jobs cancel by filter: counts, preview, no accident', async ({ url }) => {
   const client = createClient({ url });
   onTestFinished(() => client.close());
-  await client.createQueue('letters');
+  await client.queues.create('letters');
   await client.enqueueMany('letters', [{ n: 1 }, { n: 2 }, { n: 2 }]);
   const cancel = (...args: string[]) => runCli(['jobs', 'cancel', ...args, '--json'], { url });
   const preview = await cancel('--queue', 'letters', '--payload', '{"n":2}', '--preview');
@@ -21,7 +21,7 @@ test('jobs cancel by filter: counts, preview, no accident', async ({ url }) => {
   expect(
     (await cancel('--queue', 'letters', '--state', 'ready', '--reason', 'moved')).json,
   ).toEqual([{ cancelled: 2, requested: 0, refused: [] }]);
-  expect((await client.queueStats('letters'))[0]?.ready).toBe(0);
+  expect((await client.queues.stats('letters'))[0]?.ready).toBe(0);
   for (const args of [
     [],
     ['4711', '--queue', 'letters'],
@@ -41,14 +41,14 @@ test('jobs cancel by filter: counts, preview, no accident', async ({ url }) => {
 test('jobs edit, result, watch and show', async ({ url }) => {
   const client = createClient({ url });
   onTestFinished(() => client.close());
-  await client.createQueue('sums', { attempts: 1 });
+  await client.queues.create('sums', { attempts: 1 });
   const { id } = await client.enqueue('sums', { a: 1 }, { delay: '1h' });
   const edited = await runCli(
     ['jobs', 'edit', id, '--payload', '{"a":41}', '--priority', '5', '--delay', '0', '--json'],
     { url },
   );
   expect(edited.json).toEqual([{ id, state: 'ready' }]);
-  expect(await client.job(id)).toMatchObject({ payload: { a: 41 }, priority: 5 });
+  expect(await client.jobs.get(id)).toMatchObject({ payload: { a: 41 }, priority: 5 });
   const late = await runCli(['jobs', 'result', id, '--timeout', '50ms'], { url });
   expect([late.code, late.stderr]).toEqual([1, expect.stringContaining('HOWDAH_TIMEOUT')]);
 

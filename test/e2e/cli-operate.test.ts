@@ -11,7 +11,7 @@ vi.setConfig({ testTimeout: 120_000 });
 /** Dead jobs of a queue of their own. */
 async function makeDead(url: string, queue: string, count: number): Promise<string[]> {
   const client = createClient({ url });
-  await client.createQueue(queue, { attempts: 1 });
+  await client.queues.create(queue, { attempts: 1 });
   const { ids } = await client.enqueueMany(
     queue,
     Array.from({ length: count }, (_, n) => ({ n })),

@@ -11,7 +11,7 @@ test('receive prints JSON lines; complete, fail, extend and release settle by re
   url,
 }) => {
   const client = createClient({ url });
-  await client.createQueue('pulled');
+  await client.queues.create('pulled');
   await client.enqueueMany('pulled', [1, 2, 3]);
   const { json, code } = await runCli(['receive', 'pulled', '--max', '3', '--visibility', '5m'], {
     url,
@@ -21,7 +21,7 @@ test('receive prints JSON lines; complete, fail, extend and release settle by re
   const [a, b, c] = json.map(({ receipt }) => String(receipt));
   const done = await runCli(['jobs', 'complete', String(a), '--result', '{"ok":true}'], { url });
   expect(done.code).toBe(0);
-  expect(await client.job(String(json[0]?.id))).toMatchObject({ result: { ok: true } });
+  expect(await client.jobs.get(String(json[0]?.id))).toMatchObject({ result: { ok: true } });
   const failed = await runCli(['jobs', 'fail', String(b), '--error', 'full', '--json'], { url });
   expect(failed.json).toEqual([{ receipt: b, outcome: 'scheduled' }]);
   const extended = await runCli(['jobs', 'extend', String(c), '--visibility', '1h', '--json'], {
@@ -40,7 +40,7 @@ test('receive prints JSON lines; complete, fail, extend and release settle by re
 
   await (await client.receive('pulled'))[0]?.complete();
   const waiting = startCli(['receive', 'pulled', '--wait', '20s'], { url });
-  await waitFor(async () => (await client.workers()) && (await sleepers(url)) > 0, {
+  await waitFor(async () => (await client.workers.list()) && (await sleepers(url)) > 0, {
     timeoutMs: 30_000,
   });
   await client.enqueue('pulled', 'late');
@@ -60,7 +60,7 @@ async function sleepers(url: string): Promise<number> {
 
 test('workers list, drain and stop: a worker ends with exit code 0', async ({ url }) => {
   const client = createClient({ url });
-  await client.createQueue('stopped');
+  await client.queues.create('stopped');
   const folder = makeFolder({
     'handlers.mjs': `import { defineConfig, work } from 'howdah';
       export default defineConfig({ queues: [work('stopped', () => undefined)] });`,
@@ -71,7 +71,7 @@ test('workers list, drain and stop: a worker ends with exit code 0', async ({ ur
       cwd: `${import.meta.dirname}/../..`,
     });
   const [one, two] = [start('one'), start('two')];
-  await waitFor(async () => (await client.workers()).length === 2, { timeoutMs: 60_000 });
+  await waitFor(async () => (await client.workers.list()).length === 2, { timeoutMs: 60_000 });
   const list = await runCli(['workers', 'list', '--json'], { url });
   expect(list.json.map(({ worker }) => worker).sort()).toEqual(['one', 'two']);
   expect((await runCli(['workers', 'drain', 'one'], { url })).code).toBe(0);
@@ -85,7 +85,7 @@ test('workers list, drain and stop: a worker ends with exit code 0', async ({ ur
 
 test('dead-letters groups, redrive by fingerprint and at a rate', async ({ url }) => {
   const client = createClient({ url });
-  await client.createQueue('grouped');
+  await client.queues.create('grouped');
   await client.enqueueMany('grouped', [1, 2, 3]);
   const worker = createWorker({
     url,
@@ -106,7 +106,7 @@ test('dead-letters groups, redrive by fingerprint and at a rate', async ({ url }
   });
   expect(preview.json).toHaveLength(2);
   expect((await runCli(['dead-letters', 'redrive', ...filter], { url })).code).toBe(0);
-  const stats = await client.queueStats('grouped');
+  const stats = await client.queues.stats('grouped');
   expect(stats[0]).toMatchObject({ ready: 1, scheduled: 1 });
   expect((await runCli(['dead-letters', 'redrive', '--rate', '0', '--yes'], { url })).code).toBe(2);
   await client.close();

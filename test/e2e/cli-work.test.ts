@@ -41,8 +41,8 @@ export default defineConfig({
 
 async function enqueue(url: string, payloads: object[]): Promise<string[]> {
   const client = createClient({ url });
-  await client.createQueue('acts');
-  await client.createQueue('other');
+  await client.queues.create('acts');
+  await client.queues.create('other');
   const { ids } = await client.enqueueMany('acts', payloads);
   await client.close();
   return ids as string[];
@@ -76,8 +76,8 @@ describe('howdah work', () => {
     expect(worker.stdout).toMatch(new RegExp(`job ${polite} of acts, attempt 1: released after `));
     expect(worker.stdout).toContain('stopped (SIGTERM): 1 completed, 0 failed, 2 released');
     const client = createClient({ url });
-    expect(await client.job(slow)).toMatchObject({ state: 'completed', attempt: 1 });
-    expect(await client.job(hung)).toMatchObject({ state: 'ready', attempt: 0 });
+    expect(await client.jobs.get(slow)).toMatchObject({ state: 'completed', attempt: 1 });
+    expect(await client.jobs.get(hung)).toMatchObject({ state: 'ready', attempt: 0 });
     await client.close();
   });
 
@@ -133,7 +133,7 @@ describe('howdah work', () => {
       isDrained: true,
     });
     const client = createClient({ url });
-    const states = await Promise.all([good, bad, dead].map((id) => client.job(id)));
+    const states = await Promise.all([good, bad, dead].map((id) => client.jobs.get(id)));
     expect(states.map((job) => job?.state)).toEqual(['completed', 'scheduled', 'dead']);
     await client.close();
   });

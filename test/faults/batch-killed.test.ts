@@ -27,7 +27,7 @@ test(`a batch of ${JOBS} jobs is followed once, whatever workers are killed`, {
   onTestFinished(() => client.close());
   const [jobs, after] = [await createQueue(pool), await createQueue(pool)];
   const job = { do: 'done', isQuiet: true };
-  const batch = await client.batch({ onComplete: { queue: after, payload: job } });
+  const batch = await client.batches.open({ onComplete: { queue: after, payload: job } });
   const options = { url, queue: jobs, lease: 1_000, poll: 200, binding: { concurrency: 20 } };
   const start = () => startFaultWorker({ ...options, extraQueues: [after] });
   const isOver = async () => (await batch.info())?.state !== 'closed';
@@ -62,11 +62,11 @@ test(`a batch of ${JOBS} jobs is followed once, whatever workers are killed`, {
   const info = await batch.info();
   expect(info).toMatchObject({ total: JOBS, pending: 0 });
   expect(Number(info?.completed) + Number(info?.failed)).toBe(JOBS);
-  await waitFor(async () => (await client.job(String(info?.jobId)))?.state === 'completed', {
+  await waitFor(async () => (await client.jobs.get(String(info?.jobId)))?.state === 'completed', {
     timeoutMs: 30_000,
     what: 'the job that follows to run',
   });
-  const [{ enqueued } = { enqueued: 0 }] = await client.queueStats(after);
+  const [{ enqueued } = { enqueued: 0 }] = await client.queues.stats(after);
   expect(enqueued).toBe(1);
   const { rows } = await pool.query(
     'select count(*)::int as left from howdah.jobs where batch_id = $1 and dead_at is null',

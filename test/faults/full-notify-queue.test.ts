@@ -36,7 +36,7 @@ test('a full queue of notifications holds up no enqueue, no commit of an applica
     await client.close();
     await pool.end();
   });
-  await client.createQueue('mail', { backoff: { delay: '100ms' } });
+  await client.queues.create('mail', { backoff: { delay: '100ms' } });
   let mayEnd = false;
   const { events } = await startWorker({
     url,
@@ -64,7 +64,7 @@ test('a full queue of notifications holds up no enqueue, no commit of an applica
   const own = await client.enqueue('mail', 'own', { tx });
   await tx.query('commit');
   tx.release();
-  await client.cancel((await client.enqueue('mail', 'delayed', { delay: '1h' })).id);
+  await client.jobs.cancel((await client.enqueue('mail', 'delayed', { delay: '1h' })).id);
   mayEnd = true;
   for (const { id } of [later, own, held]) await waitForState(pool, id, 'completed', 30_000);
   expect(await awaited).toBe('done');

@@ -40,11 +40,11 @@ describe('a pool of the application of which every connection is taken', () => {
     const calls = [
       () => client.enqueue(name, 1),
       () => client.enqueueMany(name, [1, 2]),
-      () => client.queueStats(),
-      () => client.job('1'),
+      () => client.queues.stats(),
+      () => client.jobs.get('1'),
       () => client.receive(name, { wait: 0 }),
-      () => client.pauseQueue(name),
-      () => client.cancel('1'),
+      () => client.queues.pause(name),
+      () => client.jobs.cancel('1'),
     ];
     for (const call of calls) {
       const error = await errorOf(call());
@@ -63,7 +63,7 @@ describe('a pool of the application of which every connection is taken', () => {
     expect((await client.enqueue(name, 1)).id).toMatch(/^\d+$/);
     // and whoever waits gets what becomes free
     const freeSoon = await takeAll(given);
-    const waiting = [client.enqueue(name, 2), client.enqueue(name, 3), client.queueStats()];
+    const waiting = [client.enqueue(name, 2), client.enqueue(name, 3), client.queues.stats()];
     setTimeout(freeSoon, 50);
     await Promise.all(waiting);
   });
@@ -88,8 +88,8 @@ describe('a pool of the application of which every connection is taken', () => {
     const blocker = await pool.connect();
     onTestFinished(() => blocker.release(true));
     await blocker.query('begin; lock table howdah.queues in access exclusive mode');
-    const first = client.queueStats().catch(() => undefined);
-    const error = await errorOf(client.queueStats());
+    const first = client.queues.stats().catch(() => undefined);
+    const error = await errorOf(client.queues.stats());
     expect(error.message).toContain('(max 1) within 300 ms');
     await blocker.query('rollback');
     await first;
@@ -122,7 +122,7 @@ describe('a pool of the application of which every connection is taken', () => {
     const given = givenPool(url, { max: 4 });
     const client = createClient({ pool: given, connectTimeout: '300ms' });
     onTestFinished(() => client.close());
-    await client.queueStats(); // the version is checked
+    await client.queues.stats(); // the version is checked
     const codes: string[] = [];
     let holding = 0;
     const handler = async (): Promise<void> => {
@@ -192,7 +192,7 @@ describe('a pool of the application without a listener', () => {
     });
     for (let i = 0; i < 3; i += 1) {
       await client.enqueue(name, i);
-      await client.queueStats(name);
+      await client.queues.stats(name);
     }
     expect(taken).toBeGreaterThan(3);
     expect(unheard).toEqual([]);

@@ -116,7 +116,7 @@ test('a database without the characters gets others in their place, and no handl
     returns: () => '😀',
   };
   const queues = Object.keys(does);
-  for (const queue of queues) await client.createQueue(queue, { backoff: { delay: '1h' } });
+  for (const queue of queues) await client.queues.create(queue, { backoff: { delay: '1h' } });
   const { worker } = await startWorker({
     url: latin,
     queues: queues.map((queue) =>

@@ -14,7 +14,7 @@ const median = (values: number[]): number => values.sort((a, b) => a - b)[values
 describe('result', () => {
   test('is what the handler returned, by handle or by id', async ({ client, url }) => {
     const sums = queue<{ a: number; b: number }, { sum: number }>('sums');
-    await client.createQueue(sums);
+    await client.queues.create(sums);
     await startWorker({ url, queues: [work(sums, ({ payload: { a, b } }) => ({ sum: a + b }))] });
     const handle = await client.enqueue(sums, { a: 1, b: 2 });
     expect(handle).toEqual({ id: handle.id, created: true });
@@ -44,7 +44,7 @@ describe('result', () => {
     const all = [dead, given, cancelled, expired].map((handle) =>
       errorOf(handle.result({ timeout: '20s' })),
     );
-    await client.cancel(cancelled.id, 'not wanted');
+    await client.jobs.cancel(cancelled.id, 'not wanted');
     await startWorker({
       url,
       queues: [
@@ -76,7 +76,7 @@ describe('result', () => {
       details: { reason: 'not wanted', errors: [] },
     });
     expect(expiry?.code).toBe('HOWDAH_JOB_EXPIRED');
-    await client.discard({ ids: [dead.id] });
+    await client.deadLetters.discard({ ids: [dead.id] });
     expect(await codeOf(dead.result())).toBe('HOWDAH_JOB_DISCARDED');
   });
 
@@ -317,7 +317,7 @@ describe('a queue with a resultSchema', () => {
     });
     expect(error.details.issues).toHaveLength(2);
     expect(error.remedy).toBeTruthy();
-    expect((await client.job(handle.id))?.state).toBe('completed');
+    expect((await client.jobs.get(handle.id))?.state).toBe('completed');
     const broken = queue(dated.name, {
       resultSchema: {
         '~standard': {
@@ -341,34 +341,40 @@ describe('cancel by filter, and edit', () => {
     await client.enqueueMany(name, [{ a: 1 }, { a: 2 }, { a: 2 }]);
     const later = await client.enqueue(name, { a: 3 }, { delay: '1h' });
     expect(
-      await client.cancelWhere(
+      await client.jobs.cancelWhere(
         { queue: name, state: 'ready', payload: { a: 2 } },
         { preview: true },
       ),
     ).toEqual({ cancelled: 2, requested: 0, refused: [], more: false });
     expect(
-      await client.cancelWhere(
+      await client.jobs.cancelWhere(
         { queue: name, payload: { a: 2 } },
         { reason: 'sold out', limit: 1 },
       ),
     ).toMatchObject({ cancelled: 1, more: true });
-    expect(await client.cancelWhere({ queue: name, olderThan: '1h' })).toMatchObject({
+    expect(await client.jobs.cancelWhere({ queue: name, olderThan: '1h' })).toMatchObject({
       cancelled: 0,
     });
-    expect(await client.edit(later.id, { payload: { a: 4 }, delay: 0, priority: 0 })).toBe('ready');
+    expect(await client.jobs.edit(later.id, { payload: { a: 4 }, delay: 0, priority: 0 })).toBe(
+      'ready',
+    );
     expect((await storedJobs(name)).map(({ state, payload }) => [state, payload])).toEqual(
       expect.arrayContaining([
         ['ready', { a: 4 }],
         ['cancelled', { a: 2 }],
       ]),
     );
-    const [{ why } = { why: null }] = await client.cancel('99999999');
+    const [{ why } = { why: null }] = await client.jobs.cancel('99999999');
     expect(why).toContain('no such job');
-    expect(await codeOf(client.cancelWhere({ kind: 1 } as never))).toBe('HOWDAH_FILTER_INVALID');
-    expect(await codeOf(client.cancelWhere({ state: 'dead' as never }))).toBe(
+    expect(await codeOf(client.jobs.cancelWhere({ kind: 1 } as never))).toBe(
       'HOWDAH_FILTER_INVALID',
     );
-    expect(await codeOf(client.cancelWhere({ queue: 'nowhere' }))).toBe('HOWDAH_QUEUE_UNKNOWN');
+    expect(await codeOf(client.jobs.cancelWhere({ state: 'dead' as never }))).toBe(
+      'HOWDAH_FILTER_INVALID',
+    );
+    expect(await codeOf(client.jobs.cancelWhere({ queue: 'nowhere' }))).toBe(
+      'HOWDAH_QUEUE_UNKNOWN',
+    );
     for (const [edit, code] of [
       [{}, 'HOWDAH_EDIT_INVALID'],
       [{ weight: 1 }, 'HOWDAH_EDIT_INVALID'],
@@ -376,11 +382,11 @@ describe('cancel by filter, and edit', () => {
       [{ payload: 1n }, 'HOWDAH_PAYLOAD_INVALID'],
       [{ delay: 1, runAt: new Date() }, 'HOWDAH_OPTION_INVALID'],
     ] as const) {
-      expect(await codeOf(client.edit(later.id, edit as never)), code).toBe(code);
+      expect(await codeOf(client.jobs.edit(later.id, edit as never)), code).toBe(code);
     }
-    await client.cancel(later.id);
-    expect(await errorOf(client.edit(later.id, { priority: 1 }))).toBeInstanceOf(HowdahError);
-    expect(await codeOf(client.edit(later.id, { priority: 1 }))).toBe('HOWDAH_JOB_ENDED');
-    expect(await codeOf(client.edit('99999999', { priority: 1 }))).toBe('HOWDAH_JOB_UNKNOWN');
+    await client.jobs.cancel(later.id);
+    expect(await errorOf(client.jobs.edit(later.id, { priority: 1 }))).toBeInstanceOf(HowdahError);
+    expect(await codeOf(client.jobs.edit(later.id, { priority: 1 }))).toBe('HOWDAH_JOB_ENDED');
+    expect(await codeOf(client.jobs.edit('99999999', { priority: 1 }))).toBe('HOWDAH_JOB_UNKNOWN');
   });
 });

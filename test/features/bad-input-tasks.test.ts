@@ -28,13 +28,21 @@ test.for([
   [
     'a subscription to a missing queue',
     'HOWDAH_QUEUE_UNKNOWN',
-    (g) => g.client.subscribe('t', 'x'),
+    (g) => g.client.topics.subscribe('t', 'x'),
   ],
-  ['a batch closed empty', 'HOWDAH_BATCH_EMPTY', async (g) => (await g.client.batch()).close()],
+  [
+    'a batch closed empty',
+    'HOWDAH_BATCH_EMPTY',
+    async (g) => (await g.client.batches.open()).close(),
+  ],
   ['a batch added to after closing', 'HOWDAH_BATCH_CLOSED', addAfterClosing],
-  ['the jobs of no batch', 'HOWDAH_BATCH_UNKNOWN', (g) => g.client.batchOf('999999').jobs()],
-  ['cancel of what is no id', 'HOWDAH_OPTION_INVALID', (g) => g.client.cancel('seven')],
-  ['a change of no job', 'HOWDAH_JOB_UNKNOWN', (g) => g.client.edit('999999', { priority: 1 })],
+  ['the jobs of no batch', 'HOWDAH_BATCH_UNKNOWN', (g) => g.client.batches.of('999999').jobs()],
+  ['cancel of what is no id', 'HOWDAH_OPTION_INVALID', (g) => g.client.jobs.cancel('seven')],
+  [
+    'a change of no job',
+    'HOWDAH_JOB_UNKNOWN',
+    (g) => g.client.jobs.edit('999999', { priority: 1 }),
+  ],
   ['the result of no job', 'HOWDAH_JOB_UNKNOWN', (g) => g.client.result('999999')],
   ['progress of no job', 'HOWDAH_JOB_UNKNOWN', (g) => g.client.watch('999999').next()],
   ['a pause of no schedule', 'HOWDAH_SCHEDULE_UNKNOWN', (g) => g.client.schedules.pause('none')],
@@ -55,7 +63,7 @@ function put({ client, name }: Given, schedule: { name: string; cron: string }) 
 }
 
 async function addAfterClosing({ client, name }: Given) {
-  const batch = await client.batch();
+  const batch = await client.batches.open();
   await batch.enqueue(name, 1);
   await batch.close();
   return batch.enqueue(name, 'too late');
@@ -87,7 +95,7 @@ test('two schedules of one name: in one list, or one that a program declares alr
 test('cancel of an unknown id says so of it, and cancels the others', async ({ client, pool }) => {
   const name = await createQueue(pool);
   const { id } = await client.enqueue(name, 1);
-  expect(await client.cancel([id, '999999'])).toEqual([
+  expect(await client.jobs.cancel([id, '999999'])).toEqual([
     { id, outcome: 'cancelled', why: null },
     { id: '999999', outcome: 'unknown', why: expect.stringContaining('no such job') },
   ]);

@@ -72,7 +72,7 @@ describe.for(BAD)('$what', ({ code, queue: name = 'good', options, isTold, ...re
     pool,
     storedJobs,
   }) => {
-    await client.createQueue('good');
+    await client.queues.create('good');
     await pool.query('truncate howdah.jobs');
     const bad = (tx?: pg.Client) =>
       client.enqueue(name, payload, { ...options, tx } as EnqueueOptions);
@@ -112,12 +112,12 @@ describe('the installation', () => {
       client.enqueue('any', 1),
       client.enqueue(queue('any'), 1),
       client.enqueueMany('any', [1]),
-      client.createQueue('any'),
-      client.queueStats(),
-      client.jobs(),
-      client.job('1'),
-      client.cancel('1'),
-      client.redrive({}),
+      client.queues.create('any'),
+      client.queues.stats(),
+      client.jobs.list(),
+      client.jobs.get('1'),
+      client.jobs.cancel('1'),
+      client.deadLetters.redrive({}),
     ];
     const errors = await Promise.all(calls.map(errorOf));
     expect(errors.map((error) => error.code)).toEqual(calls.map(() => 'HOWDAH_SCHEMA_MISSING'));
@@ -145,19 +145,19 @@ describe('the installation', () => {
   test('a closed pool', async ({ url }) => {
     const pool = new pg.Pool({ connectionString: url });
     const client = createClient({ pool });
-    await client.createQueue('pooled');
+    await client.queues.create('pooled');
     await client.enqueue('pooled', 1);
     await pool.end();
     expect(await codeOf(client.enqueue('pooled', 1))).toBe('HOWDAH_CLIENT_CLOSED');
     expect(await codeOf(client.enqueueMany('pooled', [1]))).toBe('HOWDAH_CLIENT_CLOSED');
-    expect(await codeOf(client.queueStats())).toBe('HOWDAH_CLIENT_CLOSED');
+    expect(await codeOf(client.queues.stats())).toBe('HOWDAH_CLIENT_CLOSED');
   });
 
   test('a queue deleted after its declaration', async ({ client }) => {
     const short = queue('short-lived');
     await client.enqueue(short, 1);
-    expect(await codeOf(client.deleteQueue(short))).toBe('HOWDAH_QUEUE_NOT_EMPTY');
-    await client.deleteQueue(short, { force: true });
+    expect(await codeOf(client.queues.delete(short))).toBe('HOWDAH_QUEUE_NOT_EMPTY');
+    await client.queues.delete(short, { force: true });
     expect(await codeOf(client.enqueue(short, 2))).toBe('HOWDAH_QUEUE_UNKNOWN');
   });
 
@@ -180,37 +180,37 @@ describe('operators', () => {
     'the id %j',
     async (id, { client }) => {
       const calls = [
-        client.job(id),
-        client.cancel(id),
-        client.runNow([id]),
-        client.redrive({ ids: [id] }),
+        client.jobs.get(id),
+        client.jobs.cancel(id),
+        client.jobs.runNow([id]),
+        client.deadLetters.redrive({ ids: [id] }),
       ];
       expect(await Promise.all(calls.map(codeOf))).toEqual(
         calls.map(() => 'HOWDAH_OPTION_INVALID'),
       );
-      expect(await codeOf(client.jobs({ after: id }))).toBe('HOWDAH_OPTION_INVALID');
+      expect(await codeOf(client.jobs.list({ after: id }))).toBe('HOWDAH_OPTION_INVALID');
     },
   );
 
   test('filters, limits and policies', async ({ client }) => {
     const cases: [Promise<unknown>, HowdahErrorCode][] = [
-      [client.redrive({ sinec: new Date() } as object), 'HOWDAH_FILTER_INVALID'],
-      [client.redrive({ since: new Date('x') }), 'HOWDAH_FILTER_INVALID'],
-      [client.discard({ error: 5 } as object), 'HOWDAH_FILTER_INVALID'],
-      [client.discard({ queue: 'a b' }), 'HOWDAH_QUEUE_NAME_INVALID'],
-      [client.discard({ queue: 'unknown' }), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.redrive({}, { limit: 0 }), 'HOWDAH_OPTION_INVALID'],
-      [client.redrive({}, { to: 'unknown' }), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.jobs({ limit: 5000 }), 'HOWDAH_OPTION_INVALID'],
-      [client.jobs({ state: 'lost' } as object), 'HOWDAH_FILTER_INVALID'],
-      [client.createQueue('a b'), 'HOWDAH_QUEUE_NAME_INVALID'],
-      [client.createQueue('a', { attempts: 0 }), 'HOWDAH_OPTION_INVALID'],
-      [client.createQueue('a', { deadLetterQueue: 'unknown' }), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.alterQueue('unknown', { attempts: 3 }), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.pauseQueue('unknown'), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.resumeQueue('unknown'), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.deleteQueue('unknown'), 'HOWDAH_QUEUE_UNKNOWN'],
-      [client.deleteQueue('dead-letters', { force: true }), 'HOWDAH_QUEUE_NOT_EMPTY'],
+      [client.deadLetters.redrive({ sinec: new Date() } as object), 'HOWDAH_FILTER_INVALID'],
+      [client.deadLetters.redrive({ since: new Date('x') }), 'HOWDAH_FILTER_INVALID'],
+      [client.deadLetters.discard({ error: 5 } as object), 'HOWDAH_FILTER_INVALID'],
+      [client.deadLetters.discard({ queue: 'a b' }), 'HOWDAH_QUEUE_NAME_INVALID'],
+      [client.deadLetters.discard({ queue: 'unknown' }), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.deadLetters.redrive({}, { limit: 0 }), 'HOWDAH_OPTION_INVALID'],
+      [client.deadLetters.redrive({}, { to: 'unknown' }), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.jobs.list({ limit: 5000 }), 'HOWDAH_OPTION_INVALID'],
+      [client.jobs.list({ state: 'lost' } as object), 'HOWDAH_FILTER_INVALID'],
+      [client.queues.create('a b'), 'HOWDAH_QUEUE_NAME_INVALID'],
+      [client.queues.create('a', { attempts: 0 }), 'HOWDAH_OPTION_INVALID'],
+      [client.queues.create('a', { deadLetterQueue: 'unknown' }), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.queues.alter('unknown', { attempts: 3 }), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.queues.pause('unknown'), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.queues.resume('unknown'), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.queues.delete('unknown'), 'HOWDAH_QUEUE_UNKNOWN'],
+      [client.queues.delete('dead-letters', { force: true }), 'HOWDAH_QUEUE_NOT_EMPTY'],
     ];
     const codes = await Promise.all(cases.map(([call]) => codeOf(call)));
     expect(codes).toEqual(cases.map(([, code]) => code));

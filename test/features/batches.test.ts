@@ -16,7 +16,9 @@ import { createQueue, makeWorker, startWorker } from '../support/workers.js';
 /** A batch whose jobs and whose follower have a queue of their own each. */
 async function openBatch(client: Client, pool: pg.Pool, policy: object = {}) {
   const [jobs, after] = [await createQueue(pool, policy), await createQueue(pool)];
-  const batch = await client.batch({ onComplete: { queue: after, payload: { from: jobs } } });
+  const batch = await client.batches.open({
+    onComplete: { queue: after, payload: { from: jobs } },
+  });
   return { jobs, after, batch };
 }
 
@@ -64,8 +66,10 @@ describe('a batch', () => {
       problem: null,
       finishedAt: expect.any(Date),
     });
-    expect(await client.batches({ state: 'failed', limit: 1 })).toMatchObject([{ id: batch.id }]);
-    expect(await client.batches({ state: 'open', after: batch.id })).toEqual([]);
+    expect(await client.batches.list({ state: 'failed', limit: 1 })).toMatchObject([
+      { id: batch.id },
+    ]);
+    expect(await client.batches.list({ state: 'open', after: batch.id })).toEqual([]);
   });
 
   test('is opened, filled and closed in a transaction, or not at all', async ({ client, pool }) => {
@@ -74,7 +78,7 @@ describe('a batch', () => {
     const connection = await pool.connect();
     const fill = async () => {
       await connection.query('begin');
-      const batch = await client.batch({
+      const batch = await client.batches.open({
         name: 'in a transaction',
         onComplete: { queue: declared, payload: 1, priority: 3 },
         tx: connection,
@@ -100,8 +104,8 @@ describe('a batch', () => {
       queues: [
         work(jobs, async ({ payload }) => {
           const left = Number(payload);
-          if (left > 0) await client.batchOf(batch.id).enqueue(jobs, left - 1);
-          else await client.batchOf(batch.id).close();
+          if (left > 0) await client.batches.of(batch.id).enqueue(jobs, left - 1);
+          else await client.batches.of(batch.id).close();
         }),
         work(after, () => undefined),
       ],
@@ -160,7 +164,7 @@ describe('a batch', () => {
     expect(await none.batch.close({ allowEmpty: true })).toBe('completed');
     expect(await none.batch.close()).toBe('completed');
     expect(await storedJobs(none.after)).toHaveLength(1);
-    const inTransaction = await client.batch();
+    const inTransaction = await client.batches.open();
     const connection = await pool.connect();
     await connection.query('begin');
     expect(await codeOf(inTransaction.close({ tx: connection }))).toBe('HOWDAH_BATCH_EMPTY');
@@ -182,7 +186,7 @@ describe('a batch', () => {
     const codes = await batch.enqueueMany(jobs, [1, 2, 3, 4, 5]);
     const ids = codes.ids as string[];
     await client.enqueue(jobs, 'of no batch');
-    await client.cancel(ids[3] as string);
+    await client.jobs.cancel(ids[3] as string);
     const { worker } = makeWorker({
       url,
       queues: [
@@ -208,11 +212,11 @@ describe('a batch', () => {
     expect((await batch.jobs({ state: ['dead', 'scheduled'] })).map(stateOf)).toHaveLength(2);
     expect((await batch.jobs({ state: ['dead', 'completed'] })).map(stateOf)).toHaveLength(3);
     expect(await batch.jobs({ state: 'expired' })).toEqual([]);
-    expect(await client.jobs({ batch, queue: jobs })).toHaveLength(4); // the dead one lies elsewhere
-    expect(await client.job(ids[0] as string)).toMatchObject({ batch: batch.id });
-    expect(await codeOf(client.batchOf('99999').jobs())).toBe('HOWDAH_BATCH_UNKNOWN');
+    expect(await client.jobs.list({ batch, queue: jobs })).toHaveLength(4); // the dead one lies elsewhere
+    expect(await client.jobs.get(ids[0] as string)).toMatchObject({ batch: batch.id });
+    expect(await codeOf(client.batches.of('99999').jobs())).toBe('HOWDAH_BATCH_UNKNOWN');
     expect(await codeOf(batch.jobs({ limit: 5000 }))).toBe('HOWDAH_OPTION_INVALID');
-    expect(await codeOf(client.jobs({ batch: 'x' }))).toBe('HOWDAH_BATCH_UNKNOWN');
+    expect(await codeOf(client.jobs.list({ batch: 'x' }))).toBe('HOWDAH_BATCH_UNKNOWN');
   });
 
   test('refuses what cannot be', async ({ client, pool }) => {
@@ -232,11 +236,11 @@ describe('a batch', () => {
       );
     }
     expect(await codeOf(client.enqueue(jobs, 1, { batch: '99999' }))).toBe('HOWDAH_BATCH_UNKNOWN');
-    expect(await codeOf(client.batchOf('99999').close())).toBe('HOWDAH_BATCH_UNKNOWN');
-    expect(() => client.batchOf('x')).toThrow(/is not a batch/);
-    expect(await client.batchOf('99999').info()).toBeUndefined();
+    expect(await codeOf(client.batches.of('99999').close())).toBe('HOWDAH_BATCH_UNKNOWN');
+    expect(() => client.batches.of('x')).toThrow(/is not a batch/);
+    expect(await client.batches.of('99999').info()).toBeUndefined();
 
-    const open = (options: object) => codeOf(client.batch(options));
+    const open = (options: object) => codeOf(client.batches.open(options));
     expect(await open({ name: '' })).toBe('HOWDAH_BATCH_INVALID');
     expect(await open({ name: 'x'.repeat(201) })).toBe('HOWDAH_BATCH_INVALID');
     expect(await open({ onComplete: 'reports' })).toBe('HOWDAH_BATCH_INVALID');
@@ -250,9 +254,11 @@ describe('a batch', () => {
     expect(await open({ onComplete: { queue: jobs, payload: 1, batch: batch.id } })).toBe(
       'HOWDAH_BATCH_INVALID',
     );
-    expect(await codeOf(client.batches({ state: 'done' as 'open' }))).toBe('HOWDAH_FILTER_INVALID');
+    expect(await codeOf(client.batches.list({ state: 'done' as 'open' }))).toBe(
+      'HOWDAH_FILTER_INVALID',
+    );
     const closed = createClient({ url: 'postgres://nowhere' });
     await closed.close();
-    expect(await codeOf(closed.batch())).toBe('HOWDAH_CLIENT_CLOSED');
+    expect(await codeOf(closed.batches.open())).toBe('HOWDAH_CLIENT_CLOSED');
   });
 });

@@ -13,20 +13,20 @@ async function finish(db: Engine, queue: string, count: number): Promise<void> {
 
 describe('a bounded queue refuses what it cannot hold', () => {
   test('with the depth, the bound and how long to wait', async ({ client }) => {
-    await client.createQueue('full', { maxDepth: 2 });
+    await client.queues.create('full', { maxDepth: 2 });
     await client.enqueue('full', 1);
     await client.enqueue('full', 2);
     const error = await errorOf(client.enqueue('full', 3));
     expect(error).toMatchObject({ code: 'HOWDAH_QUEUE_FULL', isRetryable: true });
     expect(error.details).toMatchObject({ unit: 'jobs', depth: 2, bound: 2, retryAfterMs: 1000 });
-    const stats = await client.queueStats('full');
+    const stats = await client.queues.stats('full');
     expect(stats).toMatchObject([{ ready: 2, maxDepth: 2, maxBytes: null, waitingBytes: 2 }]);
   });
 
   test('concurrent single calls share statements, and only some are refused', async ({
     client,
   }) => {
-    await client.createQueue('shared', { maxDepth: 10 });
+    await client.queues.create('shared', { maxDepth: 10 });
     const results = await Promise.allSettled(
       Array.from({ length: 30 }, (_, n) => client.enqueue('shared', n)),
     );
@@ -38,7 +38,7 @@ describe('a bounded queue refuses what it cannot hold', () => {
     pool,
     storedJobs,
   }) => {
-    await client.createQueue('tx', { maxDepth: 1 });
+    await client.queues.create('tx', { maxDepth: 1 });
     const tx = await pool.connect();
     await tx.query('begin');
     await client.enqueue('tx', 'kept', { tx });
@@ -61,7 +61,7 @@ describe('a bounded queue refuses what it cannot hold', () => {
 
 describe("onFull: 'wait'", () => {
   test('goes on as soon as there is room', async ({ client, pool }) => {
-    await client.createQueue('wait', { maxDepth: 1 });
+    await client.queues.create('wait', { maxDepth: 1 });
     await client.enqueue('wait', 1);
     let isIn = false;
     const waiting = client.enqueue('wait', 2, { onFull: 'wait' }).then((made) => {
@@ -75,7 +75,7 @@ describe("onFull: 'wait'", () => {
   });
 
   test('ends at its deadline, and when the signal aborts', async ({ client }) => {
-    await client.createQueue('patience', { maxDepth: 1 });
+    await client.queues.create('patience', { maxDepth: 1 });
     await client.enqueue('patience', 1);
     const late = await errorOf(client.enqueue('patience', 2, { onFull: 'wait', waitMax: '100ms' }));
     expect(late.code).toBe('HOWDAH_QUEUE_FULL');
@@ -97,7 +97,7 @@ describe("onFull: 'wait'", () => {
     test(`enqueueMany reads no faster than there is room (${onError})`, async ({ url, pool }) => {
       const client = createClient({ url, onFull: 'wait', waitMax: '20s' });
       const name = `many-${onError}`;
-      await client.createQueue(name, { maxDepth: 50, retention: 0 });
+      await client.queues.create(name, { maxDepth: 50, retention: 0 });
       let isOver = false;
       const all = client
         .enqueueMany(
@@ -112,7 +112,7 @@ describe("onFull: 'wait'", () => {
       let most = 0;
       await waitFor(
         async () => {
-          const [stats] = await client.queueStats(name);
+          const [stats] = await client.queues.stats(name);
           most = Math.max(most, stats?.ready ?? 0);
           await finish(db, name, 20);
           return isOver;
@@ -132,11 +132,11 @@ describe("onFull: 'drop-oldest'", () => {
     client,
     storedJobs,
   }) => {
-    await client.createQueue('drop', { maxDepth: 2 });
+    await client.queues.create('drop', { maxDepth: 2 });
     const first = await client.enqueue('drop', 1);
     await client.enqueue('drop', 2);
     await client.enqueue('drop', 3, { onFull: 'drop-oldest' });
-    expect(await client.job(first.id)).toMatchObject({
+    expect(await client.jobs.get(first.id)).toMatchObject({
       state: 'discarded',
       reason: 'dropped: the queue was full',
     });
@@ -160,22 +160,22 @@ describe('a closed queue takes no new jobs', () => {
     client,
     pool,
   }) => {
-    await client.createQueue('closing');
+    await client.queues.create('closing');
     const { id } = await client.enqueue('closing', 1);
-    await client.closeQueue('closing');
-    await client.closeQueue('closing', 'moved; ask ops');
+    await client.queues.close('closing');
+    await client.queues.close('closing', 'moved; ask ops');
     const error = await errorOf(client.enqueue('closing', 2));
     expect(error).toMatchObject({ code: 'HOWDAH_QUEUE_CLOSED', isRetryable: false });
     expect(error.details).toMatchObject({ reason: 'moved; ask ops' });
     expect(error.remedy).toBe('Open it with open_queue() or `howdah queues open`.');
     expect(await codeOf(client.enqueueMany('closing', [1, 2]))).toBe('HOWDAH_QUEUE_CLOSED');
-    expect(await client.queueStats('closing')).toMatchObject([
+    expect(await client.queues.stats('closing')).toMatchObject([
       { closed: true, closedReason: 'moved; ask ops' },
     ]);
     await finish(new Engine(pool), 'closing', 1);
-    expect(await client.job(id)).toMatchObject({ state: 'completed' });
-    await client.openQueue('closing');
-    await client.openQueue('closing');
+    expect(await client.jobs.get(id)).toMatchObject({ state: 'completed' });
+    await client.queues.open('closing');
+    await client.queues.open('closing');
     expect((await client.enqueue('closing', 3)).created).toBe(true);
   });
 });
@@ -183,8 +183,8 @@ describe('a closed queue takes no new jobs', () => {
 describe('bad input', () => {
   test('bounds and policies that cannot be', async ({ client }) => {
     for (const maxDepth of [-1, 0, 1.5, Number.NaN, 'many' as never]) {
-      expect(await codeOf(client.createQueue('bad', { maxDepth }))).toBe('HOWDAH_OPTION_INVALID');
-      expect(await codeOf(client.createQueue('bad', { maxBytes: maxDepth }))).toBe(
+      expect(await codeOf(client.queues.create('bad', { maxDepth }))).toBe('HOWDAH_OPTION_INVALID');
+      expect(await codeOf(client.queues.create('bad', { maxBytes: maxDepth }))).toBe(
         'HOWDAH_OPTION_INVALID',
       );
     }
@@ -195,6 +195,6 @@ describe('bad input', () => {
     ]) {
       expect(await codeOf(client.enqueue('bad', 1, options))).toBe('HOWDAH_OPTION_INVALID');
     }
-    expect(await codeOf(client.closeQueue('nowhere'))).toBe('HOWDAH_QUEUE_UNKNOWN');
+    expect(await codeOf(client.queues.close('nowhere'))).toBe('HOWDAH_QUEUE_UNKNOWN');
   });
 });

@@ -32,7 +32,7 @@ describe('input', () => {
   });
 
   test('an empty one makes no jobs', async ({ client }) => {
-    await client.createQueue('empty');
+    await client.queues.create('empty');
     expect(await client.enqueueMany('empty', [])).toEqual({
       accepted: 0,
       duplicates: 0,
@@ -70,7 +70,7 @@ describe('input', () => {
     client,
     storedJobs,
   }) => {
-    await client.createQueue('sizes', { payloadBytesMax: 3_000_000 });
+    await client.queues.create('sizes', { payloadBytesMax: 3_000_000 });
     const sizes = [5, 400_000, 400_000, 400_000, 2_500_000, 7, 9];
     const batches: number[] = [];
     await client.enqueueMany(
@@ -128,7 +128,7 @@ describe("onError: 'throw'", () => {
   });
 
   test('also when only the database can tell', async ({ client, storedJobs }) => {
-    await client.createQueue('db-throws', { payloadBytesMax: 50 });
+    await client.queues.create('db-throws', { payloadBytesMax: 50 });
     const payloads = [...first(1234), 'x'.repeat(100), ...first(3000)];
     const error = await errorOf(client.enqueueMany('db-throws', payloads));
     expect(error.code).toBe('HOWDAH_PAYLOAD_TOO_LARGE');
@@ -159,7 +159,7 @@ describe("onError: 'throw'", () => {
     faulty: { client, proxy },
     storedJobs,
   }) => {
-    await direct.createQueue('cut');
+    await direct.queues.create('cut');
     proxy.loseReplyTo('\x1e2500\x1e');
     const error = await errorOf(client.enqueueMany('cut', upTo(10_000)));
     expect(error.code).toBe('HOWDAH_COMMIT_UNKNOWN');
@@ -171,7 +171,7 @@ describe("onError: 'throw'", () => {
 
 describe("onError: 'report'", () => {
   test('goes on and accounts for every payload', async ({ client, storedJobs }) => {
-    await client.createQueue('reports', { payloadBytesMax: 50 });
+    await client.queues.create('reports', { payloadBytesMax: 50 });
     const payloads = first(2500).map((i) =>
       i % 500 === 7 ? 'x'.repeat(100) : i % 500 === 9 ? undefined : i,
     );

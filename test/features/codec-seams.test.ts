@@ -98,10 +98,10 @@ test('a schedule: its job is decoded, says of which time it is, and its error is
 test('topics and batches: their facts are beside encoded headers', async ({ url, pool }) => {
   const name = await createQueue(pool);
   const client = clientWith(url);
-  await client.subscribe('coded.topic', name);
+  await client.topics.subscribe('coded.topic', name);
   await client.publish('coded.topic', SECRET, { headers: HEADERS });
   const onComplete = { queue: name, payload: SECRET, headers: HEADERS };
-  const batch = await client.batch({ onComplete });
+  const batch = await client.batches.open({ onComplete });
   await batch.enqueue(name, SECRET, { headers: HEADERS });
   await batch.close();
   const seen: Job['headers'][] = [];
@@ -114,7 +114,7 @@ test('topics and batches: their facts are beside encoded headers', async ({ url,
     { ...HEADERS, 'howdah-batch': counts },
   ]);
   const { jobId } = (await batch.info()) ?? {};
-  expect((await client.job(jobId as string))?.headers).toEqual(seen[2]);
+  expect((await client.jobs.get(jobId as string))?.headers).toEqual(seen[2]);
   expect((await errorOf(client.publish('a"b', 1))).code).toBe('HOWDAH_TOPIC_INVALID');
   await expectNothingPlain(pool);
 });
@@ -127,10 +127,10 @@ test('an edited job is encoded as its producer would have, and read by its handl
   const { codec, tenants } = tenantCodec();
   const client = clientWith(url, codec);
   const { id } = await client.enqueue(name, 'old', { headers: HEADERS, delay: '1h' });
-  await client.edit(id, { payload: SECRET });
+  await client.jobs.edit(id, { payload: SECRET });
   expect([...(tenants.get('payload') ?? [])]).toEqual(['acme']);
-  await client.edit(id, { headers: { ...HEADERS, tenant: 'other' }, priority: 5 });
-  await client.edit(id, { delay: 0 });
+  await client.jobs.edit(id, { headers: { ...HEADERS, tenant: 'other' }, priority: 5 });
+  await client.jobs.edit(id, { delay: 0 });
   const seen: unknown[] = [];
   const { worker } = makeWorker(
     workerOf(url, [work(name, ({ payload, headers }) => void seen.push(payload, headers))]),
@@ -184,7 +184,7 @@ describe('results, progress and log lines', () => {
       expect(await result).toEqual(RESULT);
       await watching;
       expect(seen.at(-1)).toEqual({ at: SECRET });
-      expect(await client.job(handle.id)).toMatchObject({
+      expect(await client.jobs.get(handle.id)).toMatchObject({
         result: RESULT,
         progress: { at: SECRET },
         logs: [{ message: SECRET, fields: { said: SECRET } }],
@@ -224,7 +224,7 @@ describe('results, progress and log lines', () => {
       { code: 'HOWDAH_JOB_FAILED', details: { errors: [{ name: 'RangeError', message: SECRET }] } },
       { n: 3, s: SECRET },
     ]);
-    expect(await client.job(handles[1]?.id as string)).toMatchObject({ progress: SECRET });
+    expect(await client.jobs.get(handles[1]?.id as string)).toMatchObject({ progress: SECRET });
     await expectNothingPlain(pool);
   });
 
@@ -269,7 +269,7 @@ describe('members of a group that one worker takes together', () => {
     const { worker } = makeWorker(workerOf(url, [work(name, handler, { prefetch: 32 })]));
     expect(await worker.runOnce()).toMatchObject({ completed: 30, failed: 0 });
     expect(seen).toEqual(payloads);
-    expect((await client.job(ids[29] as string))?.result).toEqual(payloads[29]);
+    expect((await client.jobs.get(ids[29] as string))?.result).toEqual(payloads[29]);
     await expectNothingPlain(pool);
   });
 
@@ -291,7 +291,7 @@ describe('members of a group that one worker takes together', () => {
     expect(seen).toEqual([1, 2, 4, 6]);
     for (const id of [ids[2], ids[4]] as string[]) {
       await waitForState(pool, id, 'dead');
-      const errors = (await clientWith(url).job(id))?.errors;
+      const errors = (await clientWith(url).jobs.get(id))?.errors;
       expect(errors?.map(({ code }) => code)).toEqual(Array(2).fill('HOWDAH_CODEC_UNKNOWN'));
     }
   });
@@ -306,7 +306,7 @@ describe('members of a group that one worker takes together', () => {
     const db = new Engine(pool);
     const lease = await db.openLease('gone');
     await pool.query("select howdah.claim_many($1, $2, 1, '{}', '{}', 4)", [name, lease]);
-    expect(await client.queueStats(name)).toMatchObject([{ running: 4 }]);
+    expect(await client.queues.stats(name)).toMatchObject([{ running: 4 }]);
     await db.killLease(lease);
     await db.reap();
     const order: unknown[] = [];
@@ -317,7 +317,7 @@ describe('members of a group that one worker takes together', () => {
     expect(order).toEqual([1, 2, 3, 4]);
     const suspects = events.flatMap((event) => (event.type === 'job.suspected' ? event.ids : []));
     expect(suspects).toEqual([ids[0]]);
-    const attempts = await Promise.all(ids.map((id) => client.job(id as string)));
+    const attempts = await Promise.all(ids.map((id) => client.jobs.get(id as string)));
     expect(attempts.map((job) => job?.attempt)).toEqual([2, 1, 1, 1]);
     await db.expectTruth();
   });

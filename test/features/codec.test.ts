@@ -38,7 +38,7 @@ describe('a job that cannot be decoded', () => {
     expect(await worker.runOnce()).toMatchObject({ completed: 0, dead: 3 });
     expect(seen).toEqual([]);
     for (const each of [stolen, both, own]) {
-      expect((await client.job(each as string))?.errors).toMatchObject([
+      expect((await client.jobs.get(each as string))?.errors).toMatchObject([
         { code: 'HOWDAH_CODEC_FAILED' },
         { code: 'HOWDAH_CODEC_FAILED' },
       ]);
@@ -58,7 +58,7 @@ describe('a job that cannot be decoded', () => {
     const { ids } = await client.enqueueMany(name, [1, 'bomb', 2]);
     const { worker } = makeWorker({ url, codec: nesting, queues: [work(name, () => undefined)] });
     expect(await worker.runOnce()).toMatchObject({ completed: 2, dead: 1 });
-    expect(await client.job(ids[1] as string)).toMatchObject({
+    expect(await client.jobs.get(ids[1] as string)).toMatchObject({
       state: 'dead',
       undecoded: ['payload'],
       errors: [{ code: 'HOWDAH_CODEC_FAILED', attempt: 1 }],
@@ -84,7 +84,7 @@ describe('a job that cannot be decoded', () => {
     expect(seen).toEqual([1, 2]);
     const reader = clientWith(url);
     for (const id of [ids[1], headless]) {
-      expect(await reader.job(id as string)).toMatchObject({
+      expect(await reader.jobs.get(id as string)).toMatchObject({
         state: 'dead',
         errors: [
           { code: 'HOWDAH_CODEC_UNKNOWN', attempt: 1 },
@@ -127,7 +127,7 @@ describe('a job that cannot be decoded', () => {
     };
     const { worker } = makeWorker({ url, codec: torn, queues: [work(name, () => undefined)] });
     expect(await worker.runOnce()).toMatchObject({ dead: 1, failed: 0 });
-    expect(await client.job(id)).toMatchObject({ state: 'dead', reason: 'PermanentError' });
+    expect(await client.jobs.get(id)).toMatchObject({ state: 'dead', reason: 'PermanentError' });
   });
 
   test('is not given out by receive, which goes on to the next', async ({ url, pool }) => {
@@ -136,7 +136,7 @@ describe('a job that cannot be decoded', () => {
     const client = clientWith(url);
     const jobs = await client.receive(name);
     expect(jobs.map(({ id }) => id)).toEqual([good]);
-    expect(await client.job(bad as string)).toMatchObject({
+    expect(await client.jobs.get(bad as string)).toMatchObject({
       state: 'dead',
       errors: [{ code: 'HOWDAH_CODEC_UNKNOWN' }],
     });
@@ -159,17 +159,17 @@ describe('a job that cannot be decoded', () => {
     await worker.runOnce();
     const stranger = createClient({ url });
     onTestFinished(() => stranger.close());
-    expect(await stranger.job(id)).toMatchObject({
+    expect(await stranger.jobs.get(id)).toMatchObject({
       payload: { $howdah: 'scrambling', queue: name },
       headers: { $howdah: 'scrambling' },
       errors: [{ name: 'Error', message: 'encoded by scrambling', attempt: 1 }],
       lastError: 'encoded by scrambling',
       undecoded: ['headers', 'error', 'payload'],
     });
-    expect(await stranger.deadLetters({ queue: name })).toMatchObject([
+    expect(await stranger.deadLetters.list({ queue: name })).toMatchObject([
       { undecoded: ['headers', 'error', 'payload'] },
     ]);
-    expect(await stranger.jobs({ state: 'dead', limit: 1 })).toMatchObject([
+    expect(await stranger.jobs.list({ state: 'dead', limit: 1 })).toMatchObject([
       { lastError: 'encoded by scrambling' },
     ]);
   });

@@ -9,7 +9,7 @@ describe('a dedupe key makes one job per window', () => {
     client,
     storedJobs,
   }) => {
-    await client.createQueue('orders');
+    await client.queues.create('orders');
     const dedupe = { key: 'order-7', window: '1d' } as const;
     const first = await client.enqueue('orders', { a: 1, b: 2 }, { dedupe });
     expect(first).toEqual({ id: expect.any(String), created: true });
@@ -27,7 +27,7 @@ describe('a dedupe key makes one job per window', () => {
   });
 
   test('64 callers of four clients, 6,400 tries at once', async ({ client, url, storedJobs }) => {
-    await client.createQueue('storm');
+    await client.queues.create('storm');
     const others = Array.from({ length: 3 }, () => createClient({ url }));
     const clients = [client, ...others];
     let created = 0;
@@ -46,7 +46,7 @@ describe('a dedupe key makes one job per window', () => {
   });
 
   test('in a transaction: rolled back, no key is left', async ({ client, pool }) => {
-    await client.createQueue('tx');
+    await client.queues.create('tx');
     const tx = await pool.connect();
     await tx.query('begin');
     const options = { dedupe: { key: 'k' } };
@@ -73,7 +73,7 @@ describe('a dedupe key makes one job per window', () => {
     client,
     url,
   }) => {
-    await client.createQueue('latest');
+    await client.queues.create('latest');
     const ran: unknown[] = [];
     let running = 0;
     let most = 0;
@@ -176,15 +176,15 @@ describe('producers that enqueue one key all the time do not keep its job from b
       if (mode === 'latest') expect(together).toBe(1);
       expect(sent).toBeGreaterThan(runs.length);
       await Promise.all(producers.map((producer) => producer.close()));
-      expect((await client.queueStats(hot))[0]?.ready).toBe(0);
+      expect((await client.queues.stats(hot))[0]?.ready).toBe(0);
     });
   }
 
   test('edits in a loop', { timeout: 90_000 }, async ({ client, url }) => {
     const hot = queue<number>('edited');
     const runs: number[] = [];
-    await client.createQueue(hot);
-    await client.pauseQueue(hot);
+    await client.queues.create(hot);
+    await client.queues.pause(hot);
     const { id } = await client.enqueue(hot, 0);
     const editors = Array.from({ length: 3 }, () => createClient({ url }));
     let edits = 0;
@@ -192,7 +192,7 @@ describe('producers that enqueue one key all the time do not keep its job from b
       editors.map(async (editor) => {
         for (;;) {
           try {
-            await editor.edit(id, { payload: ++edits });
+            await editor.jobs.edit(id, { payload: ++edits });
           } catch (error) {
             return (error as HowdahError).code;
           }
@@ -201,7 +201,7 @@ describe('producers that enqueue one key all the time do not keep its job from b
     );
     await startWorker({ url, queues: [work(hot, ({ payload }) => void runs.push(payload))] });
     await waitFor(() => edits > 20, { what: 'edits under way' });
-    await client.resumeQueue(hot);
+    await client.queues.resume(hot);
     await waitFor(() => runs.length > 0, { what: 'the job to begin', timeoutMs: 30_000 });
     for (const code of await editing) {
       expect(['HOWDAH_JOB_RUNNING', 'HOWDAH_JOB_ENDED']).toContain(code);

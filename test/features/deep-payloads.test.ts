@@ -52,7 +52,7 @@ test('it is handed to handlers of this process and by receive(), and its result 
   await job?.complete('received');
   const { worker } = makeWorker({ url, queues: [work(name, () => 'worked')] });
   expect(await worker.runOnce()).toMatchObject({ completed: 1, failed: 0 });
-  expect((await client.job(ids[1] as string))?.result).toBe('worked');
+  expect((await client.jobs.get(ids[1] as string))?.result).toBe('worked');
 });
 
 test('the command line shows it up to the depth that is taken', { timeout: 120_000 }, async ({

@@ -94,7 +94,7 @@ test.for(LOOPS)(
     onTestFinished(() => client.close());
     if (file === 'worker/claim/strays' || file === 'worker/claim/quarantine')
       await crash(pool, other);
-    await client.cancel(cancelled);
+    await client.jobs.cancel(cancelled);
     mayEnd = true;
     for (const id of ids) await waitForState(pool, id, 'completed', 25_000);
     await waitForState(pool, cancelled[0], 'cancelled', 25_000);

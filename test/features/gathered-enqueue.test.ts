@@ -25,7 +25,7 @@ describe('sharing', () => {
   });
 
   test('one bad job fails alone, whatever is wrong with it', async ({ client, storedJobs }) => {
-    await client.createQueue('strict', { payloadBytesMax: 1000 });
+    await client.queues.create('strict', { payloadBytesMax: 1000 });
     const calls = [
       client.enqueue('strict', 1),
       client.enqueue('strict', 'x'.repeat(5000)),
@@ -52,7 +52,7 @@ describe('sharing', () => {
     pool,
     storedJobs,
   }) => {
-    await client.createQueue('trapped');
+    await client.queues.create('trapped');
     // What no check can foresee: a trigger of the application, an extension, a full disk ...
     await pool.query(`create function trap() returns trigger language plpgsql as $$
       begin
@@ -78,7 +78,7 @@ describe('sharing', () => {
   test('a call beyond the waiting room is refused, the others go through', async ({ url }) => {
     const client = createClient({ url, gather: { jobsMax: 10, waitingMax: 50 } });
     onTestFinished(() => client.close());
-    await client.createQueue('crowded');
+    await client.queues.create('crowded');
     await client.enqueue('crowded', 0);
     const calls = Array.from({ length: 60 }, (_, i) => client.enqueue('crowded', i));
     const results = await Promise.allSettled(calls);
@@ -90,7 +90,7 @@ describe('sharing', () => {
   });
 
   test('large jobs go in statements of bounded size', async ({ client, storedJobs }) => {
-    await client.createQueue('large', { payloadBytesMax: 4_000_000 });
+    await client.queues.create('large', { payloadBytesMax: 4_000_000 });
     const sizes = [10, 900_000, 900_000, 3_000_000, 20];
     await Promise.all(sizes.map((size) => client.enqueue('large', 'x'.repeat(size))));
     const stored = (await storedJobs('large')).map((job) => (job.payload as string).length);
@@ -104,7 +104,7 @@ describe('faults', () => {
     faulty: { client, proxy },
     storedJobs,
   }) => {
-    await direct.createQueue('ambiguous');
+    await direct.queues.create('ambiguous');
     await client.enqueue('ambiguous', 'first');
     proxy.loseReplyTo('second');
     const calls = ['second', 'third'].map((payload) => client.enqueue('ambiguous', payload));
@@ -125,7 +125,7 @@ describe('faults', () => {
     faulty: { client, proxy },
     storedJobs,
   }) => {
-    await direct.createQueue('patient');
+    await direct.queues.create('patient');
     await client.enqueue('patient', 1);
     proxy.refuse();
     proxy.cut();
@@ -141,7 +141,7 @@ describe('faults', () => {
     faulty: { client, proxy },
     storedJobs,
   }) => {
-    await direct.createQueue('away');
+    await direct.queues.create('away');
     proxy.refuse();
     const error = await errorOf(client.enqueue('away', 1));
     expect(error).toMatchObject({ code: 'HOWDAH_DATABASE_UNAVAILABLE', isRetryable: true });
@@ -155,14 +155,14 @@ describe('faults', () => {
 describe('life of a client', () => {
   test('close waits for the calls under way and refuses new ones', async ({ url, storedJobs }) => {
     const client = createClient({ url });
-    await client.createQueue('closing');
+    await client.queues.create('closing');
     const calls = Array.from({ length: 700 }, (_, i) => client.enqueue(queue('closing'), i));
     const closing = client.close();
     expect(await codeOf(client.enqueue('closing', 'late'))).toBe('HOWDAH_CLIENT_CLOSED');
     expect(await codeOf(client.enqueueMany('closing', [1]))).toBe('HOWDAH_CLIENT_CLOSED');
     await Promise.all([closing, ...calls]);
     expect(await storedJobs('closing')).toHaveLength(700);
-    expect(await codeOf(client.queueStats())).toBe('HOWDAH_CLIENT_CLOSED');
+    expect(await codeOf(client.queues.stats())).toBe('HOWDAH_CLIENT_CLOSED');
     await client.close();
   });
 

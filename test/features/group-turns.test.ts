@@ -32,7 +32,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
     pool,
     url,
   }) => {
-    await client.createQueue('short');
+    await client.queues.create('short');
     await client.enqueueMany('short', numbers(400), { group: 'g' });
     const ran: unknown[] = [];
     let running = 0;
@@ -54,7 +54,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
   });
 
   test('what fails in the middle keeps the others behind it', async ({ client, pool, url }) => {
-    await client.createQueue('middle', { backoff: { type: 'fixed', delay: 200, jitter: 0 } });
+    await client.queues.create('middle', { backoff: { type: 'fixed', delay: 200, jitter: 0 } });
     await client.enqueueMany('middle', numbers(100), { group: 'g' });
     const ran: unknown[] = [];
     const worker = await startWorker({
@@ -83,7 +83,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
     pool,
     url,
   }) => {
-    await client.createQueue('stopped');
+    await client.queues.create('stopped');
     await client.enqueueMany('stopped', numbers(60), { group: 'g' });
     const ran: unknown[] = [];
     let free = (): void => undefined;
@@ -111,7 +111,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
   });
 
   test('cancelled while it waits behind another, it never runs', async ({ client, pool, url }) => {
-    await client.createQueue('cancelled');
+    await client.queues.create('cancelled');
     const { ids } = await client.enqueueMany('cancelled', numbers(60), { group: 'g' });
     const ran: unknown[] = [];
     let free = (): void => undefined;
@@ -128,8 +128,8 @@ describe('a worker takes several members of a group of short jobs at once', () =
       ],
     });
     await waitFor(() => ran.includes(40), { what: 'the fortieth to run' });
-    await client.cancel([ids[41] ?? '', ids[50] ?? '']);
-    await waitFor(async () => (await client.job(ids[41] ?? ''))?.state === 'cancelled', {
+    await client.jobs.cancel([ids[41] ?? '', ids[50] ?? '']);
+    await waitFor(async () => (await client.jobs.get(ids[41] ?? ''))?.state === 'cancelled', {
       what: 'the next to be cancelled',
     });
     free();
@@ -143,7 +143,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
     pool,
     url,
   }) => {
-    await client.createQueue('paused');
+    await client.queues.create('paused');
     await client.enqueueMany('paused', numbers(60), { group: 'g' });
     const ran: unknown[] = [];
     let context: JobContext | undefined;
@@ -163,14 +163,14 @@ describe('a worker takes several members of a group of short jobs at once', () =
       ],
     });
     await waitFor(() => ran.includes(40), { what: 'the fortieth to run' });
-    await client.pauseQueue('paused');
-    const running = async () => (await client.queueStats('paused'))[0]?.running;
+    await client.queues.pause('paused');
+    const running = async () => (await client.queues.stats('paused'))[0]?.running;
     await waitFor(async () => (await running()) === 1, { what: 'the others to be given back' });
     free();
     await untilCompleted(pool, 'paused', 41);
     expect(context?.signal.aborted).toBe(false);
     expect(ran).toEqual(numbers(41));
-    await client.resumeQueue('paused');
+    await client.queues.resume('paused');
     await untilCompleted(pool, 'paused', 60);
     expect(ran).toEqual(numbers(60));
     await expectBooks(pool);
@@ -181,7 +181,7 @@ test('fair: a job of a new key does not wait for 10,000 of another longer than f
   client,
   url,
 }) => {
-  await client.createQueue('fair', { retention: 0 });
+  await client.queues.create('fair', { retention: 0 });
   await client.enqueueMany('fair', numbers(10_000), { group: 'whale' });
   let whales = 0;
   let seen: number | undefined;
@@ -257,7 +257,7 @@ test('200 groups x 20 jobs, workers killed in the middle of turns: no order viol
 
 describe('a rate per key', () => {
   test('spaces the jobs of each key, whatever the others do', async ({ client, pool, url }) => {
-    await client.createQueue('paced', { groupRate: { max: 20, per: '1s', burst: 2 } });
+    await client.queues.create('paced', { groupRate: { max: 20, per: '1s', burst: 2 } });
     for (const group of ['a', 'b']) await client.enqueueMany('paced', numbers(8), { group });
     await client.enqueue('paced', 0, { group: 'c' });
     const starts = new Map<string, number[]>();
@@ -265,7 +265,7 @@ describe('a rate per key', () => {
       url,
       queues: [
         work('paced', async ({ id }) => {
-          const group = (await client.job(id))?.group ?? '';
+          const group = (await client.jobs.get(id))?.group ?? '';
           starts.set(group, [...(starts.get(group) ?? []), performance.now()]);
         }),
       ],
@@ -291,7 +291,7 @@ describe('a rate per key', () => {
     { max: 1, limit: 2 },
     7,
   ])('%j is refused', async (groupRate, { client }) => {
-    await expect(client.createQueue('refused', { groupRate } as never)).rejects.toMatchObject({
+    await expect(client.queues.create('refused', { groupRate } as never)).rejects.toMatchObject({
       code: 'HOWDAH_OPTION_INVALID',
       message: expect.stringContaining('groupRate'),
     });

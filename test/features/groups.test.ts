@@ -14,7 +14,7 @@ import { createQueue, enqueue, heard, startWorker } from '../support/workers.js'
 
 describe('the jobs of a group run in the order in which they were enqueued', () => {
   test('one after another, while groups run side by side', async ({ client, url }) => {
-    await client.createQueue('orders');
+    await client.queues.create('orders');
     const running = new Map<string, number>();
     const order = new Map<string, number[]>();
     let most = 0;
@@ -41,7 +41,7 @@ describe('the jobs of a group run in the order in which they were enqueued', () 
         ),
       ],
     });
-    await waitFor(async () => (await client.queueStats('orders'))[0]?.completed === 24, {
+    await waitFor(async () => (await client.queues.stats('orders'))[0]?.completed === 24, {
       what: 'all to be completed',
     });
     expect(worker.events.filter(({ type }) => type === 'job.failed')).toEqual([]);
@@ -53,7 +53,7 @@ describe('the jobs of a group run in the order in which they were enqueued', () 
     client,
     url,
   }) => {
-    await client.createQueue('stubborn', { backoff: { delay: '1h' } });
+    await client.queues.create('stubborn', { backoff: { delay: '1h' } });
     const { id } = await client.enqueue('stubborn', 'head', { group: 'g' });
     const after = await client.enqueue('stubborn', 'next', { group: 'g' });
     const ran: unknown[] = [];
@@ -68,11 +68,13 @@ describe('the jobs of a group run in the order in which they were enqueued', () 
       ],
     });
     await heard(worker, 'job.failed');
-    await waitFor(async () => (await client.job(id))?.state === 'scheduled', { what: 'backoff' });
-    expect(await client.job(after.id)).toMatchObject({ state: 'blocked', group: 'g' });
-    expect(await client.jobs({ queue: 'stubborn', state: 'blocked' })).toHaveLength(1);
-    expect((await client.queueStats('stubborn'))[0]).toMatchObject({ scheduled: 1, blocked: 1 });
-    expect(await client.blockedGroups('stubborn')).toEqual([
+    await waitFor(async () => (await client.jobs.get(id))?.state === 'scheduled', {
+      what: 'backoff',
+    });
+    expect(await client.jobs.get(after.id)).toMatchObject({ state: 'blocked', group: 'g' });
+    expect(await client.jobs.list({ queue: 'stubborn', state: 'blocked' })).toHaveLength(1);
+    expect((await client.queues.stats('stubborn'))[0]).toMatchObject({ scheduled: 1, blocked: 1 });
+    expect(await client.groups.blocked('stubborn')).toEqual([
       {
         queue: 'stubborn',
         group: 'g',
@@ -85,17 +87,17 @@ describe('the jobs of a group run in the order in which they were enqueued', () 
       },
     ]);
     isBroken = false;
-    expect(await client.runNow([id, after.id])).toEqual([
+    expect(await client.jobs.runNow([id, after.id])).toEqual([
       { id, outcome: 'ready' },
       { id: after.id, outcome: 'blocked' },
     ]);
     await waitFor(() => ran.length === 2, { what: 'both to run' });
     expect(ran).toEqual(['head', 'next']);
-    expect(await client.blockedGroups('stubborn')).toEqual([]);
+    expect(await client.groups.blocked('stubborn')).toEqual([]);
   });
 
   test('runOnce drains groups to the end', async ({ client, url }) => {
-    await client.createQueue('drained', { groupConcurrency: 2 });
+    await client.queues.create('drained', { groupConcurrency: 2 });
     await client.enqueueMany('drained', [1, 2, 3, 4, 5, 6, 7], { group: 'only' });
     const { createWorker, silentLogger } = await import('howdah');
     const worker = createWorker({

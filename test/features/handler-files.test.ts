@@ -196,7 +196,7 @@ describe.each(KINDS)('a handler file run in a $kind', ({ kind, size }) => {
     for (const what of ['waitsForAbort', 'ignoresAbort', 'spins']) {
       const id = await order(pool, name, what);
       await waitForState(pool, id, 'running');
-      await client.cancel(id);
+      await client.jobs.cancel(id);
       await waitForState(pool, id, 'cancelled');
     }
     const after = await order(pool, name, 'returns', { value: 1 });

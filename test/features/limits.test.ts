@@ -38,7 +38,7 @@ describe('concurrencyMax', () => {
     client,
   }) => {
     const name = await createQueue(pool);
-    await client.alterQueue(name, { concurrencyMax: 3 });
+    await client.queues.alter(name, { concurrencyMax: 3 });
     let running = 0;
     let most = 0;
     const handler = async (): Promise<void> => {
@@ -185,7 +185,7 @@ describe('rateLimited', () => {
     const [id] = await enqueue(pool, name);
     await heard(made, 'job.rate-limited');
     const [other] = await enqueue(pool, name);
-    const [stats] = await client.queueStats(name);
+    const [stats] = await client.queues.stats(name);
     expect(stats).toMatchObject({ limitedReason: 'HTTP 429', limitedUntil: expect.any(Date) });
     await waitForState(pool, id, 'completed');
     await waitForState(pool, other, 'completed');
@@ -194,7 +194,7 @@ describe('rateLimited', () => {
     expect(waitedMs).toBeGreaterThanOrEqual(990);
     expect(waitedMs).toBeLessThan(2_000);
     await heard(made, 'queue.freed');
-    expect((await client.queueStats(name))[0]).toMatchObject({ limitedUntil: null });
+    expect((await client.queues.stats(name))[0]).toMatchObject({ limitedUntil: null });
   });
 
   test('returned with a Date', async ({ url, pool }) => {
@@ -217,7 +217,7 @@ describe('rateLimited', () => {
   test('bad input', async ({ client, pool }) => {
     const name = await createQueue(pool);
     expect(() => rateLimited({ retryAfter: -1 })).toThrow(/out of bounds|not a duration/);
-    expect(await codeOf(client.limitQueue(name, -1))).toBe('HOWDAH_OPTION_INVALID');
+    expect(await codeOf(client.queues.limit(name, -1))).toBe('HOWDAH_OPTION_INVALID');
   });
 });
 
@@ -228,7 +228,7 @@ describe('circuit breaker', () => {
     client,
   }) => {
     const name = await createQueue(pool, { backoff_ms: 0 });
-    await client.alterQueue(name, { breaker: { failures: 3, window: '10s', cooldown: '500ms' } });
+    await client.queues.alter(name, { breaker: { failures: 3, window: '10s', cooldown: '500ms' } });
     let isDown = true;
     const made = await startWorker({
       url,
@@ -245,27 +245,27 @@ describe('circuit breaker', () => {
     await enqueue(pool, name, many(20));
     const { reason } = await heard(made, 'queue.held');
     expect(reason).toBe('circuit-open');
-    expect((await client.queueStats(name))[0]?.circuit).toMatch(/open/);
+    expect((await client.queues.stats(name))[0]?.circuit).toMatch(/open/);
     isDown = false;
     await completed(pool, name, 20);
-    expect((await client.queueStats(name))[0]).toMatchObject({ circuit: 'closed' });
+    expect((await client.queues.stats(name))[0]).toMatchObject({ circuit: 'closed' });
     await heard(made, 'queue.freed');
   });
 
   test('opened and closed by hand', async ({ url, pool, client }) => {
     const name = await createQueue(pool);
-    expect(await codeOf(client.openCircuit(name))).toBe('HOWDAH_CIRCUIT_INVALID');
-    await client.alterQueue(name, { breaker: { failures: 3 } });
-    await client.openCircuit(name, 'maintenance');
+    expect(await codeOf(client.queues.openCircuit(name))).toBe('HOWDAH_CIRCUIT_INVALID');
+    await client.queues.alter(name, { breaker: { failures: 3 } });
+    await client.queues.openCircuit(name, 'maintenance');
     await startWorker({ url, queues: [work(name, () => undefined)] });
     const [id] = await enqueue(pool, name);
-    expect((await client.queueStats(name))[0]).toMatchObject({
+    expect((await client.queues.stats(name))[0]).toMatchObject({
       circuit: 'open',
       circuitReason: 'maintenance',
       circuitUntil: null,
     });
     expect((await readJob(pool, id)).state).toBe('ready');
-    await client.closeCircuit(name);
+    await client.queues.closeCircuit(name);
     await waitForState(pool, id, 'completed', 1_500);
   });
 });
@@ -273,10 +273,10 @@ describe('circuit breaker', () => {
 describe('ageing', () => {
   test('low priority is not starved: it rises', async ({ url, pool, client }) => {
     const name = await createQueue(pool);
-    await client.alterQueue(name, { ageing: '1s' });
+    await client.queues.alter(name, { ageing: '1s' });
     const [low] = await enqueue(pool, name, [{ priority: -50 }]);
     await enqueue(pool, name, many(1));
-    await client.pauseQueue(name);
+    await client.queues.pause(name);
     await startWorker({ url, queues: [work(name, () => undefined)] });
     await waitFor(
       async () => {
@@ -303,7 +303,7 @@ describe('bad input', () => {
     [{ breaker: { window: '1s' } }, /breaker/],
     [{ ageing: 5 }, /ageing/],
   ] as const)('policy %j', async ([policy, message], { client }) => {
-    const call = client.createQueue('refused', policy as object);
+    const call = client.queues.create('refused', policy as object);
     await expect(call).rejects.toMatchObject({
       code: 'HOWDAH_OPTION_INVALID',
       message: expect.stringMatching(message),

@@ -170,7 +170,7 @@ describe.each(KINDS)('middleware around a handler file run in a $kind', ({ size 
     expect(await worker.runOnce()).toMatchObject({ completed: 2 });
     expect(seen).toContain('xyzzy');
     expect(await handle.result()).toBe('xyzzy');
-    const { logs } = (await client.job(logging.id)) ?? {};
+    const { logs } = (await client.jobs.get(logging.id)) ?? {};
     expect(logs?.[0]).toMatchObject({ message: 'from afar', fields: { answer: 42 } });
     const { rows } = await pool.query(
       `select h::text from howdah.history h where h::text like '%xyzzy%' union all

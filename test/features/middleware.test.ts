@@ -48,7 +48,7 @@ describe('around enqueue', () => {
     const client = clientWith({ url, middleware: [outer, inner] });
     const enqueued = await client.enqueue(name, 1, { headers: { trace: 't' } });
     expect(seen).toEqual([['outer', name, 1], ['inner', { trace: 't', tenant: 'a' }], enqueued]);
-    expect(await client.job(enqueued.id)).toMatchObject({
+    expect(await client.jobs.get(enqueued.id)).toMatchObject({
       payload: { wrapped: 1 },
       headers: { trace: 't', tenant: 'a' },
       priority: 7,
@@ -110,22 +110,24 @@ describe('around enqueue', () => {
     });
     const events: EventOf<ClientEvents>[] = [];
     client.onEvent((event) => events.push(event));
-    await client.subscribe('surrounded', name);
+    await client.topics.subscribe('surrounded', name);
     const [published] = await client.publish('surrounded', 1, { headers: { trace: 't' } });
-    expect(await client.job(published?.id as string)).toMatchObject({
+    expect(await client.jobs.get(published?.id as string)).toMatchObject({
       payload: [1],
       priority: 7,
       headers: { tenant: 'a', trace: 't', 'howdah-topic': 'surrounded' },
     });
-    const batch = await client.batch({ onComplete: { queue: name, payload: 2, attempts: 3 } });
+    const batch = await client.batches.open({
+      onComplete: { queue: name, payload: 2, attempts: 3 },
+    });
     await batch.close({ allowEmpty: true });
     const { jobId } = (await batch.info()) ?? {};
-    expect(await client.job(jobId as string)).toMatchObject({
+    expect(await client.jobs.get(jobId as string)).toMatchObject({
       payload: [2],
       priority: 7,
       headers: { tenant: 'a', 'howdah-batch': { total: 0 } },
     });
-    await client.batch({ name: 'nothing follows' });
+    await client.batches.open({ name: 'nothing follows' });
     expect(calls).toEqual([
       ['publish', 'surrounded', 1, false],
       [published],
@@ -144,10 +146,13 @@ describe('around enqueue', () => {
     const name = await createQueue(pool);
     let behave: EnqueueMiddleware = () => undefined;
     const client = clientWith({ url, middleware: [(call, next) => behave(call, next)] });
-    await client.subscribe('silent', name);
+    await client.topics.subscribe('silent', name);
     const onComplete = { queue: name, payload: 1 };
-    const before = await client.batches();
-    for (const call of [() => client.publish('silent', 1), () => client.batch({ onComplete })]) {
+    const before = await client.batches.list();
+    for (const call of [
+      () => client.publish('silent', 1),
+      () => client.batches.open({ onComplete }),
+    ]) {
       behave = () => undefined;
       expect(await codeOf(call())).toBe('HOWDAH_MIDDLEWARE_INVALID');
       behave = () => {
@@ -156,7 +161,7 @@ describe('around enqueue', () => {
       await expect(call()).rejects.toThrow(RangeError);
     }
     expect(await storedJobs(name)).toEqual([]);
-    expect(await client.batches()).toEqual(before);
+    expect(await client.batches.list()).toEqual(before);
     behave = (call, next) => next(call.withOptions({ batchSize: 5 }));
     expect(await codeOf(client.publish('silent', 1))).toBe('HOWDAH_OPTION_INVALID');
   });
@@ -274,7 +279,7 @@ describe('around attempts', () => {
     });
     expect(await worker.runOnce()).toMatchObject({ completed: 1 });
     expect(order).toEqual(['outer 1 false', 'inner 5', 'outer "<5 of acme>"']);
-    expect(await client.job(id)).toMatchObject({ result: '<5 of acme>' });
+    expect(await client.jobs.get(id)).toMatchObject({ result: '<5 of acme>' });
   });
 
   test('once a call of a batch handler, with all its jobs', async ({ url, pool }) => {
@@ -533,14 +538,14 @@ describe('events', () => {
     for (const job of jobs.slice(0, 2)) await job.deadLetter('on purpose');
     client.onEvent((event) => events.push(event));
     const [first, second, third, fourth] = ids as [string, string, string, string];
-    await client.cancel([third, fourth, '999999'], 'not wanted');
-    await client.cancelWhere({ queue: name, state: 'ready' }, { preview: true });
-    await client.cancelWhere({ queue: name, state: 'ready' }, { reason: 'none' });
-    await client.cancelWhere({ queue: name, state: 'ready' });
-    await client.redrive({ ids: [first] }, { preview: true });
-    await client.redrive({ ids: [first] });
-    await client.discard({ ids: [second] }, { preview: true });
-    await client.discard({ ids: [second] });
+    await client.jobs.cancel([third, fourth, '999999'], 'not wanted');
+    await client.jobs.cancelWhere({ queue: name, state: 'ready' }, { preview: true });
+    await client.jobs.cancelWhere({ queue: name, state: 'ready' }, { reason: 'none' });
+    await client.jobs.cancelWhere({ queue: name, state: 'ready' });
+    await client.deadLetters.redrive({ ids: [first] }, { preview: true });
+    await client.deadLetters.redrive({ ids: [first] });
+    await client.deadLetters.discard({ ids: [second] }, { preview: true });
+    await client.deadLetters.discard({ ids: [second] });
     expect(events).toEqual([
       { type: 'job.cancel-requested', job: { id: third }, reason: 'not wanted' },
       { type: 'job.cancelled', job: { id: fourth }, reason: 'not wanted' },

@@ -20,9 +20,9 @@ describe('pause until', () => {
     await waitForState(pool, before, 'completed');
 
     const until = new Date(Date.now() + 1_500);
-    await client.pauseQueue(name, { until, reason: 'deploy' });
+    await client.queues.pause(name, { until, reason: 'deploy' });
     const ids = await enqueue(pool, name, Array(10).fill({}));
-    expect((await client.queueStats(name))[0]).toMatchObject({
+    expect((await client.queues.stats(name))[0]).toMatchObject({
       paused: true,
       pausedReason: 'deploy',
       pausedUntil: until,
@@ -31,7 +31,7 @@ describe('pause until', () => {
     const first = Math.min(...startedAt.slice(1));
     expect(first).toBeGreaterThanOrEqual(until.getTime());
     expect(first).toBeLessThan(until.getTime() + 1_000);
-    await waitFor(async () => (await client.queueStats(name))[0]?.pausedReason === null, {
+    await waitFor(async () => (await client.queues.stats(name))[0]?.pausedReason === null, {
       what: 'the pause to be taken off',
     });
   });
@@ -43,10 +43,10 @@ describe('pause until', () => {
   }) => {
     const name = await createQueue(pool);
     await startWorker({ url, queues: [work(name, () => undefined)] });
-    await client.pauseQueue(name, { for: '1h' });
+    await client.queues.pause(name, { for: '1h' });
     const [id] = await enqueue(pool, name);
-    await waitFor(async () => (await client.queueStats(name))[0]?.paused, { what: 'the pause' });
-    await client.resumeQueue(name);
+    await waitFor(async () => (await client.queues.stats(name))[0]?.paused, { what: 'the pause' });
+    await client.queues.resume(name);
     await waitForState(pool, id, 'completed', 1_500);
   });
 
@@ -54,25 +54,25 @@ describe('pause until', () => {
     const other = await createQueue(pool);
     const prefix = `kind-${other}`;
     const names = [`${prefix}.a`, `${prefix}.b`];
-    for (const name of names) await client.createQueue(name);
+    for (const name of names) await client.queues.create(name);
     const queues = [...names, other].map((name) => work(name, () => undefined));
     await startWorker({ url, queues, poll: '60s' });
-    expect(await client.pauseQueue(`${prefix}.*`, 'storm')).toEqual(names);
+    expect(await client.queues.pause(`${prefix}.*`, 'storm')).toEqual(names);
     const [a] = await enqueue(pool, names[0] as string);
     const [b] = await enqueue(pool, names[1] as string);
     const [c] = await enqueue(pool, other);
     await waitForState(pool, c, 'completed');
-    expect(await client.resumeQueue(`${prefix}.*`)).toEqual(names);
+    expect(await client.queues.resume(`${prefix}.*`)).toEqual(names);
     for (const id of [a, b]) await waitForState(pool, id, 'completed', 1_500);
-    expect(await client.closeQueue(other)).toEqual([other]);
-    expect(await codeOf(client.openQueue(`${prefix}x*`))).toBe('HOWDAH_QUEUE_UNKNOWN');
+    expect(await client.queues.close(other)).toEqual([other]);
+    expect(await codeOf(client.queues.open(`${prefix}x*`))).toBe('HOWDAH_QUEUE_UNKNOWN');
     for (const name of ['.mail', '.*', 'a b*', 'mail%*', '*'.repeat(129), ''])
-      expect(await codeOf(client.openQueue(name)), name).toBe('HOWDAH_QUEUE_NAME_INVALID');
+      expect(await codeOf(client.queues.open(name)), name).toBe('HOWDAH_QUEUE_NAME_INVALID');
   });
 
   test('bad input', async ({ pool, client }) => {
     const name = await createQueue(pool);
-    const pause = (options: object) => codeOf(client.pauseQueue(name, options));
+    const pause = (options: object) => codeOf(client.queues.pause(name, options));
     expect(await pause({ until: new Date(Date.now() - 1_000) })).toBe('HOWDAH_HOLD_INVALID');
     expect(await pause({ until: 'tomorrow' })).toBe('HOWDAH_HOLD_INVALID');
     expect(await pause({ until: '2027-01-01T00:00:00' })).toBe('HOWDAH_HOLD_INVALID');
@@ -91,7 +91,7 @@ describe('drain', () => {
     const ids = await enqueue(pool, name, Array(5).fill({}));
     await enqueue(pool, name, [{ delay_ms: 3_600_000 }]);
     const left: number[] = [];
-    const drained = client.drainQueue(name, {
+    const drained = client.queues.drain(name, {
       timeout: '20s',
       onProgress: ({ ready, running }) => left.push(ready + running),
     });
@@ -105,13 +105,13 @@ describe('drain', () => {
   test('gives up at its deadline, or when its signal aborts', async ({ pool, client }) => {
     const name = await createQueue(pool);
     await enqueue(pool, name);
-    const error = await errorOf(client.drainQueue(name, { timeout: 50 }));
+    const error = await errorOf(client.queues.drain(name, { timeout: 50 }));
     expect(error.code).toBe('HOWDAH_TIMEOUT');
     expect(error.details).toMatchObject({ queue: name, ready: 1, running: 0 });
     const reason = new Error('enough');
-    await expect(client.drainQueue(name, { signal: AbortSignal.abort(reason) })).rejects.toBe(
+    await expect(client.queues.drain(name, { signal: AbortSignal.abort(reason) })).rejects.toBe(
       reason,
     );
-    expect(await codeOf(client.drainQueue('no-such-queue'))).toBe('HOWDAH_QUEUE_UNKNOWN');
+    expect(await codeOf(client.queues.drain('no-such-queue'))).toBe('HOWDAH_QUEUE_UNKNOWN');
   });
 });

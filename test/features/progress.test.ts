@@ -150,7 +150,7 @@ describe('progress', () => {
     const handle = await client.enqueue(name, 1);
     await handle.result({ timeout: '20s' });
     expect(calls).toBeGreaterThan(500);
-    expect((await client.job(handle.id))?.progress).toBe(calls);
+    expect((await client.jobs.get(handle.id))?.progress).toBe(calls);
     // and the last one, at the end
     expect(await writes()).toBeLessThanOrEqual((10 * tookMs) / 1000 + 1);
     expect(await writes()).toBeGreaterThan(2);
@@ -181,7 +181,7 @@ describe('progress', () => {
     const ids = (await client.enqueueMany(batch, [1, 2])).ids.map(String);
     const { id } = await client.enqueue(single, 1);
     expect(await worker.runOnce()).toMatchObject({ completed: 3 });
-    const jobs = await Promise.all([...ids, id].map((each) => client.job(each)));
+    const jobs = await Promise.all([...ids, id].map((each) => client.jobs.get(each)));
     expect(jobs.map((job) => job?.progress)).toEqual([2, 2, 'nearly']);
   });
 
@@ -198,7 +198,7 @@ describe('progress', () => {
           name,
           async ({ id }, { progress, log }) => {
             progress('begun');
-            await waitFor(async () => (await client.job(id))?.progress === 'begun');
+            await waitFor(async () => (await client.jobs.get(id))?.progress === 'begun');
             // the next write is not due before the transaction has long been committed
             progress('done');
             log.info('the last line');
@@ -209,7 +209,7 @@ describe('progress', () => {
     });
     const { id } = await client.enqueue(name, 1);
     expect(await worker.runOnce()).toMatchObject({ completed: 1 });
-    expect(await client.job(id)).toMatchObject({
+    expect(await client.jobs.get(id)).toMatchObject({
       progress: 'done',
       logs: [{ message: 'the last line' }],
     });
@@ -240,7 +240,7 @@ describe('progress', () => {
       ...Array.from({ length: 3 }, () => 'HOWDAH_PAYLOAD_INVALID'),
       'HOWDAH_REPORT_INVALID',
     ]);
-    expect((await client.job(id))?.progress).toBeNull();
+    expect((await client.jobs.get(id))?.progress).toBeNull();
   });
 
   test('after the end is ignored, with a typed error in an event', async ({
@@ -271,7 +271,7 @@ describe('progress', () => {
     const { error, job } = await heard(made, 'job.report-ignored');
     expect(error).toBeInstanceOf(HowdahError);
     expect([error.code, job.id]).toEqual(['HOWDAH_SETTLE_STALE', handle.id]);
-    expect(await client.job(handle.id)).toMatchObject({ progress: 'in time', logs: [] });
+    expect(await client.jobs.get(handle.id)).toMatchObject({ progress: 'in time', logs: [] });
     expect(made.events.filter(({ type }) => type === 'job.report-ignored')).toHaveLength(1);
   });
 });
@@ -300,9 +300,9 @@ describe('log lines', () => {
     });
     const { id } = await client.enqueue(name, 1, { attempts: 2 });
     await worker.runOnce();
-    await client.runNow(id);
+    await client.jobs.runNow(id);
     await worker.runOnce();
-    const job = await client.job(id);
+    const job = await client.jobs.get(id);
     expect(job?.state).toBe('completed');
     expect(job?.logs.map(({ level, attempt }) => `${attempt} ${level}`)).toEqual([
       ...['info', 'warn', 'error', 'info'].map((level) => `1 ${level}`),
@@ -329,7 +329,7 @@ describe('log lines', () => {
     });
     const { id } = await client.enqueue(name, 1);
     await worker.runOnce();
-    expect((await client.job(id))?.logs).toEqual([]);
+    expect((await client.jobs.get(id))?.logs).toEqual([]);
     expect(() => work(name, () => undefined, { keepLogs: 1 as never })).toThrow('keepLogs');
   });
 
@@ -352,7 +352,7 @@ describe('log lines', () => {
     });
     const handle = await client.enqueue(name, 1);
     await waitForState(pool, handle.id, 'running');
-    await waitFor(async () => (await client.job(handle.id))?.progress === 'before', {
+    await waitFor(async () => (await client.jobs.get(handle.id))?.progress === 'before', {
       what: 'the first progress',
     });
     proxy.cut();
@@ -380,7 +380,7 @@ describe('cancel of what runs', () => {
     for (let i = 0; i < 7; i += 1) {
       const handle = await client.enqueue(name, i);
       await waitForState(pool, handle.id, 'running');
-      expect(await client.cancelWhere({ queue: name, state: 'running' })).toMatchObject({
+      expect(await client.jobs.cancelWhere({ queue: name, state: 'running' })).toMatchObject({
         requested: 1,
       });
       const committedAt = performance.now();
@@ -413,7 +413,7 @@ describe('cancel of what runs', () => {
     const { id } = await client.enqueue(name, 1);
     await started.opened;
     proxy.dropNotifications();
-    await client.cancel(id);
+    await client.jobs.cancel(id);
     const committedAt = performance.now();
     await heard(made, 'job.cancelled', 5_000);
     // neither the heartbeat nor the listener that finds itself deaf would be so soon
@@ -437,7 +437,7 @@ describe('cancel of what runs', () => {
     const head = await client.enqueue(fifo, 0, { group: 'g' });
     const next = await client.enqueue(fifo, 1, { group: 'g' });
     await waitFor(() => ran.length === 1, { what: 'the head to run' });
-    await client.cancel(head.id);
+    await client.jobs.cancel(head.id);
     await next.result({ timeout: '10s' });
     expect(ran).toEqual([0, 1]);
   });

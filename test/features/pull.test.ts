@@ -18,7 +18,7 @@ const enqueue = async (pool: pg.Pool, queue: string, payloads: readonly unknown[
     payloads.map((payload) => ({ payload })),
   )) as [string, ...string[]];
 
-const stateOf = async (client: Client, id: string) => (await client.job(id))?.state;
+const stateOf = async (client: Client, id: string) => (await client.jobs.get(id))?.state;
 
 async function one(client: Client, queue: string, options = {}): Promise<ReceivedJob> {
   const [job] = await client.receive(queue, options);
@@ -61,11 +61,14 @@ describe('receive', () => {
       e.deadLetter('no such address'),
     ]);
     expect(outcomes[1]).toBe('scheduled');
-    expect(await client.job(a.id)).toMatchObject({ state: 'completed', result: { sent: true } });
-    expect(await client.job(b.id)).toMatchObject({ state: 'scheduled', lastError: 'refused' });
-    expect(await client.job(c.id)).toMatchObject({ state: 'scheduled', attempt: 0 });
-    expect(await client.job(d.id)).toMatchObject({ state: 'ready', attempt: 0 });
-    expect(await client.job(e.id)).toMatchObject({ state: 'dead', reason: 'no such address' });
+    expect(await client.jobs.get(a.id)).toMatchObject({
+      state: 'completed',
+      result: { sent: true },
+    });
+    expect(await client.jobs.get(b.id)).toMatchObject({ state: 'scheduled', lastError: 'refused' });
+    expect(await client.jobs.get(c.id)).toMatchObject({ state: 'scheduled', attempt: 0 });
+    expect(await client.jobs.get(d.id)).toMatchObject({ state: 'ready', attempt: 0 });
+    expect(await client.jobs.get(e.id)).toMatchObject({ state: 'dead', reason: 'no such address' });
     const again = await one(client, queue);
     expect(again).toMatchObject({ id: d.id, attempt: 1 });
     await again.complete();

@@ -90,7 +90,7 @@ test('is edited while workers run: list, preview, pause, resume, run now, delete
     return nextAt && nextAt.getTime() !== before.getTime();
   });
   const id = await client.schedules.runNow('daily');
-  await waitFor(async () => (await client.job(id))?.state === 'completed');
+  await waitFor(async () => (await client.jobs.get(id))?.state === 'completed');
   await client.schedules.pause('daily', 'audit');
   const list = await client.schedules.list({ queue: name });
   expect(list).toMatchObject([
@@ -258,7 +258,7 @@ test('every nominal time has one job while leaders come and go', async ({ url, p
   const workers = [await start(), await start()];
   for (let changes = 0; changes < 4; changes += 1) {
     const leader = await waitFor(async () => {
-      const leading = (await client.workers()).find(({ leads }) => leads);
+      const leading = (await client.workers.list()).find(({ leads }) => leads);
       return workers.find(({ events }) =>
         events.some((each) => each.type === 'worker.started' && each.leaseId === leading?.leaseId),
       );

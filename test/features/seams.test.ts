@@ -15,7 +15,7 @@ describe('dedupe and groups', () => {
     const first = await client.enqueue(name, 2, { group: 'g', dedupe: { key: 'k' } });
     const again = await client.enqueue(name, 2, { group: 'g', dedupe: { key: 'k' } });
     expect(again).toMatchObject({ id: first.id, created: false });
-    expect(await client.blockedGroups(name)).toMatchObject([{ waiting: 1, admitted: 1 }]);
+    expect(await client.groups.blocked(name)).toMatchObject([{ waiting: 1, admitted: 1 }]);
     const order: string[] = [];
     await startWorker({
       pool,
@@ -33,7 +33,7 @@ describe('dedupe and groups', () => {
     const a = await client.enqueue(name, 1, { group: 'a', dedupe: { key: 'k' } });
     const b = await client.enqueue(name, 1, { group: 'b', dedupe: { key: 'k' } });
     expect(b).toMatchObject({ id: a.id, created: false });
-    expect((await client.job(a.id))?.group).toBe('a');
+    expect((await client.jobs.get(a.id))?.group).toBe('a');
   });
 
   test('replace changes a blocked member where it stands', async ({ client, pool }) => {
@@ -57,7 +57,7 @@ describe('dedupe and groups', () => {
     expect(ran).toContain('new');
     expect(ran).not.toContain('old');
     expect(old.created).toBe(true);
-    expect(await client.blockedGroups(name)).toEqual([]);
+    expect(await client.groups.blocked(name)).toEqual([]);
   });
 });
 
@@ -120,9 +120,9 @@ describe('bounds, closed queues and redrive', () => {
     const id = await deadJob(client, name);
     await client.enqueue(name, 'waits');
     expect(await codeOf(client.enqueue(name, 'more'))).toBe('HOWDAH_QUEUE_FULL');
-    expect(await client.redrive({ ids: [id] })).toMatchObject([{ id }]);
-    expect((await client.job(id))?.state).toBe('ready');
-    expect(await client.queueStats(name)).toMatchObject([{ ready: 2 }]);
+    expect(await client.deadLetters.redrive({ ids: [id] })).toMatchObject([{ id }]);
+    expect((await client.jobs.get(id))?.state).toBe('ready');
+    expect(await client.queues.stats(name)).toMatchObject([{ ready: 2 }]);
     // it counts against the bound
     await (await client.receive(name))[0]?.complete();
     expect(await codeOf(client.enqueue(name, 'more'))).toBe('HOWDAH_QUEUE_FULL');
@@ -133,13 +133,13 @@ describe('bounds, closed queues and redrive', () => {
   test('a queue that is closed to new jobs takes its dead ones back', async ({ client, pool }) => {
     const name = await createQueue(pool);
     const id = await deadJob(client, name);
-    await client.closeQueue(name, 'over');
+    await client.queues.close(name, 'over');
     expect(await codeOf(client.enqueue(name, 'new'))).toBe('HOWDAH_QUEUE_CLOSED');
-    expect(await client.redrive({ ids: [id] })).toMatchObject([{ id }]);
+    expect(await client.deadLetters.redrive({ ids: [id] })).toMatchObject([{ id }]);
     const [job] = await client.receive(name);
     expect(job).toMatchObject({ id, attempt: 1 });
     await job?.complete();
-    expect((await client.job(id))?.state).toBe('completed');
+    expect((await client.jobs.get(id))?.state).toBe('completed');
   });
 
   test('a redriven member of a group stands behind those that came meanwhile', async ({
@@ -152,8 +152,8 @@ describe('bounds, closed queues and redrive', () => {
     expect(head?.group).toBe('g');
     await head?.deadLetter('on purpose');
     const next = await client.enqueue(name, 'next', { group: 'g' });
-    await client.redrive({ ids: [id] });
-    expect((await client.job(id))?.state).toBe('blocked');
+    await client.deadLetters.redrive({ ids: [id] });
+    expect((await client.jobs.get(id))?.state).toBe('blocked');
     const [second] = await client.receive(name);
     expect(second?.id).toBe(next.id);
     await second?.complete();
@@ -171,12 +171,12 @@ describe('bounds, closed queues and redrive', () => {
       id,
       created: false,
     });
-    await client.redrive({ ids: [id] });
+    await client.deadLetters.redrive({ ids: [id] });
     expect(await client.enqueue(name, 1, { dedupe: { key: 'k' } })).toMatchObject({
       id,
       created: false,
     });
-    expect(await client.queueStats(name)).toMatchObject([{ ready: 1, dead: 0 }]);
+    expect(await client.queues.stats(name)).toMatchObject([{ ready: 1, dead: 0 }]);
   });
 });
 
@@ -188,8 +188,10 @@ test('visibility is a policy of the queue; a call may say otherwise', async ({ c
   const ms = Number(long?.visibleAt) - Number(short?.visibleAt);
   expect(ms).toBeGreaterThan(290_000);
   expect(ms).toBeLessThan(310_000);
-  expect(await codeOf(client.createQueue('bad', { visibility: '13h' }))).toBe(
+  expect(await codeOf(client.queues.create('bad', { visibility: '13h' }))).toBe(
     'HOWDAH_OPTION_INVALID',
   );
-  expect(await codeOf(client.createQueue('bad', { visibility: -1 }))).toBe('HOWDAH_OPTION_INVALID');
+  expect(await codeOf(client.queues.create('bad', { visibility: -1 }))).toBe(
+    'HOWDAH_OPTION_INVALID',
+  );
 });

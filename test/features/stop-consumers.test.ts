@@ -26,14 +26,14 @@ test('a poison pill stops one worker, after what came before it and before what 
 }) => {
   const client = newClient(url);
   const queue = await createQueue(pool);
-  await client.pauseQueue(queue);
+  await client.queues.pause(queue);
   const before = await enqueue(pool, queue, [{}, {}, {}]);
-  const pill = await client.stopConsumers(queue);
+  const pill = await client.workers.stopConsumers(queue);
   const after = await enqueue(pool, queue, [{}, {}]);
   const { open, handler } = gate();
   const options = { url, queues: [work(queue, handler, { concurrency: 10 })] };
   const { worker } = await startWorker(options);
-  await client.resumeQueue(queue);
+  await client.queues.resume(queue);
   await waitForState(pool, pill, 'completed');
   for (const id of before) await waitForState(pool, id, 'running');
   for (const id of after) await waitForState(pool, id, 'ready');
@@ -41,8 +41,8 @@ test('a poison pill stops one worker, after what came before it and before what 
   await worker.stopped;
   for (const id of before) await waitForState(pool, id, 'completed');
   for (const id of after)
-    expect(await client.job(id)).toMatchObject({ state: 'ready', attempt: 0 });
-  expect(await client.workers()).toEqual([]);
+    expect(await client.jobs.get(id)).toMatchObject({ state: 'ready', attempt: 0 });
+  expect(await client.workers.list()).toEqual([]);
 });
 
 test('in an empty queue it stops exactly one of several workers', async ({ url, pool }) => {
@@ -55,14 +55,14 @@ test('in an empty queue it stops exactly one of several workers', async ({ url, 
       return made.worker;
     }),
   );
-  await client.stopConsumers(queue);
+  await client.workers.stopConsumers(queue);
   await Promise.race(workers.map(({ stopped }) => stopped));
   const [id] = await enqueue(pool, queue);
   await waitForState(pool, id, 'completed');
-  expect(await client.workers()).toHaveLength(2);
-  await client.stopConsumers(queue, { mode: 'all' });
+  expect(await client.workers.list()).toHaveLength(2);
+  await client.workers.stopConsumers(queue, { mode: 'all' });
   await Promise.all(workers.map(({ stopped }) => stopped));
-  expect(await client.workers()).toEqual([]);
+  expect(await client.workers.list()).toEqual([]);
 });
 
 test('a drained worker claims no more, finishes what runs and ends, told within a second', async ({
@@ -78,18 +78,18 @@ test('a drained worker claims no more, finishes what runs and ends, told within 
   await waitForState(pool, running, 'running');
   const since = performance.now();
   const told = heard(made, 'worker.draining');
-  expect(await client.drainWorker('to-drain')).toMatchObject([{ worker: 'to-drain' }]);
+  expect(await client.workers.drain('to-drain')).toMatchObject([{ worker: 'to-drain' }]);
   expect(await told).toMatchObject({ reason: 'drained by an operator' });
   expect(performance.now() - since).toBeLessThan(1_000);
-  expect(await client.workers()).toMatchObject([{ draining: true, queues: [queue] }]);
+  expect(await client.workers.list()).toMatchObject([{ draining: true, queues: [queue] }]);
   const [later] = await enqueue(pool, queue);
   open();
   await made.worker.stopped;
   await waitForState(pool, running, 'completed');
   await waitForState(pool, later, 'ready');
-  expect(await codeOf(client.drainWorker('to-drain'))).toBe('HOWDAH_WORKER_UNKNOWN');
-  expect(await codeOf(client.stopConsumers('nowhere'))).toBe('HOWDAH_QUEUE_UNKNOWN');
-  expect(await codeOf(client.stopConsumers(queue, { mode: 'x' as never }))).toBe(
+  expect(await codeOf(client.workers.drain('to-drain'))).toBe('HOWDAH_WORKER_UNKNOWN');
+  expect(await codeOf(client.workers.stopConsumers('nowhere'))).toBe('HOWDAH_QUEUE_UNKNOWN');
+  expect(await codeOf(client.workers.stopConsumers(queue, { mode: 'x' as never }))).toBe(
     'HOWDAH_STOP_INVALID',
   );
 });
@@ -98,7 +98,7 @@ test('a pull consumer meets the pill in its turn and says that it obeys', async 
   const client = newClient(url);
   const queue = await createQueue(pool);
   await enqueue(pool, queue);
-  await client.stopConsumers(queue);
+  await client.workers.stopConsumers(queue);
   const seen: boolean[] = [];
   for (let isStopped = false; !isStopped; ) {
     for (const job of await client.receive(queue, { wait: '5s' })) {

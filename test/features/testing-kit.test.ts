@@ -272,12 +272,12 @@ describe('time of a test database', () => {
     expect(await drain({ url: made.url, queues })).toMatchObject({ completed: 0, failed: 1 });
     await time.travel('1h');
     expect(await drain({ url: made.url, queues })).toMatchObject({ completed: 1 });
-    expect((await client.job(delayed))?.state).toBe('completed');
+    expect((await client.jobs.get(delayed))?.state).toBe('completed');
     await time.travel('24h');
     await time.travel('6h');
     expect(await drain({ url: made.url, queues })).toMatchObject({ completed: 1, expired: 1 });
-    expect((await client.job(failing))?.state).toBe('completed');
-    expect((await client.job(expiring))?.state).toBe('expired');
+    expect((await client.jobs.get(failing))?.state).toBe('completed');
+    expect((await client.jobs.get(expiring))?.state).toBe('expired');
   });
 
   test('a worker that runs through a leap beyond its lease leads on, and keeps its job', async ({
@@ -354,7 +354,7 @@ describe('createTestDatabase', () => {
       { url: first.url },
     );
     const client = createClient({ url: second.url });
-    expect(await client.queueStats('mine')).toEqual([]);
+    expect(await client.queues.stats('mine')).toEqual([]);
     await client.close();
     await testTime(first).travel('1h');
     const other = await testTime(second).now();

@@ -12,10 +12,10 @@ const codeOf = (call: Promise<unknown>) =>
 test('what is published reaches every queue that is subscribed', async ({ client, pool, url }) => {
   const first = queue<{ order: number }>(await createQueue(pool));
   const second = await createQueue(pool);
-  expect(await client.subscribe('orders', first)).toBe(true);
-  expect(await client.subscribe('orders', second)).toBe(true);
-  expect(await client.subscribe('orders', second)).toBe(false);
-  expect(await client.subscriptions({ topic: 'orders' })).toMatchObject([
+  expect(await client.topics.subscribe('orders', first)).toBe(true);
+  expect(await client.topics.subscribe('orders', second)).toBe(true);
+  expect(await client.topics.subscribe('orders', second)).toBe(false);
+  expect(await client.topics.subscriptions({ topic: 'orders' })).toMatchObject([
     { topic: 'orders', queue: first.name, subscribedAt: expect.any(Date) },
     { topic: 'orders', queue: second },
   ]);
@@ -38,14 +38,14 @@ test('what is published reaches every queue that is subscribed', async ({ client
     ['first', ...rest],
     ['second', ...rest],
   ]);
-  expect(await client.unsubscribe('orders', first)).toBe(true);
-  expect(await client.unsubscribe('orders', first)).toBe(false);
+  expect(await client.topics.unsubscribe('orders', first)).toBe(true);
+  expect(await client.topics.unsubscribe('orders', first)).toBe(false);
   expect(await client.publish('orders', { order: 8 })).toMatchObject([{ queue: second }]);
 });
 
 test('a publication is part of a transaction', async ({ client, pool, storedJobs }) => {
   const name = await createQueue(pool);
-  await client.subscribe('tx', name);
+  await client.topics.subscribe('tx', name);
   const connection = await pool.connect();
   await connection.query('begin');
   expect(await client.publish('tx', 1, { tx: connection })).toHaveLength(1);
@@ -61,13 +61,13 @@ test('a publication is part of a transaction', async ({ client, pool, storedJobs
 test('all queues or none, and none is no error', async ({ client, pool, storedJobs }) => {
   const [open, closed] = [await createQueue(pool), await createQueue(pool)];
   expect(await client.publish('all', 1)).toEqual([]);
-  await client.subscribe('all', open);
-  await client.subscribe('all', closed);
-  await client.closeQueue(closed);
+  await client.topics.subscribe('all', open);
+  await client.topics.subscribe('all', closed);
+  await client.queues.close(closed);
   expect(await codeOf(client.publish('all', 1))).toBe('HOWDAH_QUEUE_CLOSED');
   expect(await storedJobs(open)).toEqual([]);
-  expect(await codeOf(client.subscribe('all', 'nowhere'))).toBe('HOWDAH_QUEUE_UNKNOWN');
-  expect(await codeOf(client.subscribe('a b', open))).toBe('HOWDAH_TOPIC_INVALID');
+  expect(await codeOf(client.topics.subscribe('all', 'nowhere'))).toBe('HOWDAH_QUEUE_UNKNOWN');
+  expect(await codeOf(client.topics.subscribe('a b', open))).toBe('HOWDAH_TOPIC_INVALID');
   expect(await codeOf(client.publish('', 1))).toBe('HOWDAH_TOPIC_INVALID');
   expect(await codeOf(client.publish('all', undefined))).toBe('HOWDAH_PAYLOAD_INVALID');
   expect(await codeOf(client.publish('all', 1, { priority: 1.5 }))).toBe('HOWDAH_PRIORITY_INVALID');
@@ -82,9 +82,9 @@ test('publications and what follows a batch pass the codec', async ({ url, pool 
   const client = createClient({ url, codec });
   onTestFinished(() => client.close());
   const name = await createQueue(pool);
-  await client.subscribe('secret', name);
+  await client.topics.subscribe('secret', name);
   await client.publish('secret', { a: 1 }, { headers: { b: 2 } });
-  const batch = await client.batch({ onComplete: { queue: name, payload: { c: 3 } } });
+  const batch = await client.batches.open({ onComplete: { queue: name, payload: { c: 3 } } });
   await batch.close({ allowEmpty: true });
   const { rows } = await pool.query('select payload from howdah.job_states where queue = $1', [
     name,

@@ -81,7 +81,7 @@ test('a queue declared before is not declared again in a transaction', async ({ 
   });
   const tuned = queue('tuned', { attempts: 3 });
   await client.enqueue(tuned, 1);
-  await client.alterQueue(tuned, { attempts: 8 });
+  await client.queues.alter(tuned, { attempts: 8 });
   const app = await pool.connect();
   await app.query('begin');
   await client.enqueue(tuned, 2, { tx: app });
@@ -125,20 +125,20 @@ test.for([
   ['an empty object', {}],
   ['a promise of a client', Promise.resolve()],
 ] as const)('refuses %s as a transaction', async ([, tx], { client }) => {
-  await client.createQueue('any');
+  await client.queues.create('any');
   const error = await errorOf(client.enqueue('any', 1, { tx: tx as unknown as TxHandle }));
   expect(error.code).toBe('HOWDAH_TRANSACTION_INVALID');
   expect(error.remedy).toContain('Pass a pg client after BEGIN');
 });
 
 test('refuses a function that does not return rows', async ({ client }) => {
-  await client.createQueue('any');
+  await client.queues.create('any');
   const tx = (async () => ({ rows: [] })) as unknown as TxHandle;
   expect(await codeOf(client.enqueue('any', 1, { tx }))).toBe('HOWDAH_TRANSACTION_INVALID');
 });
 
 test('refuses a client whose BEGIN has not been awaited', async ({ url, client }) => {
-  await client.createQueue('any');
+  await client.queues.create('any');
   const app = await connect(url);
   const begun = app.query('begin');
   expect(await codeOf(client.enqueue('any', 1, { tx: app }))).toBe('HOWDAH_TRANSACTION_INVALID');
@@ -148,7 +148,7 @@ test('refuses a client whose BEGIN has not been awaited', async ({ url, client }
 });
 
 test('a savepoint undoes what was enqueued after it', async ({ url, client, storedJobs }) => {
-  await client.createQueue('savepoint');
+  await client.queues.create('savepoint');
   const app = await connect(url);
   await app.query('begin');
   await client.enqueue('savepoint', 'kept', { tx: app });
@@ -160,7 +160,7 @@ test('a savepoint undoes what was enqueued after it', async ({ url, client, stor
 });
 
 test('enqueueMany that throws leaves nothing to commit', async ({ url, client, storedJobs }) => {
-  await client.createQueue('all-or-nothing', { payloadBytesMax: 100 });
+  await client.queues.create('all-or-nothing', { payloadBytesMax: 100 });
   const app = await connect(url);
   await app.query('begin');
   const payloads = [1, 2, 'x'.repeat(200), 3];
@@ -174,7 +174,7 @@ describe('prepared statements', () => {
   const PREPARED = `select name from pg_prepared_statements where name like 'howdah%'`;
 
   test('are used on a connection of its own', async ({ url, client }) => {
-    await client.createQueue('prepared');
+    await client.queues.create('prepared');
     const app = await connect(url);
     for (const expected of [0, 1, 1]) {
       await app.query('begin');
@@ -189,7 +189,7 @@ describe('prepared statements', () => {
     client,
     storedJobs,
   }) => {
-    await client.createQueue('forgetful');
+    await client.queues.create('forgetful');
     const app = await connect(url);
     const codes: unknown[] = [];
     for (let i = 0; i < 5; i++) {
@@ -206,7 +206,7 @@ describe('prepared statements', () => {
   test.runIf(PGBOUNCER)(
     'are not used through a transaction pooler',
     async ({ url, client, storedJobs }) => {
-      await client.createQueue('pooled');
+      await client.queues.create('pooled');
       const pool = new pg.Pool({ connectionString: await startPooler(url), max: 8 });
       onTestFinished(() => pool.end());
       await Promise.all(

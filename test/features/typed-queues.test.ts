@@ -36,8 +36,8 @@ test('declaring touches only what it names: an operator keeps the rest', async (
 }) => {
   const mine = queue('shared-rule', { attempts: 4 });
   await client.enqueue(mine, 1);
-  await client.alterQueue('shared-rule', { attempts: 9, timeout: '1h' });
-  await client.pauseQueue('shared-rule', 'lunch');
+  await client.queues.alter('shared-rule', { attempts: 9, timeout: '1h' });
+  await client.queues.pause('shared-rule', 'lunch');
   // not declared again in this process
   await client.enqueue(mine, 2);
   const row = { max_attempts: 9, timeout_ms: 3_600_000, dead_letter_queue: 'dead-letters' };
@@ -47,7 +47,7 @@ test('declaring touches only what it names: an operator keeps the rest', async (
   onTestFinished(() => next.close());
   await next.enqueue(mine, 3);
   expect((await pool.query(POLICY, ['shared-rule'])).rows).toEqual([{ ...row, max_attempts: 4 }]);
-  expect(await next.queueStats(mine)).toMatchObject([
+  expect(await next.queues.stats(mine)).toMatchObject([
     { paused: true, pausedReason: 'lunch', ready: 3 },
   ]);
 });
@@ -59,8 +59,8 @@ test('a declaration that is made anew at each call is declared once, as one that
   const anew = () =>
     queue('made-anew', { attempts: 4, deadLetterQueue: queue('anew-dead', { retention: '30d' }) });
   await client.enqueue(anew(), 1);
-  await client.alterQueue('made-anew', { attempts: 9 });
-  await client.alterQueue('anew-dead', { retention: '1d' });
+  await client.queues.alter('made-anew', { attempts: 9 });
+  await client.queues.alter('anew-dead', { retention: '1d' });
   await client.enqueue(anew(), 2);
   await client.enqueueMany(anew(), [3]);
   const { rows } = await pool.query(
@@ -132,7 +132,7 @@ test('a role that may only enqueue uses a queue that somebody else declared', as
   });
   await producer.enqueue(producing, 2);
   expect(await codeOf(producer.enqueue(queue('undeclared'), 1))).toBe('HOWDAH_QUEUE_UNKNOWN');
-  expect(await codeOf(producer.pauseQueue(producing))).toBe('HOWDAH_PERMISSION_DENIED');
+  expect(await codeOf(producer.queues.pause(producing))).toBe('HOWDAH_PERMISSION_DENIED');
 });
 
 test('the policy in SQL is what the declaration says', async ({ client, pool }) => {
@@ -147,8 +147,8 @@ test('the policy in SQL is what the declaration says', async ({ client, pool }) 
     maxCrashes: 2,
     deadLetterQueue: 'full-dead',
   });
-  await client.createQueue('full-dead');
-  await client.createQueue(full);
+  await client.queues.create('full-dead');
+  await client.queues.create(full);
   const { rows } = await pool.query(`select * from howdah.queue_policies where queue = 'full'`);
   const stored = Object.fromEntries(
     Object.entries(rows[0]).map(([key, value]) => [

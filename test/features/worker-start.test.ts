@@ -20,7 +20,7 @@ test('a start that has failed may be made again, by the same worker', async ({
   await expect(worker.start()).rejects.toMatchObject({ code: 'HOWDAH_QUEUE_UNKNOWN' });
   const client = createClient({ url });
   onTestFinished(() => client.close());
-  await client.createQueue('later');
+  await client.queues.create('later');
   await client.enqueue('later', 1);
   expect(await worker.runOnce()).toMatchObject({ completed: 1, isDrained: true });
   await Promise.all([worker.start(), worker.start()]);
@@ -63,7 +63,7 @@ test('with startWithin it waits for a database that is not there, not migrated, 
   await waitsFor('HOWDAH_QUEUE_UNKNOWN');
   const client = createClient({ url });
   onTestFinished(() => client.close());
-  await client.createQueue('early');
+  await client.queues.create('early');
   await started;
   await client.enqueue('early', 1);
   await waitFor(() => done.length === 1);

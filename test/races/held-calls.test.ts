@@ -115,7 +115,7 @@ describe.for(HOLDS)('an open transaction that holds $what', ({ before, hold, opt
       ]);
       const ids = await Promise.all(others);
       expect(ids).toHaveLength(12);
-      if (round === 2) await client.queueStats(here.other);
+      if (round === 2) await client.queues.stats(here.other);
     }
     expect(answered()).toBe(0);
     await a.commit();
@@ -227,8 +227,8 @@ test('a pool of the application with two connections is enough', async ({ db, a,
 test('a publication waits by itself', async ({ db, a, url }) => {
   const { queue, other } = await world(db);
   const client = clientOf(url);
-  await client.subscribe(`of-${queue}`, queue);
-  await client.subscribe(`of-${other}`, other);
+  await client.topics.subscribe(`of-${queue}`, queue);
+  await client.topics.subscribe(`of-${other}`, other);
   await a.begin();
   await a.enqueue(queue, 1, { group: 'g' });
   const calls = Array.from({ length: 20 }, () => client.publish(`of-${queue}`, 1, { group: 'g' }));
@@ -251,19 +251,19 @@ test('what an operator does to rows that are held keeps no connection, and is do
   await a.rows('select howdah.pause_queue($1)', [queue]);
   const client = clientOf(url);
   const calls = Array.from({ length: 12 }, (_, i) => [
-    client.edit(job, { payload: i }),
-    client.pauseQueue(queue, 'here, too'),
-    client.cancelWhere({ queue }),
+    client.jobs.edit(job, { payload: i }),
+    client.queues.pause(queue, 'here, too'),
+    client.jobs.cancelWhere({ queue }),
   ]).flat();
   const { answered } = pending(calls);
   await client.enqueue(other, 1);
-  expect(await client.edit(free, { payload: 'edited' })).toBe('ready');
-  await client.pauseQueue(other, 'for the test');
-  expect(await client.resumeQueue(other)).toEqual([other]);
+  expect(await client.jobs.edit(free, { payload: 'edited' })).toBe('ready');
+  await client.queues.pause(other, 'for the test');
+  expect(await client.queues.resume(other)).toEqual([other]);
   expect(answered()).toBe(0);
   await a.commit();
   await Promise.allSettled(calls);
-  expect((await client.queueStats(queue))[0]).toMatchObject({ paused: true, ready: 0 });
+  expect((await client.queues.stats(queue))[0]).toMatchObject({ paused: true, ready: 0 });
 });
 
 test('received jobs are settled while somebody has one of them', async ({ db, a, url }) => {
@@ -305,9 +305,9 @@ test('hundreds of held calls keep neither a received job from being extended nor
   const [free] = await db.enqueue(other);
   await a.begin();
   await a.rows('select from howdah.jobs where id = any ($1) for update', [ids]);
-  const held = pending(ids.map((id) => client.cancel(id)));
+  const held = pending(ids.map((id) => client.jobs.cancel(id)));
   const extended = job?.extend('60s');
-  const cancelled = client.cancel(free ?? '');
+  const cancelled = client.jobs.cancel(free ?? '');
   const first = await Promise.race([
     Promise.all([extended, cancelled]).then(() => 'the others'),
     // what 300 of them took, standing in one line for 100 ms each, five at a time

@@ -20,8 +20,8 @@ test('a database of LATIN1 takes what fits it, and says so of what does not', as
   await migrate({ url });
   const client = createClient({ url });
   onTestFinished(() => client.close());
-  await client.createQueue('mail');
+  await client.queues.create('mail');
   const { id } = await client.enqueue('mail', { to: 'René' });
-  expect(await client.job(id)).toMatchObject({ payload: { to: 'René' } });
+  expect(await client.jobs.get(id)).toMatchObject({ payload: { to: 'René' } });
   expect(await codeOf(client.enqueue('mail', { price: '5 €' }))).toBe('HOWDAH_PAYLOAD_INVALID');
 });

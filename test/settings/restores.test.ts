@@ -25,7 +25,7 @@ describe('after a switch-over that copied no sequences', () => {
     const db = await connect(url);
     const client = createClient({ url });
     onTestFinished(() => client.close());
-    await client.createQueue('mail');
+    await client.queues.create('mail');
     const queues = [work('mail', (job) => job.payload as string)];
     const before = await startWorker({ url, queues });
     const old = await client.enqueue('mail', 'old');

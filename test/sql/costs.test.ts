@@ -553,7 +553,7 @@ describe('a year of history', () => {
     client.release();
     const howdah = createClient({ pool });
     onTestFinished(() => howdah.close());
-    const listed = async (filter: object) => (await howdah.jobs(filter)).map(({ id }) => id);
+    const listed = async (filter: object) => (await howdah.jobs.list(filter)).map(({ id }) => id);
     // more days than one statement looks at
     expect(await listed({ queue: 'year', state: 'completed', limit: 100 })).toEqual(newest);
     expect(await listed({ queue: 'year', limit: 3, after: newest[66] })).toEqual(

@@ -47,6 +47,6 @@ test('a server that speaks another language is understood', { timeout: 60_000 },
   await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()`);
   const after = await client.enqueue('mail', { what: 'after' });
-  expect(await client.job(id)).toMatchObject({ payload: { what: 'before' } });
-  expect(await client.job(after.id)).toMatchObject({ payload: { what: 'after' } });
+  expect(await client.jobs.get(id)).toMatchObject({ payload: { what: 'before' } });
+  expect(await client.jobs.get(after.id)).toMatchObject({ payload: { what: 'after' } });
 });

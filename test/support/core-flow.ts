@@ -46,9 +46,9 @@ export async function runCoreFlow(parts: FlowParts): Promise<void> {
     });
   }
   try {
-    await client.createQueue('mail', { attempts: 2, backoff: { type: 'fixed', delay: '20ms' } });
-    await client.createQueue('lost');
-    await client.createQueue('turns');
+    await client.queues.create('mail', { attempts: 2, backoff: { type: 'fixed', delay: '20ms' } });
+    await client.queues.create('lost');
+    await client.queues.create('turns');
     const [lost] = await receiveOne(client);
     for (const text of parts.session ?? []) await app.query(text);
     const ids = await enqueueAll(client, app);
@@ -80,11 +80,11 @@ export async function runCoreFlow(parts: FlowParts): Promise<void> {
     expect(failed).toBe('HOWDAH_JOB_FAILED');
     await seeDeadLetter(client, ids.fail);
     isMended = true;
-    expect(await client.redrive({ ids: [ids.fail] })).toHaveLength(1);
+    expect(await client.deadLetters.redrive({ ids: [ids.fail] })).toHaveLength(1);
     expect(await result(ids.fail)).toMatchObject({ done: 'fail' });
     await seeViews(client, app, ids);
     for (const text of DUTIES) await asOperator(app, text);
-    expect(await client.workers()).toMatchObject([{ alive: true, leads: true }]);
+    expect(await client.workers.list()).toMatchObject([{ alive: true, leads: true }]);
     await worker.stop({ grace: '2s' });
   } finally {
     await app.end();
@@ -132,10 +132,10 @@ async function enqueueAll(client: FlowClient, app: pg.Client) {
 }
 
 async function seeDeadLetter(client: FlowClient, id: string): Promise<void> {
-  const [dead] = await client.deadLetters({ queue: 'mail' });
+  const [dead] = await client.deadLetters.list({ queue: 'mail' });
   expect(dead).toMatchObject({ id, lastError: 'mailbox full: C:\\mail\\42' });
   expectRecent(dead?.deadAt);
-  const [group] = await client.deadLetterGroups();
+  const [group] = await client.deadLetters.groups();
   expect(group).toMatchObject({ jobs: 1, queues: ['mail'], id });
   expectRecent(group?.lastDeadAt);
 }
@@ -145,13 +145,13 @@ async function seeViews(
   app: pg.Client,
   { now }: { now: string },
 ): Promise<void> {
-  const job = await client.job(now);
+  const job = await client.jobs.get(now);
   expect(job).toMatchObject({ id: now, state: 'completed', headers: { odd: 'a\\b "c"', n: 0.1 } });
   for (const time of [job?.enqueuedAt, job?.claimedAt, job?.finishedAt]) expectRecent(time);
-  const listed = await client.jobs({ queue: 'mail', state: 'completed' });
+  const listed = await client.jobs.list({ queue: 'mail', state: 'completed' });
   expect(listed.map(({ id }) => id)).toContain(now);
   for (const { enqueuedAt } of listed) expectRecent(enqueuedAt);
-  const [stats] = await client.queueStats('mail');
+  const [stats] = await client.queues.stats('mail');
   expect(stats).toMatchObject({ enqueued: 4, completed: 4, dead: 0 });
   await client.schedules.put({
     name: 'nightly',
@@ -167,7 +167,7 @@ async function seeViews(
   expect(await client.result(ran, { timeout: '20s' })).toBeNull();
   const [schedule] = await client.schedules.list();
   expectRecent(schedule?.createdAt);
-  const batch = await client.batch({ name: 'b' });
+  const batch = await client.batches.open({ name: 'b' });
   await batch.enqueue('turns', 9);
   await batch.close();
   expectRecent((await batch.info())?.openedAt);

@@ -36,11 +36,13 @@ await client.enqueue(email, { to: 'a@b.co', at: new Date() });
 await client.enqueue(plain, { id: 1, at: new Date() });
 await client.enqueue(anything, { whatever: [1, 2] });
 await client.enqueue('by-name', { whatever: [1, 2] });
-const batch = await client.batch({ onComplete: { queue: email, payload: { to: 'a@b.co' } } });
-await client.batch({ onComplete: { queue: 'by-name', payload: [1], priority: 3 } });
+const batch = await client.batches.open({
+  onComplete: { queue: email, payload: { to: 'a@b.co' } },
+});
+await client.batches.open({ onComplete: { queue: 'by-name', payload: [1], priority: 3 } });
 await batch.enqueue(plain, { id: 1, at: new Date() });
 // @ts-expect-error: not the payload of the queue
-await client.batch({ onComplete: { queue: plain, payload: { id: 'x' } } });
+await client.batches.open({ onComplete: { queue: plain, payload: { id: 'x' } } });
 // @ts-expect-error: a key that the schema does not have
 await batch.enqueue(email, { too: 'a@b.co' });
 // @ts-expect-error: a key that the schema does not have
@@ -145,7 +147,7 @@ stop();
 // a queue with a result is taken wherever queues are
 await batch.enqueue(totals, { a: 1 });
 await client.enqueueMany(totals, [{ a: 1 }]);
-await client.batch({ onComplete: { queue: totals, payload: { a: 1 } } });
+await client.batches.open({ onComplete: { queue: totals, payload: { a: 1 } } });
 await client.schedules.put({ name: 'totals', cron: '0 0 * * *', queue: totals, payload: { a: 1 } });
 
 const dated = queue('dated', {

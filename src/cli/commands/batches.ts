@@ -1,4 +1,5 @@
-import type { BatchFilter, BatchInfo } from '../../client/operate/batches.js';
+import type { BatchInfo } from '../../client/operate/batch.js';
+import type { BatchFilter } from '../../client/operate/batches.js';
 import { HowdahError } from '../../core/errors.js';
 import type { JobState } from '../../core/job/job.js';
 import { command } from '../command.js';
@@ -43,7 +44,7 @@ const list = command<
   handler: async (options) => {
     const { state, limit, after } = options;
     const filter = { state, limit, after } as BatchFilter;
-    const rows = await withClient(options, (client) => client.batches(filter));
+    const rows = await withClient(options, (client) => client.batches.list(filter));
     outputOf(options).list(rows, COLUMNS);
   },
 });
@@ -82,7 +83,10 @@ const open = command<
     }
     const payload = text === undefined ? null : parseJson(text, '--payload');
     const { id } = await withClient(options, (client) =>
-      client.batch({ name, onComplete: queue === undefined ? undefined : { queue, payload } }),
+      client.batches.open({
+        name,
+        onComplete: queue === undefined ? undefined : { queue, payload },
+      }),
     );
     const output = outputOf(options);
     if (output.mode === 'json') output.json({ id });
@@ -104,7 +108,7 @@ const close = command<IdOptions & { allowEmpty: boolean }>({
       .example('$0 batches close 4711', ''),
   handler: async (options) => {
     const { id, allowEmpty } = options;
-    await withClient(options, (client) => client.batchOf(id).close({ allowEmpty }));
+    await withClient(options, (client) => client.batches.of(id).close({ allowEmpty }));
     await showBatch(options, options.id);
   },
 });
@@ -128,14 +132,14 @@ const jobs = command<
   handler: async (options) => {
     const { id, state, limit, after } = options;
     const rows = await withClient(options, (client) =>
-      client.batchOf(id).jobs({ state, limit, after }),
+      client.batches.of(id).jobs({ state, limit, after }),
     );
     outputOf(options).list(rows, JOB_COLUMNS);
   },
 });
 
 async function showBatch(options: GlobalOptions, id: string): Promise<void> {
-  const info = await withClient(options, (client) => client.batchOf(id).info());
+  const info = await withClient(options, (client) => client.batches.of(id).info());
   if (info) outputOf(options).record(info);
   else throw new HowdahError('HOWDAH_BATCH_UNKNOWN', `Batch ${id} does not exist.`);
 }

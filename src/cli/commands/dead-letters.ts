@@ -75,7 +75,7 @@ const list = command<ListArguments>({
   handler: async (options) => {
     const { queue, deadLetterQueue, reason, limit, after } = options;
     const dead = await withClient(options, (client) =>
-      client.deadLetters({ queue, deadLetterQueue, reason, limit, after }),
+      client.deadLetters.list({ queue, deadLetterQueue, reason, limit, after }),
     );
     const output = outputOf(options);
     output.list(dead, COLUMNS);
@@ -95,7 +95,7 @@ const groups = command<Omit<ListArguments, 'reason' | 'after'>>({
   handler: async (options) => {
     const { queue, deadLetterQueue, limit } = options;
     const found = await withClient(options, (client) =>
-      client.deadLetterGroups({ queue, deadLetterQueue, limit }),
+      client.deadLetters.groups({ queue, deadLetterQueue, limit }),
     );
     outputOf(options).list(found, GROUP_COLUMNS);
   },
@@ -113,7 +113,7 @@ const redrive = command<FilterArguments>({
       .example('$0 dead-letters redrive --yes', 'all of them'),
   handler: (options) =>
     change(options, 'redriven', (client, filter) =>
-      client.redrive(filter, {
+      client.deadLetters.redrive(filter, {
         limit: options.limit,
         preview: options.preview,
         to: options.to,
@@ -132,7 +132,7 @@ const discard = command<FilterArguments>({
       .example('$0 dead-letters discard --yes', 'all of them'),
   handler: (options) =>
     change(options, 'discarded', (client, filter) =>
-      client.discard(filter, { limit: options.limit, preview: options.preview }),
+      client.deadLetters.discard(filter, { limit: options.limit, preview: options.preview }),
     ),
 });
 
@@ -171,8 +171,8 @@ function filterOptions(yargs: Argv<GlobalOptions>) {
 }
 
 type ChangedRow =
-  | Awaited<ReturnType<Client['redrive']>>[number]
-  | Awaited<ReturnType<Client['discard']>>[number];
+  | Awaited<ReturnType<Client['deadLetters']['redrive']>>[number]
+  | Awaited<ReturnType<Client['deadLetters']['discard']>>[number];
 
 async function change(
   options: FilterArguments,

@@ -100,7 +100,7 @@ async function createNamedQueues(worker: WorkerOptions): Promise<void> {
   const client = createClient({ ...(url ? { url } : {}), ...(schema ? { schema } : {}) });
   try {
     for (const { queue } of worker.queues) {
-      if (typeof queue === 'string') await client.createQueue(queue);
+      if (typeof queue === 'string') await client.queues.create(queue);
     }
   } finally {
     await client.close();

@@ -70,7 +70,7 @@ export const cancelCommand = command<CancelArguments>({
 async function cancelIds(options: CancelArguments): Promise<void> {
   const ids = await readIds(options.ids);
   if (options.preview) throw usageError('Option preview goes with a filter.', 'See jobs list.');
-  const rows = await withClient(options, (client) => client.cancel(ids, options.reason));
+  const rows = await withClient(options, (client) => client.jobs.cancel(ids, options.reason));
   reportOutcomes(options, rows, ['cancelled', 'requested'], [{ key: 'why' }]);
 }
 
@@ -88,7 +88,7 @@ async function cancelWhere(options: CancelArguments, filter: CancelFilter): Prom
   await withClient(options, async (client) => {
     while (isMore && left > 0) {
       const most = preview ? 100_000 : 10_000;
-      const part = await client.cancelWhere(filter, {
+      const part = await client.jobs.cancelWhere(filter, {
         preview,
         reason,
         limit: Math.min(left, most),
@@ -152,7 +152,7 @@ export const editCommand = command<EditArguments>({
       delay: durationOf(delay),
       runAt,
     };
-    const state = await withClient(options, (client) => client.edit(id, edit));
+    const state = await withClient(options, (client) => client.jobs.edit(id, edit));
     outputOf(options).record({ id, state });
   },
 });

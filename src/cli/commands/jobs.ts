@@ -61,7 +61,7 @@ const list = command<ListArguments>({
   handler: async (options) => {
     const { queue, state, limit, after } = options;
     const jobs = await withClient(options, (client) =>
-      client.jobs({ queue, state: state as JobState[] | undefined, limit, after }),
+      client.jobs.list({ queue, state: state as JobState[] | undefined, limit, after }),
     );
     const output = outputOf(options);
     output.list(jobs, JOB_COLUMNS);
@@ -77,7 +77,7 @@ const show = command<GlobalOptions & { id: string }>({
       .positional('id', { type: 'string', demandOption: true, describe: 'Id of the job' })
       .example('$0 jobs show 4711 --json | jq .payload', ''),
   handler: async (options) => {
-    const job = await withClient(options, (client) => client.job(options.id));
+    const job = await withClient(options, (client) => client.jobs.get(options.id));
     if (job) {
       outputOf(options).record(job);
       return;
@@ -96,7 +96,7 @@ const retry = command<IdArguments>({
       .example('$0 jobs list --state scheduled | tail -n +2 | cut -f1 | $0 jobs retry -', 'many'),
   handler: async (options) => {
     const ids = await readIds(options.ids);
-    const rows = await withClient(options, (client) => client.runNow(ids));
+    const rows = await withClient(options, (client) => client.jobs.runNow(ids));
     reportOutcomes(options, rows, ['ready']);
   },
 });

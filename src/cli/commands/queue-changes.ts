@@ -33,7 +33,7 @@ export const pause = command<PauseArguments>({
       ...(until !== undefined && { until: parseTime(until, 'until') }),
       ...(wait !== undefined && { for: durationOf(wait) as Duration }),
     };
-    const names = await withClient(options, (client) => client.pauseQueue(options.name, given));
+    const names = await withClient(options, (client) => client.queues.pause(options.name, given));
     await showQueues(options, names);
   },
 });
@@ -43,7 +43,7 @@ export const resume = command<NameArguments>({
   describe: 'Claim its jobs again',
   builder: (yargs) => positionalName(yargs).example('$0 queues resume emails', ''),
   handler: async (options) => {
-    const names = await withClient(options, (client) => client.resumeQueue(options.name));
+    const names = await withClient(options, (client) => client.queues.resume(options.name));
     await showQueues(options, names);
   },
 });
@@ -64,7 +64,10 @@ export const drain = command<NameArguments & { timeout: string | undefined }>({
     };
     try {
       await withClient(options, (client) =>
-        client.drainQueue(options.name, { ...(timeout !== undefined && { timeout }), onProgress }),
+        client.queues.drain(options.name, {
+          ...(timeout !== undefined && { timeout }),
+          onProgress,
+        }),
       );
     } finally {
       line.end();
@@ -82,7 +85,7 @@ export const close = command<NameArguments & { reason: string | undefined }>({
       .example('$0 queues close emails --reason "moved to mails"', ''),
   handler: async (options) => {
     const names = await withClient(options, (client) =>
-      client.closeQueue(options.name, options.reason),
+      client.queues.close(options.name, options.reason),
     );
     await showQueues(options, names);
   },
@@ -104,7 +107,7 @@ export const circuit = command<NameArguments & { state: string; reason: string |
   handler: async (options) => {
     const { name, state, reason } = options;
     await withClient(options, (client) =>
-      state === 'open' ? client.openCircuit(name, reason) : client.closeCircuit(name),
+      state === 'open' ? client.queues.openCircuit(name, reason) : client.queues.closeCircuit(name),
     );
     await showQueue(options);
   },
@@ -121,7 +124,7 @@ export const limit = command<NameArguments & { for: string; reason: string | und
   handler: async (options) => {
     const { name, reason } = options;
     const wait = durationOf(options.for) as Duration;
-    await withClient(options, (client) => client.limitQueue(name, wait, reason));
+    await withClient(options, (client) => client.queues.limit(name, wait, reason));
     await showQueue(options);
   },
 });
@@ -131,7 +134,7 @@ export const open = command<NameArguments>({
   describe: 'Take new jobs again',
   builder: (yargs) => positionalName(yargs).example('$0 queues open emails', ''),
   handler: async (options) => {
-    const names = await withClient(options, (client) => client.openQueue(options.name));
+    const names = await withClient(options, (client) => client.queues.open(options.name));
     await showQueues(options, names);
   },
 });

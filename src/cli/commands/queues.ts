@@ -21,7 +21,7 @@ const set = command<NameArguments & PolicyArguments>({
       .example('$0 queues set emails', 'created with the default policy')
       .example('$0 queues set emails --attempts 5 --timeout 30s', 'only these two change'),
   handler: async (options) => {
-    await withClient(options, (client) => client.createQueue(options.name, policyOf(options)));
+    await withClient(options, (client) => client.queues.create(options.name, policyOf(options)));
     await showQueue(options);
   },
 });
@@ -40,7 +40,7 @@ const remove = command<NameArguments & { force: boolean }>({
       .example('$0 queues delete emails --force', 'even when jobs wait in it'),
   handler: async (options) => {
     const { name, force } = options;
-    await withClient(options, (client) => client.deleteQueue(name, { force }));
+    await withClient(options, (client) => client.queues.delete(name, { force }));
     outputOf(options).record({ queue: name, deleted: true });
   },
 });
@@ -65,7 +65,7 @@ const groups = command<NameArguments & { limit: number }>({
       .example('$0 queues groups emails', 'the longest blocked first'),
   handler: async (options) => {
     const { name, limit } = options;
-    const rows = await withClient(options, (client) => client.blockedGroups(name, { limit }));
+    const rows = await withClient(options, (client) => client.groups.blocked(name, { limit }));
     outputOf(options).list(rows, GROUP_COLUMNS);
   },
 });

@@ -32,7 +32,7 @@ const list = command<GlobalOptions & { topic: string | undefined }>({
       .example('$0 topics list', ''),
   handler: async (options) => {
     const { topic } = options;
-    const rows = await withClient(options, (client) => client.subscriptions({ topic }));
+    const rows = await withClient(options, (client) => client.topics.subscriptions({ topic }));
     outputOf(options).list(rows, SUBSCRIPTIONS);
   },
 });
@@ -43,7 +43,7 @@ const subscribe = command<PairOptions>({
   builder: (yargs) => pair(yargs).example('$0 topics subscribe orders invoices', ''),
   handler: async (options) => {
     const { topic, queue } = options;
-    const created = await withClient(options, (client) => client.subscribe(topic, queue));
+    const created = await withClient(options, (client) => client.topics.subscribe(topic, queue));
     outputOf(options).record({ topic, queue, created });
   },
 });
@@ -54,7 +54,7 @@ const unsubscribe = command<PairOptions>({
   builder: (yargs) => pair(yargs).example('$0 topics unsubscribe orders invoices', ''),
   handler: async (options) => {
     const { topic, queue } = options;
-    const removed = await withClient(options, (client) => client.unsubscribe(topic, queue));
+    const removed = await withClient(options, (client) => client.topics.unsubscribe(topic, queue));
     outputOf(options).record({ topic, queue, removed });
   },
 });

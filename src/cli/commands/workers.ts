@@ -19,7 +19,7 @@ const list = command<GlobalOptions>({
   describe: 'List workers, the oldest first',
   builder: (yargs) => yargs.example('$0 workers list', ''),
   handler: async (options) => {
-    const workers = await withClient(options, (client) => client.workers());
+    const workers = await withClient(options, (client) => client.workers.list());
     outputOf(options).list(workers, COLUMNS);
   },
 });
@@ -36,7 +36,7 @@ const drain = command<GlobalOptions & { worker: string }>({
       })
       .example('$0 workers drain web-1:4711', ''),
   handler: async (options) => {
-    const rows = await withClient(options, (client) => client.drainWorker(options.worker));
+    const rows = await withClient(options, (client) => client.workers.drain(options.worker));
     outputOf(options).list(rows, [{ key: 'leaseId' }, { key: 'worker' }]);
   },
 });
@@ -56,7 +56,7 @@ const stop = command<GlobalOptions & { name: string; all: boolean }>({
   handler: async (options) => {
     const { name, all } = options;
     const id = await withClient(options, (client) =>
-      client.stopConsumers(name, { mode: all ? 'all' : 'one' }),
+      client.workers.stopConsumers(name, { mode: all ? 'all' : 'one' }),
     );
     outputOf(options).record({ id, queue: name, mode: all ? 'all' : 'one' });
   },

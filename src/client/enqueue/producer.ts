@@ -64,7 +64,7 @@ export class Producer {
     const { layers } = this.#parts;
     if (layers.length === 0) return inner(first);
     return surroundEnqueue(layers, new EnqueueCall(first), async (call) => {
-      this.#assertOpen();
+      this.assertOpen();
       return inner(call);
     });
   }
@@ -115,7 +115,7 @@ export class Producer {
     payloads: Iterable<unknown> | AsyncIterable<unknown>,
     options: EnqueueManyOptions,
   ): Promise<EnqueueManyArrayResult> {
-    this.#assertOpen();
+    this.assertOpen();
     const { enqueuer, hub } = this.#parts;
     if (!isHeard(hub)) return enqueuer.enqueueMany(target, payloads, options);
     const queue = nameOf(target);
@@ -134,7 +134,8 @@ export class Producer {
     this.#parts.hub.emit(type, { job: { id, queue }, isCommitted });
   }
 
-  #assertOpen(): void {
+  /** @throws HowdahError HOWDAH_CLIENT_CLOSED */
+  assertOpen(): void {
     if (!this.#isClosed) return;
     throw new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
   }

@@ -2,6 +2,7 @@ import { HowdahError } from '../../core/errors.js';
 import type { AnyQueue, Queue } from '../../core/queue/queue.js';
 import type { BatchState } from '../../db/calls/batches.js';
 import type { Enqueued } from '../../db/calls/enqueue.js';
+import type { TxHandle } from '../../db/handles/tx-handle.js';
 import type {
   EnqueueManyArrayResult,
   EnqueueManyOptions,
@@ -9,25 +10,58 @@ import type {
 } from '../enqueue/enqueue-many.js';
 import type { EnqueueOptions } from '../enqueue/enqueue-options.js';
 import type { Producer } from '../enqueue/producer.js';
-import type { Batches, BatchInfo, CloseBatchOptions } from './batches.js';
 import type { JobFilter, JobSummary, Jobs } from './jobs.js';
+
+/** How a batch is closed. */
+export interface CloseBatchOptions {
+  /** A batch without jobs is complete at once, and followed by its job. Default false: it is refused. */
+  readonly allowEmpty?: boolean | undefined;
+  /** An open transaction of the caller: it is closed if and only if that commits. */
+  readonly tx?: TxHandle | undefined;
+}
+
+/** How a batch stands. */
+export interface BatchInfo {
+  readonly id: string;
+  readonly name: string | null;
+  readonly state: BatchState;
+  /** Jobs that were added. */
+  readonly total: number;
+  /** Of those: jobs that have not ended. */
+  readonly pending: number;
+  readonly completed: number;
+  /** Dead, cancelled, expired or discarded. */
+  readonly failed: number;
+  readonly onCompleteQueue: string | null;
+  /** Id of the job that followed. */
+  readonly jobId: string | null;
+  /** Why the job that follows could not be enqueued yet; that is tried every 10 seconds. */
+  readonly problem: string | null;
+  readonly openedAt: Date;
+  readonly closedAt: Date | null;
+  readonly finishedAt: Date | null;
+}
+
+/** What a {@link Batch} is made with. */
+export interface BatchParts {
+  readonly producer: Producer;
+  readonly jobs: Jobs;
+  readonly close: (id: string, options: CloseBatchOptions) => Promise<BatchState>;
+  readonly get: (id: string) => Promise<BatchInfo | undefined>;
+}
 
 /**
  * A set of jobs, of any queues, that is filled, closed, and followed by one job when all of them have
- * ended. Only its id matters: `client.batchOf(id)` is as good, in any process.
+ * ended. Only its id matters: `client.batches.of(id)` is as good, in any process.
  */
 export class Batch {
   readonly id: string;
-  readonly #batches: Batches;
-  readonly #producer: Producer;
-  readonly #jobs: Jobs;
+  readonly #parts: BatchParts;
 
-  /** Made by `client.batch()` and `client.batchOf()`. */
-  constructor(id: string, batches: Batches, producer: Producer, jobs: Jobs) {
+  /** Made by `client.batches`. */
+  constructor(id: string, parts: BatchParts) {
     this.id = id;
-    this.#batches = batches;
-    this.#producer = producer;
-    this.#jobs = jobs;
+    this.#parts = parts;
   }
 
   /**
@@ -46,7 +80,7 @@ export class Batch {
     payload: unknown,
     options?: EnqueueOptions,
   ): Promise<Enqueued> {
-    return this.#producer.enqueue(target, payload, { ...options, batch: this.id });
+    return this.#parts.producer.enqueue(target, payload, { ...options, batch: this.id });
   }
 
   /** `client.enqueueMany` with the option `batch`. @throws HowdahError as `enqueue` */
@@ -75,7 +109,7 @@ export class Batch {
     payloads: Iterable<unknown> | AsyncIterable<unknown>,
     options?: EnqueueManyOptions,
   ): Promise<EnqueueManyResult> {
-    return this.#producer.enqueueMany(target, payloads, { ...options, batch: this.id });
+    return this.#parts.producer.enqueueMany(target, payloads, { ...options, batch: this.id });
   }
 
   /**
@@ -85,7 +119,7 @@ export class Batch {
    * @throws HowdahError HOWDAH_BATCH_EMPTY, HOWDAH_BATCH_UNKNOWN, HOWDAH_BATCH_INVALID (an option)
    */
   close(options: CloseBatchOptions = {}): Promise<BatchState> {
-    return this.#batches.close(this.id, options);
+    return this.#parts.close(this.id, options);
   }
 
   /**
@@ -94,7 +128,7 @@ export class Batch {
    * @throws HowdahError HOWDAH_BATCH_UNKNOWN, HOWDAH_FILTER_INVALID
    */
   async jobs(filter: Omit<JobFilter, 'batch'> = {}): Promise<readonly JobSummary[]> {
-    const jobs = await this.#jobs.list({ ...filter, batch: this.id });
+    const jobs = await this.#parts.jobs.list({ ...filter, batch: this.id });
     if (jobs.length > 0 || (await this.info()) !== undefined) return jobs;
     throw new HowdahError('HOWDAH_BATCH_UNKNOWN', `Batch ${this.id} does not exist.`, {
       details: { id: this.id },
@@ -104,6 +138,6 @@ export class Batch {
 
   /** How it stands; undefined where it is forgotten, 7 days after its end. */
   info(): Promise<BatchInfo | undefined> {
-    return this.#batches.get(this.id);
+    return this.#parts.get(this.id);
   }
 }

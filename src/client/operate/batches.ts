@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import type { Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
+import { givenObject } from '../../core/given-object.js';
 import { batchIdOf } from '../../core/job/batch-id.js';
 import { describeValue } from '../../core/job/describe-value.js';
 import type { JobOptions } from '../../core/job/enqueue-options.js';
@@ -16,6 +17,8 @@ import { CallerTransaction, type CallerTransactionContext } from '../enqueue/cal
 import { integer } from '../enqueue/enqueue-options.js';
 import type { Producer } from '../enqueue/producer.js';
 import { send, sendPatiently } from '../enqueue/send.js';
+import { Batch, type BatchInfo, type BatchParts, type CloseBatchOptions } from './batch.js';
+import type { Jobs } from './jobs.js';
 
 /** The job that follows when all jobs of a batch have ended. */
 export interface OnComplete<In = unknown> extends Omit<JobOptions, 'batch'> {
@@ -36,36 +39,6 @@ export interface OpenBatchOptions<In = unknown> {
   readonly tx?: TxHandle | undefined;
 }
 
-/** How a batch is closed. */
-export interface CloseBatchOptions {
-  /** A batch without jobs is complete at once, and followed by its job. Default false: it is refused. */
-  readonly allowEmpty?: boolean | undefined;
-  /** An open transaction of the caller: it is closed if and only if that commits. */
-  readonly tx?: TxHandle | undefined;
-}
-
-/** How a batch stands. */
-export interface BatchInfo {
-  readonly id: string;
-  readonly name: string | null;
-  readonly state: BatchState;
-  /** Jobs that were added. */
-  readonly total: number;
-  /** Of those: jobs that have not ended. */
-  readonly pending: number;
-  readonly completed: number;
-  /** Dead, cancelled, expired or discarded. */
-  readonly failed: number;
-  readonly onCompleteQueue: string | null;
-  /** Id of the job that followed. */
-  readonly jobId: string | null;
-  /** Why the job that follows could not be enqueued yet; that is tried every 10 seconds. */
-  readonly problem: string | null;
-  readonly openedAt: Date;
-  readonly closedAt: Date | null;
-  readonly finishedAt: Date | null;
-}
-
 /** Which batches to list: newest first. */
 export interface BatchFilter {
   readonly state?: BatchState | readonly BatchState[] | undefined;
@@ -77,49 +50,80 @@ export interface BatchFilter {
 
 const STATES: readonly BatchState[] = ['open', 'closed', 'completed', 'failed'];
 
-/** Opens and closes batches, and looks at them. */
-export class Batches {
-  readonly #database: Database;
-  readonly #clock: Clock;
-  readonly #context: CallerTransactionContext;
-  readonly #codecs: Codecs | undefined;
-  readonly #producer: Producer;
-  readonly #patient: Executor;
-  readonly #calls;
+/** What {@link Batches} are made with. */
+export interface BatchesParts {
+  readonly database: Database;
+  /** Runs what an open transaction may hold up. */
+  readonly changing: Executor;
+  readonly clock: Clock;
+  readonly context: CallerTransactionContext;
+  readonly codecs: Codecs | undefined;
+  readonly producer: Producer;
+  readonly jobs: Jobs;
+}
 
-  constructor(
-    database: Database,
-    clock: Clock,
-    context: CallerTransactionContext,
-    codecs: Codecs | undefined,
-    producer: Producer,
-    patient: Executor,
-  ) {
-    this.#patient = patient;
-    this.#producer = producer;
-    this.#database = database;
-    this.#clock = clock;
-    this.#context = context;
-    this.#codecs = codecs;
-    this.#calls = batchCalls(database);
+/** `client.batches`: sets of jobs, each followed by a job when all have ended. */
+export class Batches {
+  readonly #parts: BatchesParts;
+  readonly #calls;
+  readonly #batchParts: BatchParts;
+
+  /** Made by the client. */
+  constructor(parts: BatchesParts) {
+    this.#parts = parts;
+    this.#calls = batchCalls(parts.database);
+    this.#batchParts = {
+      producer: parts.producer,
+      jobs: parts.jobs,
+      close: (id, options) => this.#close(id, options),
+      get: (id) => this.#get(id),
+    };
   }
 
-  /** @returns its id */
-  async open<In>(options: OpenBatchOptions<In>): Promise<string> {
-    const { onComplete, tx } = options;
+  /**
+   * Opens a batch: a set of jobs, of any queues, and the job that follows when all of them have ended. Add jobs
+   * by its `enqueue` and `enqueueMany` or by the option `batch`, as long and from wherever you like; then
+   * `close` it. One that is never closed never ends.
+   * @throws HowdahError HOWDAH_BATCH_INVALID; what is wrong with the job that follows, as `enqueue` would
+   */
+  async open<In>(options: OpenBatchOptions<In> = {}): Promise<Batch> {
+    this.#parts.producer.assertOpen();
+    return this.of(await this.#surrounded(givenObject('options', options)));
+  }
+
+  /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
+  of(id: string): Batch {
+    return new Batch(batchIdOf(id), this.#batchParts);
+  }
+
+  /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */
+  async list(filter: BatchFilter = {}): Promise<readonly BatchInfo[]> {
+    const { state, after, limit } = givenObject('filter', filter);
+    const states = state === undefined ? undefined : [state].flat();
+    for (const each of states ?? []) assertState(each);
+    const rows = await this.#calls.list({
+      states,
+      after: after === undefined ? undefined : batchIdOf(after),
+      limit: integer('limit', limit, 100, 1000),
+    });
+    return rows.map(infoOf);
+  }
+
+  async #surrounded<In>(options: OpenBatchOptions<In>): Promise<string> {
+    const { onComplete } = options;
     if (onComplete === undefined) return this.#open(options);
-    const { queue, payload, ...rest } = this.#assertFollower(onComplete);
+    const { queue, payload, ...rest } = assertFollower(onComplete);
     const target = queue as AnyQueue | string;
     const call = {
       via: 'batch',
       queue: nameOf(target),
       payload,
-      options: { ...rest, tx },
+      options: { ...rest, tx: options.tx },
     } as const;
-    return this.#producer.surround(call, (changed) => {
-      const { tx: handle, ...job } = changed.options;
+    return this.#parts.producer.surround(call, (changed) => {
+      const { tx, ...job } = changed.options;
       const followed = { ...job, queue, payload: changed.payload } as OnComplete<In>;
-      return this.#open({ ...options, onComplete: followed, tx: handle });
+      return this.#open({ ...options, onComplete: followed, tx });
     });
   }
 
@@ -132,61 +136,55 @@ export class Batches {
     }
     const text = `{${members.join()}}`;
     if (tx === undefined) {
-      await this.#context.declarations.ensure();
-      return send(() => this.#calls.open(this.#database, text), this.#clock);
+      await this.#parts.context.declarations.ensure();
+      return send(() => this.#calls.open(this.#parts.database, text), this.#parts.clock);
     }
     const [row] = await this.#transaction(tx).run(this.#calls.openText, text);
     return String((row as { id?: unknown } | undefined)?.id);
   }
 
-  async close(id: string, { tx, allowEmpty = false }: CloseBatchOptions): Promise<BatchState> {
+  async #close(id: string, { tx, allowEmpty = false }: CloseBatchOptions): Promise<BatchState> {
     if (typeof allowEmpty !== 'boolean') {
       throw invalid('allowEmpty', allowEmpty, 'Use true or false.');
     }
     if (tx === undefined) {
       // an open transaction may have added to it
-      return sendPatiently(() => this.#calls.close(this.#patient, id, allowEmpty), this.#clock);
+      return sendPatiently(
+        () => this.#calls.close(this.#parts.changing, id, allowEmpty),
+        this.#parts.clock,
+      );
     }
     const [row] = await this.#transaction(tx).run(this.#calls.closeText(allowEmpty), id);
     return (row as { state?: unknown } | undefined)?.state as BatchState;
   }
 
-  async get(id: string): Promise<BatchInfo | undefined> {
+  async #get(id: string): Promise<BatchInfo | undefined> {
     const row = await this.#calls.get(batchIdOf(id));
     return row && infoOf(row);
-  }
-
-  async list(filter: BatchFilter): Promise<BatchInfo[]> {
-    const { state, after } = filter;
-    const states = state === undefined ? undefined : [state].flat();
-    for (const each of states ?? []) assertState(each);
-    const limit = integer('limit', filter.limit, 100, 1000);
-    return (
-      await this.#calls.list({
-        states,
-        after: after === undefined ? undefined : batchIdOf(after),
-        limit,
-      })
-    ).map(infoOf);
   }
 
   async #encodeFollower<In>(follower: OnComplete<In>, tx: TxHandle | undefined): Promise<string> {
     const { queue, payload, ...options } = follower;
     const target = queue as AnyQueue | string;
-    const text = await jobEncoder(target, options, this.#clock.now(), this.#codecs)(payload);
+    const text = await jobEncoder(
+      target,
+      options,
+      this.#parts.clock.now(),
+      this.#parts.codecs,
+    )(payload);
     if (tx !== undefined) await this.#transaction(tx).declare(target);
-    else if (typeof target !== 'string') await this.#context.declarations.ensure(target);
+    else if (typeof target !== 'string') await this.#parts.context.declarations.ensure(target);
     return text;
   }
 
-  #assertFollower<In>(follower: OnComplete<In>): OnComplete<In> {
-    if (typeof follower === 'object' && follower !== null) return follower;
-    throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
-  }
-
   #transaction(tx: TxHandle): CallerTransaction {
-    return new CallerTransaction(tx, this.#context);
+    return new CallerTransaction(tx, this.#parts.context);
   }
+}
+
+function assertFollower<In>(follower: OnComplete<In>): OnComplete<In> {
+  if (typeof follower === 'object' && follower !== null) return follower;
+  throw invalid('onComplete', follower, 'Give { queue, payload } and options of the job.');
 }
 
 function encodeName(name: unknown): string {

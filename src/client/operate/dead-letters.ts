@@ -2,10 +2,10 @@ import type { ClientEvents } from '../../core/client-events.js';
 import type { CodecField, Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
 import type { EventHub } from '../../core/events.js';
+import { givenObject } from '../../core/given-object.js';
 import type { JobError } from '../../core/job/job.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import type { Json } from '../../core/json.js';
-import { encodeJson } from '../../core/json.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import {
   type DeadLetterGroup,
@@ -18,11 +18,20 @@ import type { Database } from '../../db/database.js';
 import type { Executor } from '../../db/executor.js';
 import type { DeadLettersView } from '../../db/tables.js';
 import { integer } from '../enqueue/enqueue-options.js';
+import {
+  anyKey,
+  encodeFilter,
+  type FilterKeys,
+  idsKey,
+  queueKey,
+  textKey,
+  timeKey,
+} from './filter.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
 
 const LIMIT_MAX = 100_000;
 
-/** Which dead jobs; every key that is given must fit. An empty filter fits all. */
+/** Which dead jobs; every key that is given must match. An empty filter matches all. */
 export interface DeadLetterFilter {
   readonly ids?: readonly string[] | undefined;
   /** The queue they came from. */
@@ -95,7 +104,7 @@ export interface DeadLetter {
   readonly undecoded: readonly CodecField[];
 }
 
-/** Jobs that are out of attempts: list, send back, delete. */
+/** `client.deadLetters`: looks at dead jobs, sends them back, deletes them. */
 export class DeadLetters {
   readonly #database: Executor;
   readonly #codecs: Codecs | undefined;
@@ -103,7 +112,7 @@ export class DeadLetters {
   readonly #calls;
   readonly #inspect;
 
-  /** @param changing runs what an open transaction may hold up */
+  /** Made by the client. @param changing runs what an open transaction may hold up */
   constructor(
     database: Database,
     changing: Executor,
@@ -117,8 +126,9 @@ export class DeadLetters {
     this.#inspect = inspectCalls(database);
   }
 
-  async list(options: DeadLetterListOptions): Promise<DeadLetter[]> {
-    const { queue, deadLetterQueue, reason, after } = options;
+  /** Dead jobs with their errors, newest first, at most `limit`. */
+  async list(options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
+    const { queue, deadLetterQueue, reason, after } = givenObject('options', options);
     if (after !== undefined) assertJobIds([after]);
     const rows = await this.#inspect.deadLetters({
       queue: queue === undefined ? undefined : nameOf(queue),
@@ -130,11 +140,19 @@ export class DeadLetters {
     return rows.map((row) => deadLetterOf(row, this.#codecs));
   }
 
-  async redrive(filter: DeadLetterFilter, options: RedriveOptions = {}): Promise<RedrivenRow[]> {
-    const { preview = false, to, rate = null } = options;
+  /**
+   * Sends dead jobs back to the queue they came from, with fresh attempts; their errors stay.
+   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN, HOWDAH_REDRIVE_INVALID (the rate,
+   *   or a destination that is the dead-letter queue where a job lies)
+   */
+  async redrive(
+    filter: DeadLetterFilter,
+    options: RedriveOptions = {},
+  ): Promise<readonly RedrivenRow[]> {
+    const { preview = false, to, rate = null } = givenObject('options', options);
     const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
     const target = to === undefined ? null : nameOf(to);
-    const encoded = encodeFilter(filter);
+    const encoded = encodeFilter(givenObject('filter', filter), KEYS);
     const calls = this.#calls;
     const rows = await calls.redrive(this.#database, encoded, limit, preview, target, rateOf(rate));
     if (!preview && this.#hub.hears('job.redriven')) {
@@ -145,8 +163,9 @@ export class DeadLetters {
     return rows;
   }
 
-  async groups(options: DeadLetterGroupOptions): Promise<DeadLetterGroup[]> {
-    const { queue, deadLetterQueue } = options;
+  /** Dead jobs whose last errors are alike, the largest groups first. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  async groups(options: DeadLetterGroupOptions = {}): Promise<readonly DeadLetterGroup[]> {
+    const { queue, deadLetterQueue } = givenObject('options', options);
     return this.#calls.groups(
       this.#database,
       queue === undefined ? null : nameOf(queue),
@@ -155,10 +174,15 @@ export class DeadLetters {
     );
   }
 
-  async discard(filter: DeadLetterFilter, options: DiscardOptions = {}): Promise<DiscardedRow[]> {
+  /** Deletes dead jobs; the history keeps them as discarded. @throws HowdahError as `redrive` */
+  async discard(
+    filter: DeadLetterFilter,
+    options: DiscardOptions = {},
+  ): Promise<readonly DiscardedRow[]> {
+    const { preview: isPreview = false } = givenObject('options', options);
     const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
-    const isPreview = options.preview ?? false;
-    const rows = await this.#calls.discard(this.#database, encodeFilter(filter), limit, isPreview);
+    const encoded = encodeFilter(givenObject('filter', filter), KEYS);
+    const rows = await this.#calls.discard(this.#database, encoded, limit, isPreview);
     if (!isPreview && this.#hub.hears('job.discarded')) {
       for (const { id, queue } of rows) this.#hub.emit('job.discarded', { job: { id, queue } });
     }
@@ -166,53 +190,17 @@ export class DeadLetters {
   }
 }
 
-const SQL_KEYS: Readonly<Record<keyof DeadLetterFilter, string>> = {
-  ids: 'ids',
-  queue: 'queue',
-  deadLetterQueue: 'dead_letter_queue',
-  reason: 'reason',
-  error: 'error',
-  fingerprint: 'fingerprint',
-  since: 'since',
-  until: 'until',
-  payload: 'payload',
+const KEYS: FilterKeys<DeadLetterFilter> = {
+  ids: idsKey('ids'),
+  queue: queueKey('queue'),
+  deadLetterQueue: queueKey('dead_letter_queue'),
+  reason: textKey('reason'),
+  error: textKey('error'),
+  fingerprint: textKey('fingerprint'),
+  since: timeKey('since'),
+  until: timeKey('until'),
+  payload: anyKey('payload'),
 };
-
-/** @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_OPTION_INVALID (an id) */
-function encodeFilter(filter: DeadLetterFilter): string {
-  const encoded: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(filter)) {
-    if (value === undefined) continue;
-    if (!Object.hasOwn(SQL_KEYS, key)) throw filterInvalid(key, 'does not exist');
-    encoded[SQL_KEYS[key as keyof DeadLetterFilter]] = encodeKey(key, value);
-  }
-  return encodeJson(encoded, 'filter');
-}
-
-function encodeKey(key: string, value: unknown): unknown {
-  switch (key as keyof DeadLetterFilter) {
-    case 'ids':
-      if (!Array.isArray(value)) throw filterInvalid(key, 'is not an array');
-      assertJobIds(value);
-      return value;
-    case 'queue':
-    case 'deadLetterQueue':
-      return nameOf(value as AnyQueue | string);
-    case 'since':
-    case 'until':
-      if (!(value instanceof Date) || Number.isNaN(value.getTime())) {
-        throw filterInvalid(key, 'is not a valid Date');
-      }
-      return value.toISOString();
-    case 'reason':
-    case 'error':
-    case 'fingerprint':
-      if (typeof value !== 'string') throw filterInvalid(key, 'is not text');
-      return value;
-    case 'payload':
-      return value;
-  }
-}
 
 const RATE_MAX = 100_000;
 
@@ -222,13 +210,6 @@ function rateOf(rate: number | null): number | null {
   throw new HowdahError('HOWDAH_REDRIVE_INVALID', `Rate ${String(rate)} is not valid.`, {
     details: { option: 'rate', value: rate },
     remedy: `Use more than 0 and at most ${RATE_MAX} jobs a second.`,
-  });
-}
-
-function filterInvalid(key: string, problem: string): HowdahError {
-  return new HowdahError('HOWDAH_FILTER_INVALID', `Filter key ${key} ${problem}.`, {
-    details: { key },
-    remedy: `Known are ${Object.keys(SQL_KEYS).join(', ')}.`,
   });
 }
 

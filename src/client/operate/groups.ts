@@ -1,3 +1,4 @@
+import { givenObject } from '../../core/given-object.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { inspectCalls } from '../../db/calls/inspect.js';
 import type { Database } from '../../db/database.js';
@@ -21,20 +22,26 @@ export interface BlockedGroup {
   readonly since: Date;
 }
 
-/** Looks at groups. */
+/** `client.groups`: looks at groups. */
 export class Groups {
   readonly #inspect;
 
+  /** Made by the client. */
   constructor(database: Database) {
     this.#inspect = inspectCalls(database);
   }
 
-  /** @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID */
-  async blocked(target: AnyQueue | string, limit: number | undefined): Promise<BlockedGroup[]> {
-    const rows = await this.#inspect.blockedGroups(
-      nameOf(target),
-      integer('limit', limit, 100, 1000),
-    );
+  /**
+   * Groups of a queue in which jobs wait, with the reason, the longest blocked first; at most `limit`
+   * (100, up to 1000).
+   * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID
+   */
+  async blocked(
+    queue: AnyQueue | string,
+    options: { readonly limit?: number } = {},
+  ): Promise<readonly BlockedGroup[]> {
+    const limit = integer('limit', givenObject('options', options).limit, 100, 1000);
+    const rows = await this.#inspect.blockedGroups(nameOf(queue), limit);
     return rows.map(blockedGroupOf);
   }
 }

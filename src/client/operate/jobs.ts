@@ -4,6 +4,7 @@ import type { CodecField, Codecs } from '../../core/codec/codec.js';
 import { decodeErrors } from '../../core/codec/error-codec.js';
 import { HowdahError } from '../../core/errors.js';
 import type { EventHub } from '../../core/events.js';
+import { givenObject } from '../../core/given-object.js';
 import { batchIdOf } from '../../core/job/batch-id.js';
 import type { JobError, JobState } from '../../core/job/job.js';
 import { encodeJobEdit, type JobEdit } from '../../core/job/job-edit.js';
@@ -104,7 +105,7 @@ export interface JobFilter {
   readonly after?: string | undefined;
 }
 
-/** Looks at jobs and changes their course. */
+/** `client.jobs`: looks at jobs, cancels and changes them. */
 export class Jobs {
   readonly #database: Executor;
   readonly #codecs: Codecs | undefined;
@@ -112,7 +113,7 @@ export class Jobs {
   readonly #control;
   readonly #inspect;
 
-  /** @param changing runs what an open transaction may hold up */
+  /** Made by the client. @param changing runs what an open transaction may hold up */
   constructor(
     database: Database,
     changing: Executor,
@@ -126,14 +127,16 @@ export class Jobs {
     this.#inspect = inspectCalls(database);
   }
 
+  /** Everything about a job, finished or not; undefined where it is not, or no longer, there. */
   async get(id: string): Promise<JobDetails | undefined> {
     assertJobIds([id]);
     const row = await this.#inspect.job(id);
     return row && detailsOf(row, this.#codecs);
   }
 
-  async list(filter: JobFilter): Promise<JobSummary[]> {
-    const { queue, state, batch, after } = filter;
+  /** Jobs, newest first, at most `limit`; give the last id as `after` for the next page. */
+  async list(filter: JobFilter = {}): Promise<readonly JobSummary[]> {
+    const { queue, state, batch, after } = givenObject('filter', filter);
     if (after !== undefined) assertJobIds([after]);
     const states = state === undefined ? undefined : [state].flat();
     for (const each of states ?? []) assertState(each);
@@ -156,10 +159,8 @@ export class Jobs {
     return { lastError: lastErrorOf(errors, last_error) };
   }
 
-  async cancel(
-    ids: string | readonly string[],
-    reason: string | undefined,
-  ): Promise<readonly CancelledRow[]> {
+  /** Cancels waiting jobs, and asks the workers of running ones to stop. At most 10,000 at a time. */
+  async cancel(ids: string | readonly string[], reason?: string): Promise<readonly CancelledRow[]> {
     const rows = await this.#control.cancel(this.#database, listOf(ids), reason ?? null);
     for (const { id, outcome } of rows) {
       if (outcome === 'cancelled') this.#hub.emit('job.cancelled', { job: { id }, reason });
@@ -168,10 +169,15 @@ export class Jobs {
     return rows;
   }
 
-  async cancelWhere(filter: CancelFilter, options: CancelOptions): Promise<CancelCounts> {
-    const { reason = null, preview = false } = options;
+  /**
+   * The same for unfinished jobs that match a filter, at most `limit`: call it again while `more`. A job that
+   * has begun meanwhile is spared where the filter names states and `running` is none of them.
+   * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
+   */
+  async cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
+    const { reason = null, preview = false } = givenObject('options', options);
     const limit = integer('limit', options.limit, 10_000, 100_000);
-    const encoded = encodeCancelFilter(filter);
+    const encoded = encodeCancelFilter(givenObject('filter', filter));
     const counts = await this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
     const { cancelled, requested } = counts;
     if (!preview && cancelled + requested > 0) {
@@ -180,6 +186,13 @@ export class Jobs {
     return counts;
   }
 
+  /**
+   * Changes a job that waits: payload, headers, priority, time. A member of a group that waits for its turn keeps its
+   * place.
+   * @returns its state: ready, scheduled or blocked
+   * @throws HowdahError HOWDAH_JOB_RUNNING, HOWDAH_JOB_ENDED, HOWDAH_JOB_UNKNOWN, HOWDAH_EDIT_INVALID,
+   *   HOWDAH_QUEUE_FULL (the payload has grown past `maxBytes`), and what `enqueue` says of a bad option
+   */
   async edit(id: string, edit: JobEdit): Promise<JobState> {
     assertJobIds([id]);
     const codec = this.#codecs && (await this.#codecOf(this.#codecs, id, edit));
@@ -198,6 +211,7 @@ export class Jobs {
     return codecOf(codecs, queue, { headers: edit.headers ?? known });
   }
 
+  /** Makes scheduled jobs ready and sends dead ones back to their queue. At most 10,000 at a time. */
   async runNow(ids: string | readonly string[]): Promise<readonly ControlRow<RunNowOutcome>[]> {
     return this.#control.runNow(this.#database, listOf(ids));
   }

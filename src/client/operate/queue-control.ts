@@ -9,7 +9,7 @@ const LOOK_MS = 200;
 
 /** How long a queue is paused, and why. Without `until` and `for`: until it is resumed. */
 export interface PauseOptions {
-  /** At most 500 characters; shown by `queueStats` and `howdah status`. */
+  /** At most 500 characters; shown by `queues.stats` and `howdah status`. */
   readonly reason?: string;
   /** A Date, or ISO 8601 text with a zone, at most 10 years ahead. Not together with `for`. */
   readonly until?: Date | string;

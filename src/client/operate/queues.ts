@@ -1,4 +1,5 @@
 import { systemClock } from '../../core/clock.js';
+import { givenObject } from '../../core/given-object.js';
 import { type AnyQueue, nameOf, namesOf, toPolicy } from '../../core/queue/queue.js';
 import { encodePolicy, type QueuePolicy, WAIT_MS_MAX } from '../../core/queue/queue-policy.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
@@ -57,77 +58,115 @@ export interface QueueStats {
   readonly waitingBytes: number | null;
 }
 
-/** Makes queues, changes them, says how they stand. */
+/** `client.queues`: makes queues, changes, pauses, closes and drains them, says how they stand. */
 export class Queues {
   readonly #database: Executor;
   readonly #calls;
   readonly #inspect;
 
-  /** @param changing runs what an open transaction may hold up */
+  /** Made by the client. @param changing runs what an open transaction may hold up */
   constructor(database: Database, changing: Executor = database) {
     this.#database = changing;
     this.#calls = queueCalls(database);
     this.#inspect = inspectCalls(database);
   }
 
-  async create(target: AnyQueue | string, policy: QueuePolicy | undefined): Promise<void> {
-    nameOf(target);
-    if (typeof target !== 'string' && target.deadLetterQueue) {
-      await this.create(target.deadLetterQueue, undefined);
+  /**
+   * Creates a queue, or applies the policy keys that are given to the one that is there.
+   * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_OPTION_INVALID, HOWDAH_QUEUE_UNKNOWN (its
+   *   dead-letter queue)
+   */
+  async create(queue: AnyQueue | string, policy?: QueuePolicy): Promise<void> {
+    nameOf(queue);
+    if (typeof queue !== 'string' && queue.deadLetterQueue) {
+      await this.create(queue.deadLetterQueue);
     }
-    const declared = typeof target === 'string' ? {} : toPolicy(target);
+    const declared = typeof queue === 'string' ? {} : toPolicy(queue);
     const encoded = { ...declared, ...encodePolicy(policy ?? {}) };
-    await this.#calls.create(this.#database, nameOf(target), encoded);
+    await this.#calls.create(this.#database, nameOf(queue), encoded);
   }
 
-  async alter(target: AnyQueue | string, policy: QueuePolicy): Promise<void> {
-    await this.#calls.alter(this.#database, nameOf(target), encodePolicy(policy));
+  /** Applies the policy keys that are given. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, ... */
+  async alter(queue: AnyQueue | string, policy: QueuePolicy): Promise<void> {
+    await this.#calls.alter(this.#database, nameOf(queue), encodePolicy(policy));
   }
 
-  async delete(target: AnyQueue | string, isForced: boolean): Promise<void> {
-    await this.#calls.delete(this.#database, nameOf(target), isForced);
-  }
-
-  async pause(
-    target: AnyQueue | string,
-    given: string | PauseOptions | undefined,
-  ): Promise<string[]> {
-    const { reason, until, forMs } = encodePause(given);
-    return this.#calls.pause(this.#database, namesOf(target), reason, until, forMs);
-  }
-
-  async limit(target: AnyQueue | string, wait: Duration, reason?: string): Promise<void> {
-    const ms = parseDuration(wait, 'retryAfter', { min: 0, max: WAIT_MS_MAX });
-    await this.#calls.limit(this.#database, nameOf(target), ms, reason ?? null);
-  }
-
-  async setCircuit(
-    target: AnyQueue | string,
-    state: 'open' | 'closed',
-    reason: string | undefined,
+  /**
+   * Deletes a queue without jobs; with `force` also its waiting jobs, which are recorded as discarded.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY
+   */
+  async delete(
+    queue: AnyQueue | string,
+    options: { readonly force?: boolean } = {},
   ): Promise<void> {
-    await this.#calls.setCircuit(this.#database, nameOf(target), state, reason ?? null);
+    const { force = false } = givenObject('options', options);
+    await this.#calls.delete(this.#database, nameOf(queue), force);
   }
 
-  async drain(target: AnyQueue | string, options: DrainQueueOptions): Promise<void> {
-    const queue = nameOf(target);
-    await drainQueue(queue, async () => (await this.stats(queue))[0], options, systemClock);
+  /**
+   * Workers claim no more from it; what runs goes on. With `until` or `for` it resumes by itself, on
+   * the clock of the database. A name may have a `*`, which stands for any text: `'mail.*'` pauses that
+   * kind of queues, `'*'` all that there are. Resume, close and open know it too.
+   * @returns the names of the queues
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_HOLD_INVALID (a time that is past)
+   */
+  async pause(queue: AnyQueue | string, options?: string | PauseOptions): Promise<string[]> {
+    const { reason, until, forMs } = encodePause(options);
+    return this.#calls.pause(this.#database, namesOf(queue), reason, until, forMs);
   }
 
-  async resume(target: AnyQueue | string): Promise<string[]> {
-    return this.#calls.resume(this.#database, namesOf(target));
+  /** @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  async resume(queue: AnyQueue | string): Promise<string[]> {
+    return this.#calls.resume(this.#database, namesOf(queue));
   }
 
-  async close(target: AnyQueue | string, reason: string | undefined): Promise<string[]> {
-    return this.#calls.close(this.#database, namesOf(target), reason ?? null);
+  /**
+   * Closed to new jobs: enqueues are refused with HOWDAH_QUEUE_CLOSED; what is there goes on.
+   * Closing it twice is fine. @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN
+   */
+  async close(queue: AnyQueue | string, reason?: string): Promise<string[]> {
+    return this.#calls.close(this.#database, namesOf(queue), reason ?? null);
   }
 
-  async open(target: AnyQueue | string): Promise<string[]> {
-    return this.#calls.open(this.#database, namesOf(target));
+  /** Takes new jobs again. @returns the names of the queues @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
+  async open(queue: AnyQueue | string): Promise<string[]> {
+    return this.#calls.open(this.#database, namesOf(queue));
   }
 
-  async stats(target: AnyQueue | string | undefined): Promise<QueueStats[]> {
-    const rows = await this.#inspect.queueStats(target === undefined ? undefined : nameOf(target));
+  /**
+   * Waits until nothing of it is ready or running; closes and pauses nothing by itself. Scheduled jobs
+   * are not waited for.
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_TIMEOUT (`details` say what is left); the reason
+   *   of the signal
+   */
+  async drain(queue: AnyQueue | string, options: DrainQueueOptions = {}): Promise<void> {
+    const name = nameOf(queue);
+    const look = async () => (await this.stats(name))[0];
+    await drainQueue(name, look, givenObject('options', options), systemClock);
+  }
+
+  /** As `rateLimited()` from a handler: nothing is claimed for so long. 0 to 10 years. */
+  async limit(queue: AnyQueue | string, wait: Duration, reason?: string): Promise<void> {
+    const ms = parseDuration(wait, 'retryAfter', { min: 0, max: WAIT_MS_MAX });
+    await this.#calls.limit(this.#database, nameOf(queue), ms, reason ?? null);
+  }
+
+  /**
+   * Opens the circuit of a queue until it is closed by hand. Without it the circuit breaker moves by
+   * itself. @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_CIRCUIT_INVALID (it has no breaker)
+   */
+  async openCircuit(queue: AnyQueue | string, reason?: string): Promise<void> {
+    await this.#calls.setCircuit(this.#database, nameOf(queue), 'open', reason ?? null);
+  }
+
+  /** Closes it, whatever its state. @throws HowdahError as `openCircuit` */
+  async closeCircuit(queue: AnyQueue | string): Promise<void> {
+    await this.#calls.setCircuit(this.#database, nameOf(queue), 'closed', null);
+  }
+
+  /** How all queues stand, or the one that is named (none where it does not exist). */
+  async stats(queue?: AnyQueue | string): Promise<readonly QueueStats[]> {
+    const rows = await this.#inspect.queueStats(queue === undefined ? undefined : nameOf(queue));
     return rows.map(statsOf);
   }
 }

@@ -1,25 +1,9 @@
-import type { Clock } from '../../core/clock.js';
-import type { Codecs } from '../../core/codec/codec.js';
-import { encodeJobOptions, type JobOptions } from '../../core/job/enqueue-options.js';
-import { codecOf } from '../../core/job/job-text.js';
-import { encodePayload } from '../../core/job/payload.js';
-import { encodeJson } from '../../core/json.js';
+import { givenObject } from '../../core/given-object.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
-import { type Published, topicCalls } from '../../db/calls/topics.js';
+import { topicCalls } from '../../db/calls/topics.js';
 import type { Database } from '../../db/database.js';
-import type { TxHandle } from '../../db/handles/tx-handle.js';
-import { CallerTransaction, type CallerTransactionContext } from '../enqueue/caller-transaction.js';
+import type { Declarations } from '../../db/declarations.js';
 import { integer } from '../enqueue/enqueue-options.js';
-import { mayBeHeld } from '../enqueue/enqueuer.js';
-import type { Producer } from '../enqueue/producer.js';
-import { send, sendPatiently } from '../enqueue/send.js';
-import type { HeldCalls } from '../held-calls.js';
-
-/** What can be said of the jobs that a publication becomes, the same of each. */
-export interface PublishOptions extends JobOptions {
-  /** An open transaction of the caller: the jobs exist if and only if it commits. */
-  readonly tx?: TxHandle | undefined;
-}
 
 /** A queue that gets what is published to a topic. */
 export interface Subscription {
@@ -35,85 +19,34 @@ export interface SubscriptionFilter {
   readonly limit?: number | undefined;
 }
 
-/** Publishes, subscribes queues, and looks at subscriptions. */
+/** `client.topics`: which queues get what is published to which topic. `client.publish` publishes. */
 export class Topics {
-  readonly #database: Database;
-  readonly #clock: Clock;
-  readonly #context: CallerTransactionContext;
-  readonly #codecs: Codecs | undefined;
-  readonly #producer: Producer;
-  readonly #held: HeldCalls;
+  readonly #declarations: Declarations;
   readonly #calls;
 
-  constructor(
-    database: Database,
-    clock: Clock,
-    context: CallerTransactionContext,
-    codecs: Codecs | undefined,
-    producer: Producer,
-    held: HeldCalls,
-  ) {
-    this.#held = held;
-    this.#producer = producer;
-    this.#database = database;
-    this.#clock = clock;
-    this.#context = context;
-    this.#codecs = codecs;
+  /** Made by the client. */
+  constructor(database: Database, declarations: Declarations) {
+    this.#declarations = declarations;
     this.#calls = topicCalls(database);
   }
 
-  async subscribe(topic: string, target: AnyQueue | string): Promise<boolean> {
-    if (typeof target !== 'string') await this.#context.declarations.ensure(target);
-    return this.#calls.subscribe(topic, nameOf(target));
+  /**
+   * From now on the queue gets what is published to the topic. @returns false: it did already
+   * @throws HowdahError HOWDAH_TOPIC_INVALID, HOWDAH_QUEUE_UNKNOWN
+   */
+  async subscribe(topic: string, queue: AnyQueue | string): Promise<boolean> {
+    if (typeof queue !== 'string') await this.#declarations.ensure(queue);
+    return this.#calls.subscribe(topic, nameOf(queue));
   }
 
-  unsubscribe(topic: string, target: AnyQueue | string): Promise<boolean> {
-    return this.#calls.unsubscribe(topic, nameOf(target));
+  /** @returns false: it was not subscribed @throws HowdahError as `subscribe` */
+  async unsubscribe(topic: string, queue: AnyQueue | string): Promise<boolean> {
+    return this.#calls.unsubscribe(topic, nameOf(queue));
   }
 
-  async publish(
-    topic: string,
-    payload: unknown,
-    options: PublishOptions,
-  ): Promise<readonly Published[]> {
-    const call = { via: 'publish', queue: topic, payload, options } as const;
-    return this.#producer.surround(call, async (changed) => {
-      const published = await this.#publish(
-        topic,
-        changed.payload,
-        changed.options as PublishOptions,
-      );
-      this.#producer.report(published, changed.options.tx === undefined);
-      return published;
-    });
-  }
-
-  async #publish(
-    topic: string,
-    payload: unknown,
-    options: PublishOptions,
-  ): Promise<readonly Published[]> {
-    const { tx } = options;
-    const name = encodeJson(topic, 'topic', 'HOWDAH_TOPIC_INVALID');
-    // what a codec is told of a publication is its topic: it has no queue of its own
-    const codecs = this.#codecs;
-    const codec = codecs && codecOf(codecs, topic, options);
-    const members = encodeJobOptions(options, 0, this.#clock.now(), codec);
-    const encoded = await encodePayload('', payload, codec?.payload);
-    const text = `{"topic":${name},"payload":${encoded}${members}}`;
-    if (tx === undefined) {
-      if (!mayBeHeld(options)) {
-        return send(() => this.#calls.publish(this.#database, text), this.#clock);
-      }
-      return this.#held.run((ms) =>
-        sendPatiently(() => this.#calls.publishPatiently(this.#database, text, ms), this.#clock),
-      );
-    }
-    const rows = await new CallerTransaction(tx, this.#context).run(this.#calls.publishText, text);
-    return rows as readonly object[] as readonly Published[];
-  }
-
-  async list({ topic, limit }: SubscriptionFilter): Promise<Subscription[]> {
+  /** Which queue gets what, by topic and queue. @throws HowdahError HOWDAH_OPTION_INVALID */
+  async subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
+    const { topic, limit } = givenObject('filter', filter);
     const rows = await this.#calls.list(topic, integer('limit', limit, 1000, 10_000));
     return rows.map((row) => ({
       topic: row.topic,

@@ -1,3 +1,4 @@
+import { givenObject } from '../../core/given-object.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { overviewCalls } from '../../db/calls/overview.js';
 import { type DrainedWorker, stopCalls } from '../../db/calls/stop.js';
@@ -23,29 +24,46 @@ export interface WorkerInfo {
 /** Whom a poison pill stops: whoever meets it, or all workers of the queue. */
 export type StopMode = 'one' | 'all';
 
-/** Looks at workers and stops them. */
+/** `client.workers`: looks at workers and stops them. */
 export class Workers {
   readonly #database: Executor;
   readonly #stops;
   readonly #overview;
 
-  /** @param changing runs what an open transaction may hold up */
+  /** Made by the client. @param changing runs what an open transaction may hold up */
   constructor(database: Database, changing: Executor) {
     this.#database = changing;
     this.#stops = stopCalls(database);
     this.#overview = overviewCalls(database);
   }
 
-  async list(): Promise<WorkerInfo[]> {
+  /** Every worker that has a lease, the oldest first. */
+  async list(): Promise<readonly WorkerInfo[]> {
     return (await this.#overview.workers()).map(infoOf);
   }
 
-  drain(worker: string): Promise<readonly DrainedWorker[]> {
+  /**
+   * Tells workers to claim no more, finish what they hold and end.
+   * @param worker a name, which several may have, or a lease id
+   * @throws HowdahError HOWDAH_WORKER_UNKNOWN
+   */
+  async drain(worker: string): Promise<readonly DrainedWorker[]> {
     return this.#stops.drain(this.#database, worker);
   }
 
-  placePill(target: AnyQueue | string, mode: StopMode): Promise<string> {
-    return this.#stops.place(this.#database, nameOf(target), mode);
+  /**
+   * Places a poison pill behind everything that is ready in this queue. The worker that meets it finishes what
+   * came before, and ends: that one, or with `all` every worker of the queue that was there when
+   * it was placed. In a paused queue it waits until that is resumed.
+   * @returns its id; until it is met it can be cancelled like a job
+   * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_STOP_INVALID
+   */
+  async stopConsumers(
+    queue: AnyQueue | string,
+    options: { readonly mode?: StopMode } = {},
+  ): Promise<string> {
+    const { mode = 'one' } = givenObject('options', options);
+    return this.#stops.place(this.#database, nameOf(queue), mode);
   }
 }
 

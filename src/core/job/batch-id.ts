@@ -10,6 +10,6 @@ export function batchIdOf(value: unknown): string {
   if (typeof id === 'string' && /^\d{1,18}$/.test(id)) return id;
   throw new HowdahError('HOWDAH_BATCH_UNKNOWN', `${describeValue(value)} is not a batch.`, {
     details: { option: 'batch' },
-    remedy: 'Give what client.batch() returned, or its id: text of digits.',
+    remedy: 'Give what client.batches.open() returned, or its id: text of digits.',
   });
 }

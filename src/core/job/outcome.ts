@@ -76,7 +76,7 @@ export function release(): Outcome {
  * A service said "come again later" (HTTP 429): nothing more of this queue is claimed by the whole fleet
  * until then. The job goes back to the head of its lane; the attempt does not count. May be returned
  * or thrown.
- * @param options `retryAfter`: 0 to 10 years, or a Date; `reason` is shown by `queueStats`: text, or any value
+ * @param options `retryAfter`: 0 to 10 years, or a Date; `reason` is shown by `queues.stats`: text, or any value
  *   of which text is made, such as a caught error
  * @throws HowdahError HOWDAH_OPTION_INVALID
  */

@@ -39,7 +39,8 @@ function invalid(
     {
       ...rest,
       details: { id, queue: name, ...details },
-      remedy: 'Mend its handler or the resultSchema; `client.job(id)` shows the result as it is.',
+      remedy:
+        'Mend its handler or the resultSchema; `client.jobs.get(id)` shows the result as it is.',
     },
   );
 }

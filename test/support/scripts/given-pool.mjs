@@ -24,8 +24,8 @@ const worker = createWorker({
 });
 await worker.start();
 // connections of every kind of use, so that some of them idle in the pool
-await Promise.all([client.queueStats(), client.queueStats(), client.enqueue(queue, 'first')]);
-const looking = setInterval(() => void client.queueStats().catch(() => undefined), 20);
+await Promise.all([client.queues.stats(), client.queues.stats(), client.enqueue(queue, 'first')]);
+const looking = setInterval(() => void client.queues.stats().catch(() => undefined), 20);
 process.once('SIGTERM', async () => {
   clearInterval(looking);
   await worker.stop({ grace: 0 });
