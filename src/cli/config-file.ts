@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
-import { describeValue } from '../core/job/describe-value.js';
 import type { Config } from '../runtime/config.js';
 
 /** Looked for in the working directory, in this order. */

@@ -1,5 +1,5 @@
+import { describeValue } from './describe-value.js';
 import { HowdahError } from './errors.js';
-import { describeValue } from './job/describe-value.js';
 
 /**
  * What is given as an object of options, as a filter or as a policy. Types do not hold for callers in JavaScript.

@@ -1,6 +1,7 @@
 import { Client } from '../client/client.js';
 import { systemClock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
+import { wholeNumber } from '../core/option.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
 import type { DatabaseOptions } from '../db/options.js';
 import { createWorker } from '../runtime/create-worker.js';
@@ -80,9 +81,5 @@ async function makeDue(client: Client, queues: readonly Binding[]): Promise<numb
 }
 
 function checkRounds(rounds = 100): number {
-  if (Number.isInteger(rounds) && rounds >= 1 && rounds <= 10_000) return rounds;
-  throw new HowdahError('HOWDAH_OPTION_INVALID', `Option rounds: ${String(rounds)} is not valid.`, {
-    details: { option: 'rounds', value: rounds },
-    remedy: 'Use a whole number from 1 to 10000.',
-  });
+  return wholeNumber('rounds', rounds, 1, 10_000);
 }

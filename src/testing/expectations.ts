@@ -1,7 +1,7 @@
 import { AssertionError } from 'node:assert';
-import { HowdahError } from '../core/errors.js';
 import type { JobState } from '../core/job/job.js';
 import { encodeJson, type Json } from '../core/json.js';
+import { invalidOption } from '../core/option.js';
 import { type AnyQueue, nameOf } from '../core/queue/queue.js';
 import {
   EXPECTED_JOBS_TEXT,
@@ -43,10 +43,7 @@ export interface Expectation {
 export async function assertEnqueued(where: Inspected, expected: Expectation): Promise<void> {
   const { count } = expected;
   if (count !== undefined && !(Number.isInteger(count) && count >= 0)) {
-    throw new HowdahError('HOWDAH_OPTION_INVALID', `Option count: ${String(count)} is not valid.`, {
-      details: { option: 'count', value: count },
-      remedy: 'Use a whole number, or leave it out for at least one.',
-    });
+    throw invalidOption('count', count, 'Use a whole number, or leave it out for at least one.');
   }
   const found = await look(where, expected);
   if (count === undefined ? found.matching > 0 : found.matching === count) return;

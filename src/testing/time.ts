@@ -1,5 +1,5 @@
+import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
-import { describeValue } from '../core/job/describe-value.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
 import { Database } from '../db/database.js';
 import type { DatabaseOptions } from '../db/options.js';

@@ -1,8 +1,9 @@
 import { hostname } from 'node:os';
 import { type CodecOption, checkCodecs, codecsOf } from '../core/codec/codec.js';
+import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
-import { describeValue } from '../core/job/describe-value.js';
 import { checkMiddleware } from '../core/layers.js';
+import { invalidOption, truth, unknownOption } from '../core/option.js';
 import {
   type AnySchedule,
   type EncodedSchedule,
@@ -144,7 +145,7 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     graceMs: parseDuration(options.grace ?? '30s', 'grace', { max: DAY_MS }),
     suspectWaitMs: parseDuration(options.suspectWait ?? '5s', 'suspectWait', { max: HOUR_MS }),
     name: resolveName('name', options.name ?? `${hostname()}:${process.pid}`),
-    isMaintaining: resolveBoolean('maintain', options.maintain),
+    isMaintaining: options.maintain === undefined || truth('maintain', options.maintain),
     middleware: checkMiddleware(options.middleware),
     codec: checkCodecs(options.codec),
     schedules: resolveSchedules(options),
@@ -164,17 +165,14 @@ function assertKnown(options: unknown): void {
   const known: readonly string[] = [...OWN_OPTIONS, ...DATABASE_OPTIONS];
   for (const option of Object.keys(options)) {
     if (!known.includes(option)) {
-      throw new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
-        details: { option },
-        remedy: `Known are ${known.join(', ')}.`,
-      });
+      throw unknownOption(option, known);
     }
   }
 }
 
 function checkBindings(bindings: unknown): readonly Binding[] {
   if (!Array.isArray(bindings) || bindings.length === 0) {
-    throw invalid('queues', bindings, 'Give an array of work(queue, handler).');
+    throw invalidOption('queues', bindings, 'Give an array of work(queue, handler).');
   }
   const names = new Set<string>();
   for (const binding of bindings as readonly Partial<Binding>[]) {
@@ -237,18 +235,13 @@ function resolveName(option: string, name: unknown): string {
   if (typeof name === 'string' && name.length >= 1 && name.length <= 200 && !name.includes('\0')) {
     return name.toWellFormed();
   }
-  throw invalid(option, name, 'Use 1 to 200 characters.');
-}
-
-function resolveBoolean(option: string, value: unknown = true): boolean {
-  if (typeof value === 'boolean') return value;
-  throw invalid(option, value, 'Use true or false.');
+  throw invalidOption(option, name, 'Use 1 to 200 characters.');
 }
 
 function resolveLogger(logger: Logger = jsonLogger({ level: 'warn' })): Logger {
   for (const level of ['debug', 'info', 'warn', 'error'] as const) {
     if (typeof logger?.[level] !== 'function') {
-      throw invalid('logger', logger, 'Give an object with debug, info, warn and error.');
+      throw invalidOption('logger', logger, 'Give an object with debug, info, warn and error.');
     }
   }
   return logger;
@@ -257,12 +250,4 @@ function resolveLogger(logger: Logger = jsonLogger({ level: 'warn' })): Logger {
 function pickDatabaseOptions(options: WorkerOptions): DatabaseOptions {
   const picked = DATABASE_OPTIONS.filter((key) => options[key] !== undefined);
   return Object.fromEntries(picked.map((key) => [key, options[key]]));
-}
-
-function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  return new HowdahError(
-    'HOWDAH_OPTION_INVALID',
-    `Option ${option}: ${describeValue(value)} is not valid.`,
-    { details: { option, value }, remedy },
-  );
 }

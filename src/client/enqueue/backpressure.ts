@@ -1,6 +1,6 @@
 import type { Clock } from '../../core/clock.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
+import { invalidOption } from '../../core/option.js';
 import { backoffMs } from '../../core/time/backoff.js';
 import { parseDuration } from '../../core/time/duration.js';
 import type { EnqueueOptions, OnFull } from './enqueue-options.js';
@@ -17,11 +17,11 @@ export type WhileFull = <T>(run: () => Promise<T>) => Promise<T>;
 /** @throws HowdahError HOWDAH_OPTION_INVALID */
 export function checkFullOptions({ onFull, waitMax, signal }: FullOptions): void {
   if (onFull !== undefined && !['throw', 'wait', 'drop-oldest'].includes(onFull)) {
-    throw invalid('onFull', onFull, "Use 'throw', 'wait' or 'drop-oldest'.");
+    throw invalidOption('onFull', onFull, "Use 'throw', 'wait' or 'drop-oldest'.");
   }
   if (waitMax !== undefined) parseDuration(waitMax, 'waitMax', { min: 1, max: 86_400_000 });
   if (signal !== undefined && typeof signal?.addEventListener !== 'function') {
-    throw invalid('signal', signal, 'Use an AbortSignal.');
+    throw invalidOption('signal', signal, 'Use an AbortSignal.');
   }
 }
 
@@ -80,12 +80,4 @@ function gaveUp(refusal: HowdahError, waitedMs: number, signal?: AbortSignal): H
     cause: isAborted ? signal.reason : refusal,
     details: { ...refusal.details, waitedMs: Math.round(waitedMs), isAborted },
   });
-}
-
-function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  return new HowdahError(
-    'HOWDAH_OPTION_INVALID',
-    `Option ${option}: ${describeValue(value)} is not valid.`,
-    { details: { option }, remedy },
-  );
 }

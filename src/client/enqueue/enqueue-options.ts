@@ -1,6 +1,5 @@
-import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
 import type { JobOptions } from '../../core/job/enqueue-options.js';
+import { countOption } from '../../core/option.js';
 import type { Duration } from '../../core/time/duration.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
 
@@ -45,27 +44,8 @@ export type GatherSettings = Readonly<Record<keyof GatherOptions, number>>;
 /** @throws HowdahError HOWDAH_OPTION_INVALID */
 export function resolveGatherOptions(options: GatherOptions = {}): GatherSettings {
   return {
-    jobsMax: integer('gather.jobsMax', options.jobsMax, 500, 1000),
-    statementsMax: integer('gather.statementsMax', options.statementsMax, 2, 100),
-    waitingMax: integer('gather.waitingMax', options.waitingMax, 100_000, 1_000_000),
+    jobsMax: countOption('gather.jobsMax', options.jobsMax, 500, 1000),
+    statementsMax: countOption('gather.statementsMax', options.statementsMax, 2, 100),
+    waitingMax: countOption('gather.waitingMax', options.waitingMax, 100_000, 1_000_000),
   };
-}
-
-/** A whole number from 1 to `max`. @throws HowdahError HOWDAH_OPTION_INVALID */
-export function integer(
-  option: string,
-  value: number | undefined,
-  byDefault: number,
-  max: number,
-): number {
-  if (value === undefined) return byDefault;
-  if (Number.isInteger(value) && value >= 1 && value <= max) return value;
-  throw new HowdahError(
-    'HOWDAH_OPTION_INVALID',
-    `Option ${option}: ${describeValue(value)} is not valid.`,
-    {
-      details: { option, value },
-      remedy: `Use a whole number from 1 to ${max}.`,
-    },
-  );
 }

@@ -3,6 +3,7 @@ import type { Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
 import type { JobOptions } from '../../core/job/enqueue-options.js';
 import { bulkEncoder, jobEncoder } from '../../core/job/job-text.js';
+import { countOption, exclusiveOptions, invalidOption } from '../../core/option.js';
 import type { AnyQueue } from '../../core/queue/queue.js';
 import type { Enqueued, JobsText } from '../../db/calls/enqueue.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
@@ -12,7 +13,7 @@ import { type BulkContext, BulkEnqueue } from './bulk-enqueue.js';
 import { CallerTransaction, type CallerTransactionContext } from './caller-transaction.js';
 import type { PatientSendJobs, SendJobs } from './enqueue-each.js';
 import type { EnqueueManyArrayResult, EnqueueManyOptions } from './enqueue-many.js';
-import { type EnqueueOptions, integer } from './enqueue-options.js';
+import type { EnqueueOptions } from './enqueue-options.js';
 import type { Gatherer } from './gatherer.js';
 import type { KeyedGatherer } from './keyed-gatherer.js';
 
@@ -130,13 +131,10 @@ export class Enqueuer {
     checkFullOptions(options);
     if (options.tx === undefined) return waiterOf(options, full, clock);
     if (options.onFull === 'wait') {
-      throw new HowdahError(
-        'HOWDAH_OPTION_INVALID',
-        "Options tx and onFull: 'wait' exclude each other.",
-        {
-          details: { option: 'onFull' },
-          remedy: 'Roll back and begin again: a transaction that waits holds its locks.',
-        },
+      throw exclusiveOptions(
+        "onFull: 'wait'",
+        'tx',
+        'Roll back and begin again: a transaction that waits holds its locks.',
       );
     }
     return undefined;
@@ -160,10 +158,7 @@ export class Enqueuer {
   ): BulkContext & { readonly transaction: CallerTransaction | undefined } {
     const { tx, onError = 'throw', batchSize, onBatch, ...job } = options;
     if (onError !== 'throw' && onError !== 'report') {
-      throw new HowdahError('HOWDAH_OPTION_INVALID', `Option onError: ${onError} is not valid.`, {
-        details: { option: 'onError', value: onError },
-        remedy: "Use 'throw' or 'report'.",
-      });
+      throw invalidOption('onError', onError, "Use 'throw' or 'report'.");
     }
     const { clock, all, report, held, allPatiently, reportPatiently, codecs } = this.#context;
     const transaction = tx === undefined ? undefined : new CallerTransaction(tx, this.#context);
@@ -171,7 +166,7 @@ export class Enqueuer {
     const { encode, join } = bulkEncoder(target, jobOptions, clock.now(), codecs);
     return {
       onError,
-      batchSize: integer('batchSize', batchSize, 1000, 1000),
+      batchSize: countOption('batchSize', batchSize, 1000, 1000),
       onBatch,
       encode,
       // handles of other drivers take text only

@@ -3,10 +3,10 @@ import type { Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
 import { givenObject } from '../../core/given-object.js';
 import { batchIdOf } from '../../core/job/batch-id.js';
-import { describeValue } from '../../core/job/describe-value.js';
 import type { JobOptions } from '../../core/job/enqueue-options.js';
 import { jobEncoder } from '../../core/job/job-text.js';
 import { encodeJson } from '../../core/json.js';
+import { countOption, invalidOption } from '../../core/option.js';
 import { type AnyQueue, nameOf, type Queue } from '../../core/queue/queue.js';
 import { type BatchState, batchCalls } from '../../db/calls/batches.js';
 import type { Database } from '../../db/database.js';
@@ -14,7 +14,6 @@ import type { Executor } from '../../db/executor.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
 import type { BatchStatesView } from '../../db/tables.js';
 import { CallerTransaction, type CallerTransactionContext } from '../enqueue/caller-transaction.js';
-import { integer } from '../enqueue/enqueue-options.js';
 import type { Producer } from '../enqueue/producer.js';
 import { send, sendPatiently } from '../enqueue/send.js';
 import { Batch, type BatchInfo, type BatchParts, type CloseBatchOptions } from './batch.js';
@@ -104,7 +103,7 @@ export class Batches {
     const rows = await this.#calls.list({
       states,
       after: after === undefined ? undefined : batchIdOf(after),
-      limit: integer('limit', limit, 100, 1000),
+      limit: countOption('limit', limit, 100, 1000),
     });
     return rows.map(infoOf);
   }
@@ -195,11 +194,7 @@ function encodeName(name: unknown): string {
 }
 
 function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  return new HowdahError(
-    'HOWDAH_BATCH_INVALID',
-    `Option ${option}: ${describeValue(value)} is not valid.`,
-    { details: { option }, remedy },
-  );
+  return invalidOption(option, value, remedy, 'HOWDAH_BATCH_INVALID');
 }
 
 function assertState(state: string): void {

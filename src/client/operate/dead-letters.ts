@@ -6,6 +6,7 @@ import { givenObject } from '../../core/given-object.js';
 import type { JobError } from '../../core/job/job.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import type { Json } from '../../core/json.js';
+import { countOption } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import {
   type DeadLetterGroup,
@@ -17,7 +18,6 @@ import { inspectCalls } from '../../db/calls/inspect.js';
 import type { Database } from '../../db/database.js';
 import type { Executor } from '../../db/executor.js';
 import type { DeadLettersView } from '../../db/tables.js';
-import { integer } from '../enqueue/enqueue-options.js';
 import {
   anyKey,
   encodeFilter,
@@ -135,7 +135,7 @@ export class DeadLetters {
       deadLetterQueue: deadLetterQueue === undefined ? undefined : nameOf(deadLetterQueue),
       reason,
       after,
-      limit: integer('limit', options.limit, 100, 1000),
+      limit: countOption('limit', options.limit, 100, 1000),
     });
     return rows.map((row) => deadLetterOf(row, this.#codecs));
   }
@@ -150,7 +150,7 @@ export class DeadLetters {
     options: RedriveOptions = {},
   ): Promise<readonly RedrivenRow[]> {
     const { preview = false, to, rate = null } = givenObject('options', options);
-    const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
+    const limit = countOption('limit', options.limit, 1000, LIMIT_MAX);
     const target = to === undefined ? null : nameOf(to);
     const encoded = encodeFilter(givenObject('filter', filter), KEYS);
     const calls = this.#calls;
@@ -170,7 +170,7 @@ export class DeadLetters {
       this.#database,
       queue === undefined ? null : nameOf(queue),
       deadLetterQueue === undefined ? null : nameOf(deadLetterQueue),
-      integer('limit', options.limit, 100, 1000),
+      countOption('limit', options.limit, 100, 1000),
     );
   }
 
@@ -180,7 +180,7 @@ export class DeadLetters {
     options: DiscardOptions = {},
   ): Promise<readonly DiscardedRow[]> {
     const { preview: isPreview = false } = givenObject('options', options);
-    const limit = integer('limit', options.limit, 1000, LIMIT_MAX);
+    const limit = countOption('limit', options.limit, 1000, LIMIT_MAX);
     const encoded = encodeFilter(givenObject('filter', filter), KEYS);
     const rows = await this.#calls.discard(this.#database, encoded, limit, isPreview);
     if (!isPreview && this.#hub.hears('job.discarded')) {

@@ -1,5 +1,5 @@
+import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import { encodeJson } from '../../core/json.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';

@@ -1,9 +1,9 @@
 import { givenObject } from '../../core/given-object.js';
+import { countOption } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { inspectCalls } from '../../db/calls/inspect.js';
 import type { Database } from '../../db/database.js';
 import type { BlockedGroupsView } from '../../db/tables.js';
-import { integer } from '../enqueue/enqueue-options.js';
 
 /** A group in which jobs wait for their turn. */
 export interface BlockedGroup {
@@ -40,7 +40,7 @@ export class Groups {
     queue: AnyQueue | string,
     options: { readonly limit?: number } = {},
   ): Promise<readonly BlockedGroup[]> {
-    const limit = integer('limit', givenObject('options', options).limit, 100, 1000);
+    const limit = countOption('limit', givenObject('options', options).limit, 100, 1000);
     const rows = await this.#inspect.blockedGroups(nameOf(queue), limit);
     return rows.map(blockedGroupOf);
   }

@@ -11,6 +11,7 @@ import { encodeJobEdit, type JobEdit } from '../../core/job/job-edit.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import { codecOf } from '../../core/job/job-text.js';
 import type { Json } from '../../core/json.js';
+import { countOption } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import type {
   CancelCounts,
@@ -22,7 +23,6 @@ import { controlCalls } from '../../db/calls/control.js';
 import { inspectCalls, type JobDetailsRow, type JobSummaryRow } from '../../db/calls/inspect.js';
 import type { Database } from '../../db/database.js';
 import type { Executor } from '../../db/executor.js';
-import { integer } from '../enqueue/enqueue-options.js';
 import { type CancelFilter, type CancelOptions, encodeCancelFilter } from './cancel-filter.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
 import { readLine, readProgress } from './stored-reports.js';
@@ -145,7 +145,7 @@ export class Jobs {
       states,
       batch: batch === undefined ? undefined : batchIdOf(batch),
       after,
-      limit: integer('limit', filter.limit, 100, 1000),
+      limit: countOption('limit', filter.limit, 100, 1000),
       isErrorWanted: this.#codecs !== undefined,
     });
     return rows.map((row) => ({ ...summaryOf(row), ...this.#lastError(row) }));
@@ -176,7 +176,7 @@ export class Jobs {
    */
   async cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
     const { reason = null, preview = false } = givenObject('options', options);
-    const limit = integer('limit', options.limit, 10_000, 100_000);
+    const limit = countOption('limit', options.limit, 10_000, 100_000);
     const encoded = encodeCancelFilter(givenObject('filter', filter));
     const counts = await this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
     const { cancelled, requested } = counts;

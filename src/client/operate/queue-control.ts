@@ -1,6 +1,7 @@
 import type { Clock } from '../../core/clock.js';
+import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
+import { exclusiveOptions } from '../../core/option.js';
 import { WAIT_MS_MAX } from '../../core/queue/queue-policy.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
 
@@ -47,9 +48,7 @@ export function encodePause(given: string | PauseOptions | undefined): EncodedPa
     for: wait,
   } = typeof given === 'string' ? { reason: given } : (given ?? {});
   if (until !== undefined && wait !== undefined) {
-    throw new HowdahError('HOWDAH_OPTION_INVALID', 'Options until and for exclude each other.', {
-      details: { option: 'until' },
-    });
+    throw exclusiveOptions('until', 'for');
   }
   return {
     reason,

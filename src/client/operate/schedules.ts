@@ -5,6 +5,7 @@ import { HowdahError } from '../../core/errors.js';
 import { givenObject } from '../../core/given-object.js';
 import type { JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
+import { countOption } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { cronTimes, normalizeCron } from '../../core/schedule/cron.js';
 import type { MissedPolicy } from '../../core/schedule/nominal-times.js';
@@ -19,7 +20,6 @@ import type { Database } from '../../db/database.js';
 import type { Declarations } from '../../db/declarations.js';
 import type { Executor } from '../../db/executor.js';
 import type { ScheduleRunsView, SchedulesView } from '../../db/tables.js';
-import { integer } from '../enqueue/enqueue-options.js';
 import { lastErrorOf, readFields } from './stored-fields.js';
 
 /** What came of a nominal time: `duplicate` where a dedupe key was taken. */
@@ -135,7 +135,7 @@ export class Schedules {
     const rows = await this.#calls.list({
       queue: queue === undefined ? undefined : nameOf(queue),
       after,
-      limit: integer('limit', filter.limit, 100, 1000),
+      limit: countOption('limit', filter.limit, 100, 1000),
     });
     return rows.map((row) => infoOf(row, this.#codecs));
   }
@@ -155,7 +155,7 @@ export class Schedules {
     assertScheduleName(name);
     const rows = await this.#calls.runs(
       name,
-      integer('limit', givenObject('options', options).limit, 100, 1000),
+      countOption('limit', givenObject('options', options).limit, 100, 1000),
     );
     return rows.map(runOf);
   }
@@ -168,7 +168,7 @@ export class Schedules {
     target: PreviewTarget,
     options: { readonly count?: number } = {},
   ): Promise<readonly PreviewedRun[]> {
-    const count = integer('count', givenObject('options', options).count, 10, 1000);
+    const count = countOption('count', givenObject('options', options).count, 10, 1000);
     if (typeof target !== 'string') givenObject('target', target);
     const { cron, zone, afterMs } = await this.#resolve(target);
     const times = cronTimes(normalizeCron(cron), zone);

@@ -1,9 +1,9 @@
 import { givenObject } from '../../core/given-object.js';
+import { countOption } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { topicCalls } from '../../db/calls/topics.js';
 import type { Database } from '../../db/database.js';
 import type { Declarations } from '../../db/declarations.js';
-import { integer } from '../enqueue/enqueue-options.js';
 
 /** A queue that gets what is published to a topic. */
 export interface Subscription {
@@ -47,7 +47,7 @@ export class Topics {
   /** Which queue gets what, by topic and queue. @throws HowdahError HOWDAH_OPTION_INVALID */
   async subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
     const { topic, limit } = givenObject('filter', filter);
-    const rows = await this.#calls.list(topic, integer('limit', limit, 1000, 10_000));
+    const rows = await this.#calls.list(topic, countOption('limit', limit, 1000, 10_000));
     return rows.map((row) => ({
       topic: row.topic,
       queue: row.queue,

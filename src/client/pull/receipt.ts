@@ -1,5 +1,5 @@
+import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
 import { assertQueueName } from '../../core/queue/queue-name.js';
 
 /** Which hold of which job: the fence. */

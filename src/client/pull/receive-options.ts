@@ -1,5 +1,5 @@
+import { countOption } from '../../core/option.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
-import { integer } from '../enqueue/enqueue-options.js';
 import { VISIBILITY } from './received-job.js';
 
 /** How to receive. */
@@ -29,7 +29,7 @@ const WAIT_MS_MAX = 20_000;
 /** @throws HowdahError HOWDAH_OPTION_INVALID */
 export function resolveReceiveOptions(options: ReceiveOptions): ReceiveSettings {
   return {
-    max: integer('max', options.max, 1, RECEIVE_MAX),
+    max: countOption('max', options.max, 1, RECEIVE_MAX),
     waitMs: parseDuration(options.wait ?? 0, 'wait', { max: WAIT_MS_MAX }),
     visibilityMs:
       options.visibility === undefined

@@ -1,5 +1,5 @@
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
-import { describeValue } from './describe-value.js';
 
 /**
  * The id of a batch from what stands for it: itself, or an object with such an `id`.

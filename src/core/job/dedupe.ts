@@ -1,8 +1,8 @@
 import { HowdahError } from '../errors.js';
 import { encodeJson } from '../json.js';
+import { invalidOption } from '../option.js';
 import { WAIT_MS_MAX } from '../queue/queue-policy.js';
 import { type Duration, parseDuration } from '../time/duration.js';
-import { describeValue } from './describe-value.js';
 
 /** The longest dedupe key in bytes of UTF-8. */
 export const DEDUPE_KEY_BYTES_MAX = 1024;
@@ -89,9 +89,5 @@ function windowMs(value: unknown): number {
 }
 
 function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  return new HowdahError(
-    'HOWDAH_DEDUPE_INVALID',
-    `Option ${option}: ${describeValue(value)} is not valid.`,
-    { details: { option }, remedy },
-  );
+  return invalidOption(option, value, remedy, 'HOWDAH_DEDUPE_INVALID');
 }

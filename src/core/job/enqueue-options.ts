@@ -1,19 +1,38 @@
 import { looksEncoded } from '../codec/codec.js';
+import { describeValue } from '../describe-value.js';
 import { HowdahError, type HowdahErrorCode } from '../errors.js';
 import { encodeJson, type Json } from '../json.js';
+import { exclusiveOptions, unknownOption } from '../option.js';
 import { assertPriority } from '../queue/queue.js';
 import { WAIT_MS_MAX } from '../queue/queue-policy.js';
 import { type Duration, parseDuration } from '../time/duration.js';
 import { writtenLength } from '../written-length.js';
 import { batchIdOf } from './batch-id.js';
 import { type DedupeOptions, encodeDedupe } from './dedupe.js';
-import { describeValue } from './describe-value.js';
 
 /** The largest `headers` in bytes of JSON: 16 KiB. */
 export const HEADERS_BYTES_MAX = 16_384;
 /** The longest `group` in characters. */
 export const GROUP_CHARS_MAX = 255;
 const YEAR_2000_MS = Date.UTC(2000, 0, 1);
+
+/** What an enqueue takes; `tx` and those with onFull are taken out, or read, by the client. */
+const KNOWN: readonly string[] = [
+  'delay',
+  'runAt',
+  'priority',
+  'headers',
+  'attempts',
+  'ttl',
+  'group',
+  'weight',
+  'batch',
+  'dedupe',
+  'onFull',
+  'waitMax',
+  'signal',
+  'tx',
+];
 
 /** What can be said of one job as it is enqueued. Anything left out follows the queue. */
 export interface JobOptions {
@@ -84,7 +103,7 @@ export function encodeJobOptions(
         priority = value;
         break;
       case 'delay':
-        if (options.runAt !== undefined) throw delayAndRunAt();
+        if (options.runAt !== undefined) throw exclusiveOptions('delay', 'runAt');
         members += `,"delay_ms":${wait(value, 'delay', 0, 'HOWDAH_DELAY_INVALID')}`;
         break;
       case 'runAt':
@@ -118,7 +137,7 @@ export function encodeJobOptions(
       case 'signal':
         break;
       default:
-        throw unknownOption(key);
+        throw unknownOption(key, KNOWN);
     }
   }
   return priority === 0 ? members : `${members},"priority":${priority}`;
@@ -209,18 +228,4 @@ function encodeHeaders(value: unknown, encode?: (text: string) => string): strin
     `Option headers has ${bytes} bytes of JSON; allowed is an object of ${HEADERS_BYTES_MAX}.`,
     { details: { option: 'headers', bytes }, remedy: 'Put large data into the payload.' },
   );
-}
-
-function delayAndRunAt(): HowdahError {
-  return new HowdahError('HOWDAH_OPTION_INVALID', 'Options delay and runAt exclude each other.', {
-    details: { option: 'delay' },
-  });
-}
-
-function unknownOption(option: string): HowdahError {
-  return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option} does not exist.`, {
-    details: { option },
-    remedy:
-      'Known are delay, runAt, priority, headers, attempts, ttl, group, weight, batch, dedupe, onFull, waitMax, signal and tx.',
-  });
 }

@@ -1,5 +1,5 @@
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
-import { describeValue } from './describe-value.js';
 
 const PATTERN = /^\d{1,19}$/;
 const BIGINT_MAX = 9_223_372_036_854_775_807n;

@@ -1,9 +1,9 @@
 import { type ErrorSnapshot, snapshotError } from '../codec/error-snapshot.js';
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
 import { WAIT_MS_MAX } from '../queue/queue-policy.js';
 import { textOf } from '../shown-text.js';
 import { type Duration, parseDuration } from '../time/duration.js';
-import { describeValue } from './describe-value.js';
 
 // Found by a registered symbol, not by instanceof: a handler file may have loaded a second copy of
 // this module.

@@ -1,5 +1,5 @@
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
-import { describeValue } from '../job/describe-value.js';
 
 /** The same rule as in `migrations/0002_queues.sql`. */
 const PATTERN = /^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$/;

@@ -1,6 +1,5 @@
-import { HowdahError } from '../errors.js';
 import { givenObject } from '../given-object.js';
-import { describeValue } from '../job/describe-value.js';
+import { invalidOption, unknownOption, wholeNumber } from '../option.js';
 import { type Duration, parseDuration } from '../time/duration.js';
 import { assertQueueName } from './queue-name.js';
 
@@ -149,7 +148,7 @@ const WRITERS: Readonly<Record<keyof QueuePolicy, Writer>> = {
 const BACKOFF_WRITERS: Readonly<Record<keyof BackoffPolicy, Writer>> = {
   type: (value, policy) => {
     if (value !== 'exponential' && value !== 'fixed') {
-      throw invalid('backoff.type', value, "Use 'exponential' or 'fixed'.");
+      throw invalidOption('backoff.type', value, "Use 'exponential' or 'fixed'.");
     }
     policy.backoff = value;
   },
@@ -157,7 +156,7 @@ const BACKOFF_WRITERS: Readonly<Record<keyof BackoffPolicy, Writer>> = {
   max: duration('backoff.max', 'backoff_max_ms', 0, INTEGER_MAX),
   jitter: (value, policy) => {
     if (typeof value !== 'number' || !(value >= 0 && value <= 1)) {
-      throw invalid('backoff.jitter', value, 'Use a number from 0 to 1.');
+      throw invalidOption('backoff.jitter', value, 'Use a number from 0 to 1.');
     }
     policy.backoff_jitter = value;
   },
@@ -182,7 +181,7 @@ export function encodePolicy(policy: QueuePolicy): SqlPolicy {
   writeAll(policy, WRITERS, '', encoded);
   const { backoff_ms: delay, backoff_max_ms: max } = encoded;
   if (typeof delay === 'number' && typeof max === 'number' && max < delay) {
-    throw invalid('backoff.max', max, `Use at least backoff.delay, ${delay} ms.`);
+    throw invalidOption('backoff.max', max, `Use at least backoff.delay, ${delay} ms.`);
   }
   return encoded;
 }
@@ -197,11 +196,7 @@ function writeAll(
     if (value === undefined) continue;
     const write = Object.hasOwn(writers, key) ? writers[key] : undefined;
     if (!write) {
-      const known = Object.keys(writers).join(', ');
-      throw new HowdahError('HOWDAH_OPTION_INVALID', `Option ${prefix}${key} does not exist.`, {
-        details: { option: `${prefix}${key}` },
-        remedy: `Known are ${known}.`,
-      });
+      throw unknownOption(`${prefix}${key}`, Object.keys(writers));
     }
     write(value, policy);
   }
@@ -217,7 +212,7 @@ function rateWriters(option: string, key: string): Readonly<Record<keyof RatePol
 
 function writeBackoff(value: unknown, policy: Record<string, string | number | null>): void {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid('backoff', value, "Use an object such as { type: 'fixed', delay: '10s' }.");
+    throw invalidOption('backoff', value, "Use an object such as { type: 'fixed', delay: '10s' }.");
   }
   writeAll(value, BACKOFF_WRITERS, 'backoff.', policy);
 }
@@ -231,7 +226,7 @@ function writePart(
   policy: Record<string, string | number | null>,
 ): void {
   if (typeof value !== 'object' || value === null || !(required in value)) {
-    throw invalid(option, value, `Use an object with ${required}, or null.`);
+    throw invalidOption(option, value, `Use an object with ${required}, or null.`);
   }
   writeAll(value, writers, `${option}.`, policy);
 }
@@ -248,10 +243,7 @@ function integer(
       policy[key] = null;
       return;
     }
-    if (!Number.isInteger(value) || (value as number) < min || (value as number) > max) {
-      throw invalid(option, value, `Use a whole number from ${min} to ${max}.`);
-    }
-    policy[key] = value as number;
+    policy[key] = wholeNumber(option, value, min, max);
   };
 }
 
@@ -266,15 +258,4 @@ function duration(
     policy[key] =
       value === null && nullable ? null : parseDuration(value as Duration, option, { min, max });
   };
-}
-
-function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  return new HowdahError(
-    'HOWDAH_OPTION_INVALID',
-    `Option ${option}: ${describeValue(value)} is not valid.`,
-    {
-      details: { option, value },
-      remedy,
-    },
-  );
 }

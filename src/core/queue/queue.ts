@@ -1,5 +1,5 @@
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
-import { describeValue } from '../job/describe-value.js';
 import {
   isStandardSchema,
   type SchemaInput,

@@ -1,6 +1,6 @@
 import { Cron } from 'croner';
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
-import { describeValue } from '../job/describe-value.js';
 import { midnightGaps } from './midnight-gaps.js';
 
 /** Least time between two runs: an expression that names seconds closer together is refused. */

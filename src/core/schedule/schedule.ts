@@ -1,6 +1,6 @@
 import type { Codecs } from '../codec/codec.js';
+import { describeValue } from '../describe-value.js';
 import { HowdahError } from '../errors.js';
-import { describeValue } from '../job/describe-value.js';
 import type { JobOptions } from '../job/enqueue-options.js';
 import { jobEncoder } from '../job/job-text.js';
 import type { AnyQueue, Queue } from '../queue/queue.js';

@@ -1,4 +1,4 @@
-import { describeValue } from '../../core/job/describe-value.js';
+import { describeValue } from '../../core/describe-value.js';
 import { drizzleRunner } from './drizzle.js';
 import { functionRunner } from './function.js';
 import { errorInTransaction } from './handle-error.js';

@@ -1,9 +1,10 @@
+import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
 import type { Job } from '../../core/job/job.js';
 import type { Outcome } from '../../core/job/outcome.js';
 import type { Json } from '../../core/json.js';
 import { checkMiddleware } from '../../core/layers.js';
+import { invalidOption, truth, unknownOption, wholeNumber } from '../../core/option.js';
 import { type AnyQueue, nameOf, type Queue } from '../../core/queue/queue.js';
 import { assertQueueName } from '../../core/queue/queue-name.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
@@ -186,7 +187,7 @@ export function work(
     );
   }
   for (const key of Object.keys(options)) {
-    if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
+    if (!OPTIONS.includes(key)) throw unknownOption(key, OPTIONS);
   }
   const {
     concurrency = 10,
@@ -196,36 +197,35 @@ export function work(
     middleware,
     keepLogs = true,
   } = options;
-  if (typeof transactional !== 'boolean') {
-    throw invalid('transactional', transactional, 'Use true or false.');
+  if (truth('transactional', transactional) && batch) {
+    throw invalidOption(
+      'transactional',
+      transactional,
+      'It does not go with batch: leave one out.',
+    );
   }
-  if (transactional && batch) {
-    throw invalid('transactional', transactional, 'It does not go with batch: leave one out.');
-  }
-  if (typeof keepLogs !== 'boolean') throw invalid('keepLogs', keepLogs, 'Use true or false.');
   return Object.freeze({
     queue,
     name,
     handler,
     file: undefined,
-    concurrency: integer('concurrency', concurrency, 1),
-    prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
+    concurrency: wholeNumber('concurrency', concurrency, 1, 10_000),
+    prefetch: prefetch === undefined ? undefined : wholeNumber('prefetch', prefetch, 0, 10_000),
     batch: batch && resolveBatch(batch),
     isTransactional: transactional,
     middleware: checkMiddleware(middleware),
-    keepLogs,
+    keepLogs: truth('keepLogs', keepLogs),
   });
 }
 
 function resolveBatch({ size, wait = 0, byGroup = false, ...others }: BatchOptions) {
   for (const key of Object.keys(others)) {
-    throw invalid(`batch.${key}`, undefined, 'Known are size, wait and byGroup.');
+    throw unknownOption(`batch.${key}`, ['size', 'wait', 'byGroup']);
   }
-  if (typeof byGroup !== 'boolean') throw invalid('batch.byGroup', byGroup, 'Use true or false.');
   return {
-    size: integer('batch.size', size, 1),
+    size: wholeNumber('batch.size', size, 1, 10_000),
     waitMs: parseDuration(wait, 'batch.wait', { max: 3_600_000 }),
-    byGroup,
+    byGroup: truth('batch.byGroup', byGroup),
   };
 }
 
@@ -242,7 +242,7 @@ function bindFile(
 ): Binding {
   for (const key of Object.keys(options)) {
     if (key !== 'prefetch') {
-      throw invalid(key, undefined, 'With a handler file, only prefetch goes beside it.');
+      throw invalidOption(key, undefined, 'With a handler file, only prefetch goes beside it.');
     }
   }
   const file = resolveHandlerFile(name, handler);
@@ -253,25 +253,10 @@ function bindFile(
     handler: undefined,
     file,
     concurrency: file.size,
-    prefetch: prefetch === undefined ? undefined : integer('prefetch', prefetch, 0),
+    prefetch: prefetch === undefined ? undefined : wholeNumber('prefetch', prefetch, 0, 10_000),
     batch: undefined,
     isTransactional: false,
     keepLogs: true,
     middleware: [],
-  });
-}
-
-function integer(option: string, value: unknown, min: number): number {
-  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= 10_000) {
-    return value as number;
-  }
-  throw invalid(option, value, `Use a whole number from ${min} to 10000.`);
-}
-
-function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  const problem = value === undefined ? 'does not exist' : `${describeValue(value)} is not valid`;
-  return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option}: ${problem}.`, {
-    details: { option, value },
-    remedy,
   });
 }

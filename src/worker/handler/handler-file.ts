@@ -1,8 +1,9 @@
 import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
+import { exclusiveOptions, unknownOption, wholeNumber } from '../../core/option.js';
 
 /**
  * A handler that lives in a module of its own, for work that keeps a processor busy or may take its
@@ -47,20 +48,20 @@ const SIZE_MAX = 256;
  */
 export function resolveHandlerFile(queue: string, options: HandlerFileOptions): HandlerFile {
   for (const key of Object.keys(options)) {
-    if (!OPTIONS.includes(key)) throw invalid(key, undefined, `Known are ${OPTIONS.join(', ')}.`);
+    if (!OPTIONS.includes(key)) throw unknownOption(key, OPTIONS);
   }
   const { file, threads, processes, memoryMb } = options;
   if (threads !== undefined && processes !== undefined) {
-    throw invalid('processes', processes, 'Give threads or processes, not both.');
+    throw exclusiveOptions('processes', 'threads');
   }
   const isProcess = processes !== undefined;
   return Object.freeze({
     file: toFileUrl(queue, file),
     kind: isProcess ? 'process' : 'thread',
     size: isProcess
-      ? integer('processes', processes, 1, SIZE_MAX)
-      : integer('threads', threads ?? Math.max(1, availableParallelism() - 1), 1, SIZE_MAX),
-    memoryMb: memoryMb === undefined ? undefined : integer('memoryMb', memoryMb, 16, 65_536),
+      ? wholeNumber('processes', processes, 1, SIZE_MAX)
+      : wholeNumber('threads', threads ?? Math.max(1, availableParallelism() - 1), 1, SIZE_MAX),
+    memoryMb: memoryMb === undefined ? undefined : wholeNumber('memoryMb', memoryMb, 16, 65_536),
   });
 }
 
@@ -76,19 +77,4 @@ function toFileUrl(queue: string, file: unknown): string {
       remedy: "Give a file URL such as new URL('./handler.js', import.meta.url), or a path.",
     },
   );
-}
-
-function integer(option: string, value: unknown, min: number, max: number): number {
-  if (Number.isInteger(value) && (value as number) >= min && (value as number) <= max) {
-    return value as number;
-  }
-  throw invalid(option, value, `Use a whole number from ${min} to ${max}.`);
-}
-
-function invalid(option: string, value: unknown, remedy: string): HowdahError {
-  const problem = value === undefined ? 'does not exist' : `${describeValue(value)} is not valid`;
-  return new HowdahError('HOWDAH_OPTION_INVALID', `Option ${option}: ${problem}.`, {
-    details: { option, value },
-    remedy,
-  });
 }

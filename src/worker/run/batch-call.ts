@@ -1,6 +1,6 @@
 import type { Codecs } from '../../core/codec/codec.js';
+import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { describeValue } from '../../core/job/describe-value.js';
 import type { Job } from '../../core/job/job.js';
 import { settlementOf } from '../../core/job/outcome.js';
 import type { BatchHandler, Binding } from '../handler/binding.js';
