@@ -3,6 +3,7 @@ import { assertJobIds } from '../../core/job/job-id.js';
 import { readResult } from '../../core/job/typed-result.js';
 import type { Json } from '../../core/json.js';
 import type { AnyQueue } from '../../core/queue/queue.js';
+import { problemOfResult } from '../../core/result.js';
 import { whenAborted } from '../../core/time/abort.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
 import type { WatchedRow } from '../../db/calls/reports.js';
@@ -77,7 +78,7 @@ function problemOf(row: WatchedRow): HowdahError | undefined {
   const { id, queue, state, reason, errors } = row;
   switch (state) {
     case 'completed':
-      return problemOfResult(row);
+      return notStored(row);
     case 'dead': {
       const last = errors?.at(-1)?.message;
       const why = [reason, last].filter((each) => each).join(': ');
@@ -100,14 +101,13 @@ function problemOf(row: WatchedRow): HowdahError | undefined {
   }
 }
 
-/** The placeholder that stands for a result which could not be stored. */
-function problemOfResult(row: WatchedRow): HowdahError | undefined {
-  const { result } = row;
-  if (typeof result !== 'object' || result === null || !('howdah' in result)) return undefined;
-  if (result.howdah !== 'result not stored') return undefined;
+/** Of a job whose result was replaced by a placeholder. */
+function notStored(row: WatchedRow): HowdahError | undefined {
+  const problem = problemOfResult(row.result);
+  if (problem === undefined) return undefined;
   return new HowdahError(
     'HOWDAH_RESULT_NOT_KEPT',
-    `Job ${row.id} is completed, but its result was not stored: ${String(result.problem)}.`,
+    `Job ${row.id} is completed, but its result was not stored: ${problem}`,
     { details: detailsOf(row), remedy: 'Store it elsewhere and return a reference.' },
   );
 }

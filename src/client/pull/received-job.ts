@@ -3,18 +3,15 @@ import { encodeError } from '../../core/codec/error-codec.js';
 import { type ErrorSnapshot, snapshotError } from '../../core/codec/error-snapshot.js';
 import { HowdahError } from '../../core/errors.js';
 import { type Job, priorityOf } from '../../core/job/job.js';
-import { encodeJson, type Json } from '../../core/json.js';
+import type { Json } from '../../core/json.js';
 import { WAIT_MS_MAX } from '../../core/queue/queue-policy.js';
+import { encodeResult } from '../../core/result.js';
 import { textOf } from '../../core/shown-text.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
-import { writtenLength } from '../../core/written-length.js';
 import type { PullCalls, ReceivedRow } from '../../db/calls/pull.js';
 import { STOP_HEADER } from '../../db/calls/stop.js';
 import type { PullSettler } from './pull-settler.js';
 import { formatReceipt, type Hold } from './receipt.js';
-
-/** Largest result in bytes of JSON. */
-const RESULT_BYTES_MAX = 1_048_576;
 
 /** Bounds of a visibility in milliseconds. */
 export const VISIBILITY = { min: 100, max: 43_200_000 } as const;
@@ -220,15 +217,4 @@ export class HeldJob extends HeldReceipt implements ReceivedJob {
 /** The fence of a received row. */
 export function holdOf(row: ReceivedRow): Hold {
   return { leaseId: row.lease_id, id: row.id, claims: row.attempt };
-}
-
-function encodeResult(result: unknown): string {
-  const text = encodeJson(result, 'result');
-  const bytes = writtenLength(text, RESULT_BYTES_MAX);
-  if (bytes <= RESULT_BYTES_MAX) return text;
-  throw new HowdahError(
-    'HOWDAH_SETTLE_INVALID',
-    `The result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed.`,
-    { remedy: 'Store it elsewhere and give a reference.' },
-  );
 }

@@ -1,11 +1,9 @@
 import type { Codecs } from '../../core/codec/codec.js';
-import { HowdahError } from '../../core/errors.js';
-import { encodeJson, type Json } from '../../core/json.js';
-import { writtenLength } from '../../core/written-length.js';
+import type { Json } from '../../core/json.js';
+import { encodeResult } from '../../core/result.js';
 import { refuseRows } from '../../db/handles/refuse.js';
 import { type TxHandle, transactionRunner } from '../../db/handles/transaction-handle.js';
 import type { Attempt } from './attempt.js';
-import { RESULT_BYTES_MAX } from './result.js';
 import { placeOf } from './settle-encoding.js';
 
 /** No job was ever claimed so often: this fence never fits. */
@@ -39,7 +37,7 @@ export async function completeIn(
   parts: CompleteInParts,
 ): Promise<void> {
   const { codecs } = parts;
-  const text = result === undefined ? undefined : encodeBounded(result);
+  const text = result === undefined ? undefined : encodeResult(result);
   const encode = codecs && text !== undefined ? encoderOf(codecs, text) : () => text;
   await completeEncodedIn(run, tx, encode, parts);
 }
@@ -65,17 +63,6 @@ export async function completeEncodedIn(
   if (typeof row?.xact !== 'string' || typeof row.xact_at !== 'string') throw refuseRows();
   const xact = { id: row.xact, at: row.xact_at };
   for (const attempt of attempts) attempt.xact = xact;
-}
-
-function encodeBounded(result: Json): string {
-  const text = encodeJson(result, 'result');
-  const bytes = writtenLength(text, RESULT_BYTES_MAX);
-  if (bytes <= RESULT_BYTES_MAX) return text;
-  throw new HowdahError(
-    'HOWDAH_SETTLE_INVALID',
-    `The result has ${bytes} bytes, ${RESULT_BYTES_MAX} are allowed.`,
-    { details: { bytes, max: RESULT_BYTES_MAX }, remedy: 'Store it elsewhere, give a reference.' },
-  );
 }
 
 function encoderOf(codecs: Codecs, text: string): (attempt: Attempt) => string {

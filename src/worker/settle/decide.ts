@@ -1,7 +1,7 @@
 import { snapshotError } from '../../core/codec/error-snapshot.js';
 import { HowdahError, type HowdahErrorCode } from '../../core/errors.js';
 import { type Settlement, settlementOf, settlementOfThrown } from '../../core/job/outcome.js';
-import { encodeResult } from './result.js';
+import { encodeResultOrReplace } from '../../core/result.js';
 
 /** What is known of an attempt, beside what its handler returned or threw, when it ends. */
 export interface EndFacts {
@@ -18,7 +18,7 @@ export const COMPLETE: Settlement = Object.freeze({ verb: 'complete' });
 const RELEASE: Settlement = Object.freeze({ verb: 'release' });
 const CANCEL: Settlement = Object.freeze({ verb: 'cancel', reason: 'cancelled while it ran' });
 
-/** Nothing is settled with a result longer than this in the making: see {@link encodeResult}. */
+/** How an attempt ends. */
 export interface Decision {
   readonly settlement: Settlement;
   /** Why the result was replaced by a placeholder. */
@@ -36,7 +36,7 @@ export function decideReturned(value: unknown, facts: EndFacts): Decision {
   }
   const asked = readOutcome(value);
   if (asked) return { settlement: asked };
-  const { text, problem } = encodeResult(value);
+  const { text, problem } = encodeResultOrReplace(value);
   const settlement: Settlement = { verb: 'complete', result: text };
   return problem === undefined ? { settlement } : { settlement, problem };
 }
@@ -88,6 +88,6 @@ function readOutcome(value: unknown): Settlement | undefined {
     return settlementOf(value);
   } catch (error) {
     if (error instanceof HowdahError) return settlementOfThrown(error);
-    return undefined; // a proxy that throws: encodeResult will say so
+    return undefined; // a proxy that throws: the encoding will say so
   }
 }

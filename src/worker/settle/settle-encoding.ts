@@ -1,11 +1,12 @@
 import type { CodecPlace, Codecs } from '../../core/codec/codec.js';
 import { encodeError } from '../../core/codec/error-codec.js';
+import { type EncodedResult, replacedResult } from '../../core/result.js';
 import { textOf } from '../../core/shown-text.js';
 import type { SettleAsk } from '../../db/calls/settle.js';
 import type { Attempt } from './attempt.js';
 
 /** The codec could not encode a result: nothing of it may be stored. */
-const NOT_ENCODED = '{"howdah":"result not stored","problem":"the codec could not encode it"}';
+const NOT_ENCODED = replacedResult('the codec could not encode it');
 
 /** Told of a result that is replaced by a placeholder. */
 export type OnReplaced = (attempt: Attempt, problem: string) => void;
@@ -18,7 +19,7 @@ export function encodeResults(
 ): string | null {
   const results: string[] = [];
   for (const attempt of attempts) {
-    const stored = encodeResult(attempt, codecs, onReplaced);
+    const stored = encodeStoredResult(attempt, codecs, onReplaced);
     if (stored !== null) results.push(`"${attempt.id}":${stored}`);
   }
   return results.length > 0 ? `{${results.join()}}` : null;
@@ -33,7 +34,9 @@ export function encodeAll(
   const asks = attempts.map((attempt) => {
     const ask = encodeAsk(attempt, codecs);
     const result =
-      attempt.settlement?.verb === 'complete' ? encodeResult(attempt, codecs, onReplaced) : null;
+      attempt.settlement?.verb === 'complete'
+        ? encodeStoredResult(attempt, codecs, onReplaced)
+        : null;
     return result === null ? ask : `${ask.slice(0, -1)},"result":${result}}`;
   });
   return `[${asks.join()}]`;
@@ -73,7 +76,7 @@ function toAsk(attempt: Attempt, codecs: Codecs | undefined): SettleAsk {
 }
 
 /** The result of one, as JSON; null when it has none. */
-export function encodeResult(
+export function encodeStoredResult(
   attempt: Attempt,
   codecs: Codecs | undefined,
   onReplaced: OnReplaced,
@@ -90,7 +93,7 @@ export function storedResult(
   attempt: Attempt,
   result: string,
   codecs: Codecs | undefined,
-): { readonly text: string; readonly problem?: string } {
+): EncodedResult {
   if (!codecs) return { text: result };
   try {
     return { text: codecs.encode('result', result, placeOf(attempt)) };

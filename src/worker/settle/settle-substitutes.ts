@@ -1,7 +1,8 @@
 import type { Settlement } from '../../core/job/outcome.js';
+import { replacedResult } from '../../core/result.js';
 import { toAscii } from '../../core/shown-text.js';
 
-const NOT_STORED = '{"howdah":"result not stored","problem":"the database refused it"}';
+const REFUSED = replacedResult('the database refused it');
 const BARE_FAIL: Settlement = Object.freeze({ verb: 'fail' });
 
 /**
@@ -13,7 +14,7 @@ export function substituteOf(refused: Settlement | undefined): Settlement | unde
   if (refused === undefined) return BARE_FAIL;
   const { verb, result, error, reason, delayMs } = refused;
   if (verb === 'complete' && result !== undefined) {
-    return result === NOT_STORED ? { verb } : { verb, result: NOT_STORED };
+    return result === REFUSED ? { verb } : { verb, result: REFUSED };
   }
   const plain = plainOf(refused);
   if (plain) return plain;

@@ -11,7 +11,7 @@ import { toHowdahError } from '../../db/errors/pg-error.js';
 import { type SettleFault, settleFaultOf } from '../../db/errors/retry.js';
 import type { Executor } from '../../db/executor.js';
 import type { Attempt } from './attempt.js';
-import { encodeAll, encodeAsks, encodeResult, encodeResults } from './settle-encoding.js';
+import { encodeAll, encodeAsks, encodeResults, encodeStoredResult } from './settle-encoding.js';
 import { substituteOf } from './settle-substitutes.js';
 import type { Tally } from './tally.js';
 
@@ -293,7 +293,7 @@ export class Settler {
     const { calls, line, codecs } = this.#parts;
     const { leaseId, id, claims } = attempt;
     return this.#insist([attempt], isDoubted, async () => {
-      const result = encodeResult(attempt, codecs, this.#onReplaced);
+      const result = encodeStoredResult(attempt, codecs, this.#onReplaced);
       const isFound = await calls.completeLed(line, leaseId, id, claims, result);
       return () => [isFound ? 'completed' : 'stale', null];
     });
