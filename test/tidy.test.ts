@@ -134,6 +134,64 @@ test('no two rooms of a folder import each other', () => {
   expect(both.map((key) => arrows.get(key))).toEqual([]);
 });
 
+const ROOT = path.join(SRC, '..');
+
+/** Everything that may read what src exports, by its path from the root. */
+const readers: ReadonlyMap<string, string> = new Map(
+  ['src', 'test', 'bench', 'torture', 'examples', 'bin'].flatMap((folder) =>
+    readdirSync(path.join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+      .filter((each) => /\.(ts|js|mjs)$/.test(each) && !each.includes('node_modules'))
+      .map((each) => {
+        const file = path.posix.join(folder, each.split(path.sep).join('/'));
+        return [file, readFileSync(path.join(ROOT, file), 'utf8')] as const;
+      }),
+  ),
+);
+
+const EXPORT =
+  /^export (?:declare )?(?:abstract |async )*(?:class|function\*?|const|let|interface|type|enum) (\w+)/gm;
+const IMPORT_NAMES =
+  /\b(?:import|export)\s+(?:type\s+)?(?:\w+\s*,\s*)?\{([^}]*)\}\s*from\s+'([^'\n]+)'/g;
+const WHOLE_FILE = /(?:\bimport\s*\(\s*|\*(?:\s+as\s+\w+)?\s+from\s+)['`]([^'`\n]+)['`]/g;
+
+test('what is exported has a reader outside its file', () => {
+  const read = new Set<string>();
+  for (const [file, text] of readers) {
+    const targetOf = (to: string) => {
+      if (to === 'howdah') return 'src/index.ts';
+      const joined = path.posix.join(path.posix.dirname(file), to);
+      return joined.replace(/^dist\//, 'src/').replace(/\.js$/, '.ts');
+    };
+    for (const [, names = '', to = ''] of text.matchAll(IMPORT_NAMES)) {
+      for (const each of names.split(',')) {
+        const name = each
+          .trim()
+          .replace(/^type\s+/, '')
+          .split(/\s+as\s+/)[0];
+        read.add(`${targetOf(to)} ${name}`);
+      }
+    }
+    for (const [, to = ''] of text.matchAll(WHOLE_FILE)) {
+      const names = (readers.get(targetOf(to)) ?? '').matchAll(EXPORT);
+      for (const [, name = ''] of names) {
+        if (new RegExp(`\\b${name}\\b`).test(text)) read.add(`${targetOf(to)} ${name}`);
+      }
+    }
+  }
+  // called by piscina, by its name
+  read.add('src/worker/isolation/thread.ts load');
+  // index.ts and what stands beside it in package.json are read by users
+  const isEntry = (file: string) => /^src\/(index|[a-z]+\/index)\.ts$/.test(file);
+  const dead = [...readers].flatMap(([file, text]) =>
+    file.startsWith('src/') && !isEntry(file)
+      ? [...text.matchAll(EXPORT)]
+          .map(([, name]) => `${file} ${name}`)
+          .filter((each) => !read.has(each))
+      : [],
+  );
+  expect(dead).toEqual([]);
+});
+
 test('files are kebab-case and say what they are about', () => {
   const badly = files.filter((file) => {
     const name = path.posix.basename(file, '.ts');

@@ -2,7 +2,7 @@ import type { Argv, CommandModule } from 'yargs';
 import type { GlobalOptions } from './context.js';
 
 /** A command: how it is called, its options, what it does. */
-export interface CommandSpec<A extends GlobalOptions> {
+interface CommandSpec<A extends GlobalOptions> {
   readonly command: string;
   readonly describe: string;
   readonly builder: (yargs: Argv<GlobalOptions>) => unknown;

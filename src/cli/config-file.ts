@@ -6,7 +6,7 @@ import { HowdahError } from '../core/errors.js';
 import type { Config } from '../runtime/config.js';
 
 /** Looked for in the working directory, in this order. */
-export const CONFIG_FILES = ['ts', 'mts', 'js', 'mjs'].map((ending) => `howdah.config.${ending}`);
+const CONFIG_FILES = ['ts', 'mts', 'js', 'mjs'].map((ending) => `howdah.config.${ending}`);
 
 /** A configuration and where it came from. */
 export interface LoadedConfig {

@@ -15,7 +15,7 @@ export interface Column<Row> {
 }
 
 /** Where a command writes its answer. */
-export type OutputMode = 'table' | 'tsv' | 'json';
+type OutputMode = 'table' | 'tsv' | 'json';
 
 /**
  * The answer of a command on standard output: for people on a terminal, as tab-separated values in a

@@ -4,7 +4,7 @@ const REDRAW_MS = 100;
 const BAR_CHARS = 24;
 
 /** What a progress line shows. */
-export interface Progress {
+interface Progress {
   readonly text: string;
   /** 0 to 1; undefined where the end is not known. */
   readonly share: number | undefined;

@@ -22,7 +22,7 @@ function codeOf(char: string): string {
 }
 
 /** Columns that a text takes: most scripts one a character, those of East Asia and emoji two. */
-export function widthOf(text: string): number {
+function widthOf(text: string): number {
   let width = 0;
   for (const char of text)
     width +=

@@ -1,8 +1,8 @@
+import { clientClosed } from '../core/client-closed.js';
 import type { ClientEvents } from '../core/client-events.js';
 import { systemClock } from '../core/clock.js';
 import { codecsOf } from '../core/codec/codec.js';
 import { snapshotError } from '../core/codec/error-snapshot.js';
-import { HowdahError } from '../core/errors.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import { fenceOf } from '../core/fence.js';
 import { givenObject } from '../core/given-object.js';
@@ -203,7 +203,7 @@ export class Client {
     payload: unknown,
     options?: EnqueueOptions,
   ): Promise<JobHandle> {
-    if (this.#closing) return Promise.reject(closed());
+    if (this.#closing) return Promise.reject(clientClosed());
     return this.#producer
       .enqueue(target, payload, options)
       .then((enqueued) => new JobHandle(enqueued, this.#watcher, target));
@@ -224,7 +224,7 @@ export class Client {
     id: string,
     options?: ResultOptions & { readonly queue?: AnyQueue },
   ): Promise<unknown> {
-    if (this.#closing) throw closed();
+    if (this.#closing) throw clientClosed();
     const given = options === undefined ? undefined : givenObject('options', options);
     return new Results(this.#watcher).result(id, given, given?.queue);
   }
@@ -271,7 +271,7 @@ export class Client {
     payloads: Iterable<unknown> | AsyncIterable<unknown>,
     options: EnqueueManyOptions = {},
   ): Promise<EnqueueManyResult> {
-    if (this.#closing) throw closed();
+    if (this.#closing) throw clientClosed();
     return this.#producer.enqueueMany(target, payloads, options);
   }
 
@@ -285,7 +285,7 @@ export class Client {
     payload: unknown,
     options: PublishOptions = {},
   ): Promise<readonly Published[]> {
-    if (this.#closing) return Promise.reject(closed());
+    if (this.#closing) return Promise.reject(clientClosed());
     return this.#publisher.publish(topic, payload, options);
   }
 
@@ -298,7 +298,7 @@ export class Client {
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_OPTION_INVALID, HOWDAH_BUFFER_FULL
    */
   async receive(queue: AnyQueue | string, options: ReceiveOptions = {}): Promise<ReceivedJob[]> {
-    if (this.#closing) return Promise.reject(closed());
+    if (this.#closing) return Promise.reject(clientClosed());
     return this.#pull.receive(queue, givenObject('options', options));
   }
 
@@ -342,8 +342,4 @@ export class Client {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function closed(): HowdahError {
-  return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
 }

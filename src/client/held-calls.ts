@@ -18,10 +18,10 @@ const PAUSE_MS = 20;
 const APART_MAX = 4;
 
 /** A statement that gives up a lock after so many milliseconds. */
-export type PatientCall<T> = (lockMs: number) => Promise<T>;
+type PatientCall<T> = (lockMs: number) => Promise<T>;
 
 /** What {@link HeldCalls} is made with. */
-export interface HeldCallsOptions {
+interface HeldCallsOptions {
   readonly clock: Clock;
   /** How long a call may be held. */
   readonly limitMs: number;

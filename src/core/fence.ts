@@ -15,7 +15,7 @@ export function fenceOf(clock: Clock, hub: FaultHub): Fence {
 }
 
 /** Told of what should not have been thrown: in which part, and what. Must not throw. */
-export type OnFault = (part: string, thrown: unknown) => void;
+type OnFault = (part: string, thrown: unknown) => void;
 
 /** Between two turns of a loop of which the last has thrown. */
 const PACE: BackoffBounds = { min: 50, max: 5_000 };

@@ -3,7 +3,7 @@ import { encodeJson } from './json.js';
 import { writtenLength } from './written-length.js';
 
 /** Largest result of a job in bytes of JSON, its numbers written out: 1 MiB. */
-export const RESULT_BYTES_MAX = 1_048_576;
+const RESULT_BYTES_MAX = 1_048_576;
 
 const NOT_STORED = 'result not stored';
 

@@ -1,5 +1,5 @@
 /** `new` → `running` → `stopping` → `stopped`; a start that fails goes to `stopped` as well. */
-export type ServiceState = 'new' | 'running' | 'stopping' | 'stopped';
+type ServiceState = 'new' | 'running' | 'stopping' | 'stopped';
 
 /**
  * Life of everything that runs for long: started once, stopped once, and both calls may be repeated.

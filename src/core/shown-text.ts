@@ -1,7 +1,7 @@
 import { snapshotError, toStorable } from './codec/error-snapshot.js';
 
 /** Most characters of a reason; the database keeps no more. */
-export const REASON_CHARS_MAX = 500;
+const REASON_CHARS_MAX = 500;
 
 /** Text of any value, shortened: of an error its message. Never throws. */
 export function textOf(value: unknown, charsMax: number = REASON_CHARS_MAX): string {

@@ -27,7 +27,7 @@ export interface JobStatesView {
   batch_id: string | null;
 }
 
-export interface HistoryView {
+interface HistoryView {
   id: string;
   queue: string;
   state: string;
@@ -235,7 +235,7 @@ export interface ScheduleRunsView {
   decided_at: Date;
 }
 
-export interface JobProgressView {
+interface JobProgressView {
   id: string;
   progress: unknown;
   progress_at: Date | null;
@@ -243,7 +243,7 @@ export interface JobProgressView {
   reported_at: Date;
 }
 
-export interface JobLogsView {
+interface JobLogsView {
   id: string;
   n: number;
   at: Date;

@@ -4,7 +4,7 @@ import type { Election, MaintenanceCalls, RestingDuties } from '../db/calls/main
 import type { Executor } from '../db/executor.js';
 
 /** What an election is made of. */
-export interface LeaderParts {
+interface LeaderParts {
   readonly executor: Executor;
   readonly calls: MaintenanceCalls;
   readonly clock: Clock;

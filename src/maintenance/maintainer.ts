@@ -45,7 +45,7 @@ interface Term {
 }
 
 /** What a maintainer is made of. */
-export interface MaintainerParts {
+interface MaintainerParts {
   readonly database: Database;
   readonly clock: Clock;
   readonly hub: EventHub;

@@ -12,7 +12,7 @@ export interface Companion {
 }
 
 /** What a companion draws on. */
-export interface CompanionAccess {
+interface CompanionAccess {
   readonly database: Database;
   readonly clock: Clock;
   readonly hub: EventHub;

@@ -46,7 +46,7 @@ const SCHEDULES_AGAIN_MS = 1_000;
 const CLOSE_MS = 1_000;
 
 /** What an engine is made of. */
-export interface EngineParts {
+interface EngineParts {
   readonly settings: WorkerSettings;
   readonly clock: Clock;
   readonly hub: EventHub;

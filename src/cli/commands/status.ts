@@ -6,7 +6,7 @@ import type { Column } from '../output.js';
 import { showMs } from '../terminal-text.js';
 
 /** Columns of a queue as counters show it. */
-export const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
+const QUEUE_COLUMNS: readonly Column<QueueStats>[] = [
   { key: 'queue' },
   { key: 'ready' },
   { key: 'scheduled' },

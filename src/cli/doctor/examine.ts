@@ -5,7 +5,7 @@ import type { Finding, Patient } from './check.js';
 import { CHECKS } from './checks.js';
 
 /** A finding with the name of its check. */
-export interface Diagnosis extends Finding {
+interface Diagnosis extends Finding {
   readonly check: string;
 }
 

@@ -11,7 +11,7 @@ const CHUNK_BYTES = 1_048_576;
 const LINGER_MS = 200;
 
 /** What a {@link Feeder} works with. */
-export interface FeederContext {
+interface FeederContext {
   readonly client: Client;
   readonly queue: string;
   readonly options: EnqueueOptions;

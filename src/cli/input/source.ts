@@ -6,7 +6,7 @@ import { jsonLines } from './json-lines.js';
 import type { RecordSource } from './record.js';
 
 /** Where jobs come from: a file, or `-` for standard input. */
-export interface SourceOptions {
+interface SourceOptions {
   readonly from: string;
   /** Default: as the name of the file ends; JSON lines for standard input. */
   readonly format: string | undefined;
@@ -15,7 +15,7 @@ export interface SourceOptions {
 }
 
 /** An input that is being read. */
-export interface Source {
+interface Source {
   readonly records: RecordSource;
   /** Size of the file in bytes; undefined for a pipe. */
   readonly bytesTotal: number | undefined;

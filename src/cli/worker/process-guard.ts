@@ -7,7 +7,7 @@ import type { RunningJobs } from './running-jobs.js';
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 /** What the guard tells. */
-export interface GuardListener {
+interface GuardListener {
   /** First signal, or an exception that nobody caught: stop in good order. */
   onStop(why: string): void;
   /** Second signal: hurry. */

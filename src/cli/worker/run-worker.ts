@@ -9,7 +9,7 @@ import { StopAccount } from './stop-account.js';
 import { textLogger } from './text-log.js';
 
 /** How a worker is run from the command line. */
-export interface RunWorkerOptions {
+interface RunWorkerOptions {
   readonly worker: WorkerOptions;
   readonly output: Output;
   /** Ends by itself when nothing is ready, or after this time. */

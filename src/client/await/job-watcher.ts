@@ -1,3 +1,4 @@
+import { clientClosed } from '../../core/client-closed.js';
 import type { Clock } from '../../core/clock.js';
 import type { Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
@@ -25,7 +26,7 @@ const LATE_LOOK_MS = 100;
 const LINGER_MS = 500;
 
 /** Somebody who waits for a job. */
-export interface JobWait {
+interface JobWait {
   readonly id: string;
   /** Told of progress, too; else only of the end. */
   readonly wantsProgress: boolean;
@@ -105,7 +106,7 @@ export class JobWatcher {
 
   /** @returns a function that ends the wait @throws HowdahError HOWDAH_BUFFER_FULL */
   add(wait: JobWait): () => void {
-    if (this.#isClosed) throw closed();
+    if (this.#isClosed) throw clientClosed();
     if (this.#count >= WAITS_MAX) throw tooMany(this.#count);
     this.#count += 1;
     const known = this.#waits.get(wait.id);
@@ -124,7 +125,7 @@ export class JobWatcher {
   /** Ends every wait. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    this.#failAll(closed());
+    this.#failAll(clientClosed());
     this.#next.ring();
     await this.#running;
   }
@@ -288,10 +289,6 @@ function take(ids: Set<string>): string[] {
   const taken = [...ids];
   ids.clear();
   return taken;
-}
-
-function closed(): HowdahError {
-  return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
 }
 
 function tooMany(waits: number): HowdahError {

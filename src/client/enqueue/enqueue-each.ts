@@ -18,7 +18,7 @@ export type PatientSendJobs = (jobs: JobsText, lockMs: number) => Promise<Enqueu
 export type JoinJobs = (jobs: readonly string[]) => JobsText;
 
 /** How {@link reportJobs} goes about it. */
-export interface ReportWays {
+interface ReportWays {
   readonly send: SendJobs;
   /** Default: texts of whole jobs. */
   readonly join?: JoinJobs;

@@ -18,7 +18,7 @@ import type { Gatherer } from './gatherer.js';
 import type { KeyedGatherer } from './keyed-gatherer.js';
 
 /** What an {@link Enqueuer} is made with. */
-export interface EnqueuerContext extends CallerTransactionContext {
+interface EnqueuerContext extends CallerTransactionContext {
   readonly clock: Clock;
   readonly gatherer: Gatherer;
   /** For jobs that somebody's transaction may hold. */

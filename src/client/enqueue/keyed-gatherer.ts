@@ -28,7 +28,7 @@ interface Station {
 }
 
 /** What a {@link KeyedGatherer} is made with. */
-export interface KeyedGathererParts {
+interface KeyedGathererParts {
   readonly settings: GatherSettings;
   readonly charsMax: number;
   readonly clock: Clock;

@@ -1,5 +1,5 @@
+import { clientClosed } from '../../core/client-closed.js';
 import type { ClientEvents } from '../../core/client-events.js';
-import { HowdahError } from '../../core/errors.js';
 import type { EventHub } from '../../core/events.js';
 import type { Layer } from '../../core/layers.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
@@ -11,7 +11,7 @@ import type { EnqueueOptions } from './enqueue-options.js';
 import type { Enqueuer } from './enqueuer.js';
 
 /** What a {@link Producer} is made with. */
-export interface ProducerParts {
+interface ProducerParts {
   readonly enqueuer: Enqueuer;
   readonly layers: readonly Layer<EnqueueCall>[];
   readonly hub: EventHub<ClientEvents>;
@@ -136,8 +136,7 @@ export class Producer {
 
   /** @throws HowdahError HOWDAH_CLIENT_CLOSED */
   assertOpen(): void {
-    if (!this.#isClosed) return;
-    throw new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
+    if (this.#isClosed) throw clientClosed();
   }
 }
 

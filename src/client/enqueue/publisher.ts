@@ -20,7 +20,7 @@ export interface PublishOptions extends JobOptions {
 }
 
 /** What a {@link Publisher} is made with. */
-export interface PublisherParts {
+interface PublisherParts {
   readonly database: Database;
   readonly clock: Clock;
   readonly context: CallerTransactionContext;

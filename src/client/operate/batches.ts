@@ -50,7 +50,7 @@ export interface BatchFilter {
 const STATES: readonly BatchState[] = ['open', 'closed', 'completed', 'failed'];
 
 /** What {@link Batches} are made with. */
-export interface BatchesParts {
+interface BatchesParts {
   readonly database: Database;
   /** Runs what an open transaction may hold up. */
   readonly changing: Executor;

@@ -5,7 +5,7 @@ import { encodeJson } from '../../core/json.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 
 /** How one key of a filter is called in SQL, and how its value is checked and written. */
-export interface FilterKey {
+interface FilterKey {
   readonly sql: string;
   readonly encode: (value: unknown, key: string) => unknown;
 }

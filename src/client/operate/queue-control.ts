@@ -34,7 +34,7 @@ export interface DrainQueueOptions {
 }
 
 /** A pause as the SQL function takes it. */
-export interface EncodedPause {
+interface EncodedPause {
   readonly reason: string | null;
   readonly until: string | null;
   readonly forMs: number | null;

@@ -4,7 +4,7 @@ import type { JobError } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
 
 /** A row of a view with what a codec may have encoded. */
-export interface StoredRow {
+interface StoredRow {
   readonly id: string;
   readonly payload: unknown;
   readonly headers: unknown;
@@ -13,7 +13,7 @@ export interface StoredRow {
 }
 
 /** The same, decoded as far as that is possible. */
-export interface ReadFields {
+interface ReadFields {
   readonly payload: Json;
   readonly headers: Readonly<Record<string, Json>>;
   readonly errors: readonly JobError[];

@@ -4,7 +4,7 @@ import type { Json } from '../../core/json.js';
 import type { WatchedRow } from '../../db/calls/reports.js';
 
 /** A line of a job's log as it is stored: an encoded one has all it says in its fields. */
-export interface StoredLine {
+interface StoredLine {
   readonly message: string;
   readonly fields: Readonly<Record<string, Json>> | null;
 }

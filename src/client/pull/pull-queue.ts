@@ -29,7 +29,7 @@ export interface Waiter {
 }
 
 /** What the waiters of a queue share. */
-export interface PullQueueParts {
+interface PullQueueParts {
   readonly queue: string;
   readonly calls: PullCalls;
   readonly consumer: string;

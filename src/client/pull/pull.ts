@@ -1,3 +1,4 @@
+import { clientClosed } from '../../core/client-closed.js';
 import type { ClientEvents } from '../../core/client-events.js';
 import type { Clock } from '../../core/clock.js';
 import type { Codecs } from '../../core/codec/codec.js';
@@ -36,7 +37,7 @@ import {
 const WAITERS_MAX = 100_000;
 
 /** What a {@link Pull} is made with. */
-export interface PullParts {
+interface PullParts {
   readonly database: Database;
   readonly held: HeldCalls;
   readonly declarations: Declarations;
@@ -83,7 +84,7 @@ export class Pull {
   async receive(target: AnyQueue | string, options: ReceiveOptions): Promise<ReceivedJob[]> {
     const { max, waitMs, visibilityMs, signal } = resolveReceiveOptions(options);
     await this.#declarations.ensure(typeof target === 'string' ? undefined : target);
-    if (this.#isClosed) throw closed();
+    if (this.#isClosed) throw clientClosed();
     if (signal?.aborted) return [];
     if (this.#waiters >= WAITERS_MAX) throw tooMany(this.#waiters);
     const name = nameOf(target);
@@ -139,7 +140,7 @@ export class Pull {
   /** Ends every wait, gives back what came too late, and waits for settlements under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
-    await Promise.all([...this.#queues.values()].map((queue) => queue.close(closed())));
+    await Promise.all([...this.#queues.values()].map((queue) => queue.close(clientClosed())));
     await this.#settler.idle();
   }
 
@@ -213,10 +214,6 @@ function waitIn(
     const forget = whenAborted(signal, leave);
     queue.add(waiter);
   });
-}
-
-function closed(): HowdahError {
-  return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The client has been closed.');
 }
 
 function tooMany(waiters: number): HowdahError {

@@ -9,7 +9,7 @@ import { PullStation, type RingSubject } from './station.js';
 const IDLE_MS = 5_000;
 
 /** A part of the client that waits at the station. */
-export interface StationUser {
+interface StationUser {
   readonly about: RingSubject;
   /** @param whose the jobs, or the queue, that it is about; undefined: any */
   readonly onRing: (whose?: readonly string[]) => void;

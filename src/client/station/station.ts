@@ -25,7 +25,7 @@ const ASK_MAX = 1_000;
 const REPORTS = /^r([\d,]*)$/;
 
 /** What a station is made of. */
-export interface PullStationParts {
+interface PullStationParts {
   readonly database: Database;
   readonly calls: PullCalls;
   readonly consumer: string;

@@ -69,7 +69,7 @@ export type CodecOption = Codec | readonly Codec[];
 export const DECODED_CHARS_MAX = { payload: 67_108_864, other: 8_388_608 } as const;
 
 /** What is stored of an encoded value: a JSON object, for headers and errors have to be one. */
-export interface Envelope {
+interface Envelope {
   /** Id of the codec. */
   readonly $howdah: string;
   /** What the codec is told as `statedQueue`. */

@@ -5,7 +5,7 @@ import { WAIT_MS_MAX } from '../queue/queue-policy.js';
 import { type Duration, parseDuration } from '../time/duration.js';
 
 /** The longest dedupe key in bytes of UTF-8. */
-export const DEDUPE_KEY_BYTES_MAX = 1024;
+const DEDUPE_KEY_BYTES_MAX = 1024;
 
 /**
  * What becomes of a second job with the key of a first one, within the window. In every mode but

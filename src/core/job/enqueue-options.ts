@@ -11,9 +11,9 @@ import { batchIdOf } from './batch-id.js';
 import { type DedupeOptions, encodeDedupe } from './dedupe.js';
 
 /** The largest `headers` in bytes of JSON: 16 KiB. */
-export const HEADERS_BYTES_MAX = 16_384;
+const HEADERS_BYTES_MAX = 16_384;
 /** The longest `group` in characters. */
-export const GROUP_CHARS_MAX = 255;
+const GROUP_CHARS_MAX = 255;
 const YEAR_2000_MS = Date.UTC(2000, 0, 1);
 
 /** What an enqueue takes; `tx` and those with onFull are taken out, or read, by the client. */

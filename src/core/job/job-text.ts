@@ -39,7 +39,7 @@ export function jobEncoder(
 }
 
 /** Encodes jobs of one queue with the same options for statements of many. */
-export interface BulkEncoder {
+interface BulkEncoder {
   /** What a statement needs of one job. */
   readonly encode: (payload: unknown) => string | Promise<string>;
   /** The parameter of an enqueue statement. */

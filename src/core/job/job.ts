@@ -15,39 +15,6 @@ export type JobState =
   | 'expired'
   | 'discarded';
 
-/** Which states may follow a state, and by which verb. Anything else is a defect. */
-export const TRANSITIONS: Readonly<Record<JobState, Readonly<Partial<Record<JobState, string>>>>> =
-  {
-    blocked: {
-      ready: 'admit',
-      scheduled: 'admit before it is due',
-      cancelled: 'cancel',
-      expired: 'expire',
-      discarded: 'delete_queue',
-    },
-    scheduled: { ready: 'promote, run_now', cancelled: 'cancel', expired: 'expire' },
-    ready: { running: 'claim', cancelled: 'cancel', expired: 'expire', discarded: 'delete_queue' },
-    running: {
-      completed: 'complete',
-      ready: 'release, reap, fail without backoff',
-      scheduled: 'fail, snooze',
-      dead: 'dead_letter, fail or reap out of attempts',
-      cancelled: 'cancel',
-      expired: 'expire',
-    },
-    dead: {
-      ready: 'redrive, run_now',
-      blocked: 'redrive, run_now of a member of a group',
-      running: 'claim',
-      discarded: 'discard',
-      cancelled: 'cancel',
-    },
-    completed: {},
-    cancelled: {},
-    expired: {},
-    discarded: {},
-  };
-
 /** Priority of a job's lane, -100 to 100: see `migrations/0003_jobs.sql` and `0023_claim.sql`. */
 export function priorityOf(lane: number): number {
   return 100 - (((lane + 2_000) % 1_000) >> 1);

@@ -6,7 +6,7 @@ import { assertQueueName } from './queue-name.js';
 /** Ten years, the longest time anything may wait. */
 export const WAIT_MS_MAX = 315_360_000_000;
 /** The largest `payloadBytesMax`: 64 MiB. */
-export const PAYLOAD_BYTES_MAX = 67_108_864;
+const PAYLOAD_BYTES_MAX = 67_108_864;
 const INTEGER_MAX = 2_147_483_647;
 /** The largest concurrency, rate and burst. */
 const LIMIT_MAX = 1_000_000;

@@ -4,8 +4,8 @@ import { HowdahError } from '../errors.js';
 import { midnightGaps } from './midnight-gaps.js';
 
 /** Least time between two runs: an expression that names seconds closer together is refused. */
-export const CRON_GAP_MS_MIN = 2_000;
-export const CRON_CHARS_MAX = 200;
+const CRON_GAP_MS_MIN = 2_000;
+const CRON_CHARS_MAX = 200;
 
 /** When a cron expression fires in its time zone. All times are milliseconds since 1970. */
 export interface CronTimes {

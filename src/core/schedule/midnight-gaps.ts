@@ -1,5 +1,5 @@
 /** A spring night whose gap ends at, or behind, local midnight: the last hour of a day is not there. */
-export interface MidnightGap {
+interface MidnightGap {
   /** When it ends; milliseconds since 1970. */
   readonly endMs: number;
   /** First and last local time that is not there, as if it were UTC. */

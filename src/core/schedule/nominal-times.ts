@@ -4,7 +4,7 @@ import type { CronTimes } from './cron.js';
  * A nominal time that is decided later than this is missed: long enough for another leader to take over,
  * short enough that nobody takes it for the real time.
  */
-export const LATE_MS = 60_000;
+const LATE_MS = 60_000;
 
 /**
  * What to do about nominal times that were missed, because no worker ran or the queue refused the
@@ -27,7 +27,7 @@ export interface Standing {
 }
 
 /** What is due, and what comes then. */
-export interface Decision {
+interface Decision {
   /** Nominal times that get a job each, the oldest first. */
   readonly runs: readonly number[];
   /** The last one that gets none; null: each gets its own, or one stands for it. */

@@ -8,7 +8,7 @@ import { assertZone, cronTimes, normalizeCron } from './cron.js';
 import type { MissedPolicy } from './nominal-times.js';
 
 /** The most nominal times that `missed: 'all'` can make up for. */
-export const MISSED_MAX = 1_000;
+const MISSED_MAX = 1_000;
 
 /** When a schedule fires, and what becomes of times that were missed. */
 interface ScheduleTimes {

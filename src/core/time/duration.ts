@@ -16,7 +16,7 @@ type DurationUnit = keyof typeof UNIT_MS;
 export type Duration = number | `${number}${DurationUnit}` | `${number} ${DurationUnit}`;
 
 /** Bounds of a duration in milliseconds, both included. */
-export interface DurationBounds {
+interface DurationBounds {
   /** Default 0. */
   readonly min?: number;
   /** Default 100 years. */

@@ -7,7 +7,7 @@ import { withPlainTimes } from '../times.js';
 export type BatchState = 'open' | 'closed' | 'completed' | 'failed';
 
 /** Which batches to list, newest first. */
-export interface BatchListFilter {
+interface BatchListFilter {
   readonly states: readonly BatchState[] | undefined;
   /** Only ids below this one: the last of the page before. */
   readonly after: string | undefined;
@@ -15,7 +15,7 @@ export interface BatchListFilter {
 }
 
 /** Sets of jobs with a job that follows. */
-export interface BatchCalls {
+interface BatchCalls {
   /** @param batch JSON; see `open_batch` @returns its id */
   open(executor: Executor, batch: string): Promise<string>;
   close(executor: Executor, id: string, isEmptyAllowed: boolean): Promise<BatchState>;

@@ -80,7 +80,7 @@ export interface Hold {
 export type PayloadTransfer = 'together' | 'apart';
 
 /** What a claim brought. */
-export interface Claimed {
+interface Claimed {
   /** In order of lane and readiness. */
   readonly rows: ClaimedRow[];
   /** How many of them are followers: they came beyond the limit. */

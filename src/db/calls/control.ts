@@ -36,7 +36,7 @@ export interface CancelCounts {
 }
 
 /** What an operator does to jobs by id. */
-export interface ControlCalls {
+interface ControlCalls {
   cancel(
     executor: Executor,
     ids: readonly string[],

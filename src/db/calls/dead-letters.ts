@@ -41,7 +41,7 @@ export interface DeadLetterGroup {
 }
 
 /** What to do with dead jobs; filters are JSON objects as the SQL functions take them. */
-export interface DeadLetterCalls {
+interface DeadLetterCalls {
   redrive(
     executor: Executor,
     filter: string,

@@ -20,7 +20,7 @@ export interface ServerFacts {
 }
 
 /** A transaction whose snapshot keeps dead rows from being removed. */
-export interface OldSnapshot {
+interface OldSnapshot {
   readonly holder: string;
   readonly ageMs: number | null;
   /** Transactions since. */
@@ -28,7 +28,7 @@ export interface OldSnapshot {
 }
 
 /** How the jobs table is updated. */
-export interface TableFacts {
+interface TableFacts {
   readonly updates: number;
   readonly hotUpdates: number;
   readonly deadRows: number;
@@ -37,7 +37,7 @@ export interface TableFacts {
 }
 
 /** Leases that have expired and that nobody has cleared away. */
-export interface LeaseFacts {
+interface LeaseFacts {
   readonly alive: number;
   readonly expired: number;
   /** How long ago the first of the expired ones ended. */
@@ -137,7 +137,7 @@ export async function leftBehind(
 }
 
 /** A ready job that lies where no claim begins. */
-export interface HiddenJob {
+interface HiddenJob {
   readonly queue: string;
   readonly id: string;
 }

@@ -37,7 +37,7 @@ export interface JobDetailsRow extends JobsAllView {
 }
 
 /** Which jobs to list, newest first. */
-export interface JobListFilter {
+interface JobListFilter {
   readonly queue?: string | undefined;
   readonly states?: readonly JobState[] | undefined;
   readonly batch?: string | undefined;
@@ -49,7 +49,7 @@ export interface JobListFilter {
 }
 
 /** Which dead letters to list, newest first. */
-export interface DeadLetterListFilter {
+interface DeadLetterListFilter {
   readonly queue?: string | undefined;
   readonly deadLetterQueue?: string | undefined;
   readonly reason?: string | undefined;
@@ -58,7 +58,7 @@ export interface DeadLetterListFilter {
 }
 
 /** Reads of the views. */
-export interface InspectCalls {
+interface InspectCalls {
   job(id: string): Promise<JobDetailsRow | undefined>;
   jobs(filter: JobListFilter): Promise<JobSummaryRow[]>;
   deadLetters(filter: DeadLetterListFilter): Promise<DeadLettersView[]>;

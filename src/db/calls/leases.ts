@@ -2,7 +2,7 @@ import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
 
 /** Answer to a heartbeat. */
-export interface HeartbeatAnswer {
+interface HeartbeatAnswer {
   /** False: the lease is gone and its jobs run elsewhere, or will. */
   readonly isAlive: boolean;
   /** One of its jobs has a cancel request. */

@@ -2,7 +2,7 @@ import type { Database } from '../database.js';
 import type { Executor, Statement } from '../executor.js';
 
 /** What one round of promotion did. */
-export interface Promotion {
+interface Promotion {
   readonly promoted: number;
   /** Milliseconds until the next job is due; null when none waits. */
   readonly nextMs: number | null;
@@ -11,14 +11,14 @@ export interface Promotion {
 }
 
 /** What one round of reaping did. */
-export interface Reaping {
+interface Reaping {
   readonly leases: number;
   readonly requeued: number;
   readonly dead: number;
 }
 
 /** What one round of housekeeping did. */
-export interface Pruning {
+interface Pruning {
   readonly created: number;
   readonly dropped: number;
   /** Rows of the default partition of the history. */

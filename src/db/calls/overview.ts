@@ -3,7 +3,7 @@ import type { QueuePoliciesView, WorkersView } from '../tables.js';
 import { withPlainTimes } from '../times.js';
 
 /** The installation at a glance. */
-export interface ServerOverview {
+interface ServerOverview {
   readonly server: string;
   readonly database: string;
   readonly role: string;
@@ -11,7 +11,7 @@ export interface ServerOverview {
 }
 
 /** Reads for `status` and lists of queues. They are rare, so their statements are not prepared. */
-export interface OverviewCalls {
+interface OverviewCalls {
   /** @throws HowdahError HOWDAH_SCHEMA_MISSING */
   server(): Promise<ServerOverview>;
   /** Every lease there is, living or not, the oldest first. */

@@ -27,7 +27,7 @@ export interface ReceivedRow {
 }
 
 /** What became of the settlement at place `ordinal` (from 1) of those asked for. */
-export interface SettledReceivedRow {
+interface SettledReceivedRow {
   readonly ordinal: number;
   readonly outcome: string;
 }

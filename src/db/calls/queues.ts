@@ -16,7 +16,7 @@ export interface HeldQueue {
 }
 
 /** Queues and their policies. */
-export interface QueueCalls {
+interface QueueCalls {
   /**
    * Creates the queue, or applies the given keys to the one that is there.
    * @throws HowdahError HOWDAH_QUEUE_NAME_INVALID, HOWDAH_POLICY_INVALID, HOWDAH_QUEUE_UNKNOWN (its

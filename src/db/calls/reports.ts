@@ -21,7 +21,7 @@ export interface WatchedRow {
 }
 
 /** What a client asks about jobs it waits for. */
-export interface WatchAsk {
+interface WatchAsk {
   /** Ring for these from now on. */
   readonly add: readonly string[];
   /** Of the others, those whose progress is of interest. */

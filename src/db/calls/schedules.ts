@@ -11,7 +11,7 @@ export interface ScheduleChange {
 }
 
 /** Which schedules to list, by name. */
-export interface ScheduleListFilter {
+interface ScheduleListFilter {
   readonly name?: string | undefined;
   readonly queue?: string | undefined;
   /** Only names behind this one: the last of the page before. */
@@ -20,7 +20,7 @@ export interface ScheduleListFilter {
 }
 
 /** Schedules and their runs. All throw HOWDAH_SCHEDULE_UNKNOWN where the name is not there. */
-export interface ScheduleCalls {
+interface ScheduleCalls {
   /**
    * @param schedule JSON text
    * @throws HowdahError HOWDAH_SCHEDULE_EXISTS (of another owner), HOWDAH_QUEUE_UNKNOWN, the code of

@@ -20,7 +20,7 @@ export interface DueSchedule {
 }
 
 /** What is due. */
-export interface DueSchedules {
+interface DueSchedules {
   /** The longest due first. */
   readonly due: readonly DueSchedule[];
   /** The clock of the database, milliseconds since 1970. */
@@ -45,7 +45,7 @@ export interface SchedulePlan {
 }
 
 /** What came of plans. */
-export interface Firing {
+interface Firing {
   readonly planned: number;
   readonly enqueued: number;
   readonly refused: number;

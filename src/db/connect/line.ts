@@ -10,7 +10,7 @@ import type { Executor, Session, Statement } from '../executor.js';
 import type { ConnectOptions } from './connect.js';
 
 /** What a line is made of. */
-export interface LineParts {
+interface LineParts {
   readonly database: Database;
   readonly purpose: string;
   readonly options?: ConnectOptions;

@@ -17,7 +17,7 @@ const HEAR_MS = 3_000;
 const TEST = 't';
 
 /** What a listener is made of. */
-export interface ListenerParts {
+interface ListenerParts {
   readonly calls: LeaseCalls;
   /** The connection that listens. */
   readonly line: Line;

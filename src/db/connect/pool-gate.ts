@@ -97,7 +97,7 @@ export class PoolGate {
 }
 
 /** An 'error' event without a listener would end the process; the statement under way reports the failure. */
-export const ignoreError = (): void => undefined;
+const ignoreError = (): void => undefined;
 
 /** Back to its pool, which listens to it from now on. */
 export function giveBack(client: PoolClientLike, isUnusable?: boolean): void {

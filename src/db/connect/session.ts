@@ -10,7 +10,7 @@ import { BEGIN, DEFAULT_ISOLATION, ISOLATION, isIsolationFailure } from './isola
 const CLOSE_MS = 2_000;
 
 /** What a session is made of. */
-export interface SessionParts {
+interface SessionParts {
   readonly connection: Connection;
   readonly names: StatementNames;
   readonly schema: string;

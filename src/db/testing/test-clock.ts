@@ -7,7 +7,7 @@ import { withPlainTimes } from '../times.js';
 const PERMIT = 'howdah: a test may move this clock';
 
 /** What a test asks of the clock. */
-export type ClockMove =
+type ClockMove =
   | { readonly verb: 'travel'; readonly ms: number }
   | { readonly verb: 'set'; readonly at: Date }
   | { readonly verb: 'freeze'; readonly at: Date | undefined }

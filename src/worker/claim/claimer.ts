@@ -49,7 +49,7 @@ const LOOK_MAX = 10_000;
 const GONE = 'the database does not know it any more';
 
 /** What a claimer is made of. */
-export interface ClaimerParts {
+interface ClaimerParts {
   readonly claims: ClaimCalls;
   readonly leases: LeaseCalls;
   /** The connection for claims; its commits do not wait for the disk. */

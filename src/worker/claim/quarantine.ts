@@ -14,7 +14,7 @@ const DOUBLINGS_MAX = 10;
 const RETRY_MS = 1_000;
 
 /** What a quarantine is made of. */
-export interface QuarantineParts extends QuietParts {
+interface QuarantineParts extends QuietParts {
   readonly leases: LeaseCalls;
   readonly line: Executor;
   readonly keeper: LeaseKeeper;

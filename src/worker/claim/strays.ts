@@ -4,7 +4,7 @@ import type { Executor } from '../../db/executor.js';
 import type { LeaseKeeper } from '../lease/keeper.js';
 
 /** What a search for strays is made of. */
-export interface StraysParts {
+interface StraysParts {
   readonly leases: LeaseCalls;
   readonly line: Executor;
   readonly keeper: LeaseKeeper;

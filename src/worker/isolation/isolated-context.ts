@@ -6,7 +6,7 @@ import type { JobContext } from '../handler/job-context.js';
 import type { AbortMessage, SaidMessage } from './messages.js';
 
 /** The way from a handler in a thread or process to its worker. */
-export interface Link {
+interface Link {
   post(message: SaidMessage): void;
   /** A message that the event loop has not brought yet, where that can be found out. */
   poll?(): AbortMessage | undefined;

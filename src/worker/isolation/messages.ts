@@ -26,7 +26,7 @@ export interface AbortMessage {
 }
 
 /** From a handler: a line for the log. */
-export interface LogMessage {
+interface LogMessage {
   readonly type: 'log';
   readonly level: LogLevel;
   readonly message: string;
@@ -34,7 +34,7 @@ export interface LogMessage {
 }
 
 /** From a handler: its progress, as JSON. */
-export interface ProgressMessage {
+interface ProgressMessage {
   readonly type: 'progress';
   readonly text: string;
 }

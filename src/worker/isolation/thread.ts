@@ -6,12 +6,12 @@ import { IsolatedContext } from './isolated-context.js';
 import type { AbortMessage, LoadAnswer, RunAnswer } from './messages.js';
 
 /** What a thread is started with. */
-export interface ThreadData {
+interface ThreadData {
   readonly file: string;
 }
 
 /** A job to run. The port is for abort and log messages. */
-export interface ThreadTask {
+interface ThreadTask {
   readonly job: Job;
   readonly port: MessagePort;
 }

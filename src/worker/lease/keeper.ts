@@ -15,7 +15,7 @@ import { LeaseSignals } from './signals.js';
 const RENEW_RETRY_MS = 2_000;
 
 /** What a lease keeper is made of. */
-export interface LeaseKeeperParts {
+interface LeaseKeeperParts {
   readonly calls: LeaseCalls;
   /** A connection that no handler can use up. */
   readonly line: Executor;

@@ -6,7 +6,7 @@ import type { LeaseKeeper } from '../lease/keeper.js';
 import type { Runner } from './runner.js';
 
 /** What control is made of. */
-export interface ControlParts {
+interface ControlParts {
   readonly calls: LeaseCalls;
   readonly pool: Executor;
   readonly keeper: LeaseKeeper;

@@ -5,7 +5,7 @@ import type { Fence } from '../../core/fence.js';
 const TIMER_MS_MAX = 2_147_483_647;
 
 /** Something that has deadlines. */
-export interface Timed {
+interface Timed {
   /** Does what is due. */
   expire(now: number): void;
   /** When something is due next; Infinity: never. */

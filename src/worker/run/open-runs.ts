@@ -9,13 +9,10 @@ import type { Run } from './run.js';
 const LEAK_MS = 1_000;
 
 /** The reason of runs that somebody cancelled. */
-export const CANCELLED = new HowdahError(
-  'HOWDAH_JOB_CANCELLED',
-  'Somebody asked to cancel the job.',
-);
+const CANCELLED = new HowdahError('HOWDAH_JOB_CANCELLED', 'Somebody asked to cancel the job.');
 
 /** What the runs of a queue are watched with. */
-export interface OpenRunsParts {
+interface OpenRunsParts {
   readonly queue: string;
   readonly clock: Clock;
   readonly hub: EventHub;

@@ -41,7 +41,7 @@ const CANCELLED_UNBEGUN: Decision = {
 };
 
 /** What a runner is made of. */
-export interface RunnerParts {
+interface RunnerParts {
   readonly clock: Clock;
   readonly hub: EventHub;
   readonly logger: Logger;

@@ -10,13 +10,13 @@ import { placeOf } from './settle-encoding.js';
 const NEVER = -1;
 
 /** What is used of a run. */
-export interface CompletedRun {
+interface CompletedRun {
   readonly attempts: readonly Attempt[];
   readonly isEnded: boolean;
 }
 
 /** What it works with, the same for all of a worker. */
-export interface CompleteInParts {
+interface CompleteInParts {
   readonly schema: string;
   readonly completeInText: string;
   readonly codecs: Codecs | undefined;

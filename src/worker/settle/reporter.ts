@@ -15,7 +15,7 @@ import { placeOf } from './settle-encoding.js';
 /** While nothing ends, reports of all jobs are written at most this often. */
 const EVERY_MS = 120;
 /** Largest progress in bytes of JSON. */
-export const PROGRESS_BYTES_MAX = 4_096;
+const PROGRESS_BYTES_MAX = 4_096;
 /** Most lines of a job between two writes; more are counted and dropped, the oldest first. */
 const LINES_MAX = 200;
 /** Most jobs, and about the most text, in one statement. */
@@ -26,7 +26,7 @@ const TRIES_MAX = 3;
 const RETRY_MS = 250;
 
 /** What a reporter is made of. */
-export interface ReporterParts {
+interface ReporterParts {
   readonly calls: ReportCalls;
   readonly pool: Executor;
   readonly clock: Clock;

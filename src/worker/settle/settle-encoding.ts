@@ -9,7 +9,7 @@ import type { Attempt } from './attempt.js';
 const NOT_ENCODED = replacedResult('the codec could not encode it');
 
 /** Told of a result that is replaced by a placeholder. */
-export type OnReplaced = (attempt: Attempt, problem: string) => void;
+type OnReplaced = (attempt: Attempt, problem: string) => void;
 
 /** Results of completed attempts, as a JSON object by job id; null when none has one. */
 export function encodeResults(

@@ -27,7 +27,7 @@ const PACE_MS = 5;
 /** So many are worth a statement at once. */
 const PACED_MAX = 100;
 /** With this many unsettled attempts no more jobs are claimed. */
-export const UNSETTLED_MAX = 5_000;
+const UNSETTLED_MAX = 5_000;
 
 /** Between two tries of what fails for a reason of its own. */
 const STUCK_PACE: BackoffBounds = { min: 50, max: 3_000 };
@@ -39,7 +39,7 @@ const HELD_MS = 1_000;
 const STUCK_MAX = 100;
 
 /** What a settler is made of. */
-export interface SettlerParts {
+interface SettlerParts {
   readonly calls: SettleCalls;
   readonly codecs?: Codecs | undefined;
   /** The connection for outcomes; its commits are durable. */
