@@ -61,7 +61,7 @@ async function runHarness() {
     fleet.push(worker);
   };
   try {
-    await client.createQueue(JOBS);
+    await client.queues.create(JOBS);
     await fill(server, url, groups, perGroup);
     for (let n = 0; n < Number(options.workers); n++) start();
     const begun = monotonicMs();

@@ -20,7 +20,7 @@ language sql volatile parallel safe as 'select pg_catalog.clock_timestamp()';
 
 
 -- A time as text, or null when it is none. Only run_at given as text pays for the exception block.
-create function {{schema}}.parse_time(p_text text) returns timestamptz
+create function {{schema}}._parse_time(p_text text) returns timestamptz
 language plpgsql stable security definer {{settings}} {{plain}} as $$
 begin
   return p_text::timestamptz;
@@ -29,7 +29,7 @@ exception when others then
 end $$;
 
 -- What is wrong with a whole number among the options of a job, as a boolean.
-create function {{schema}}.is_out_of_range(p_value jsonb, p_min numeric, p_max numeric)
+create function {{schema}}._is_out_of_range(p_value jsonb, p_min numeric, p_max numeric)
 returns boolean
 language sql immutable as $$
   select case coalesce(jsonb_typeof(p_value), 'null')
@@ -40,7 +40,7 @@ language sql immutable as $$
 $$;
 
 -- The length of the text of a value; 2147483647 where that is beyond what the server can hold.
-create function {{schema}}.text_bytes(p_value jsonb) returns integer
+create function {{schema}}._text_bytes(p_value jsonb) returns integer
 language plpgsql stable security definer {{settings}} as $$
 begin
   return octet_length(p_value::text);
@@ -57,7 +57,7 @@ $$;
 
 -- The same of a value: whether numbers in it are very large or very small. A zero counts where p_or_zero, for it may have
 -- decimals, too: 0e-16383.
-create function {{schema}}.is_wide(p_value jsonb, p_or_zero boolean default false) returns boolean
+create function {{schema}}._is_wide(p_value jsonb, p_or_zero boolean default false) returns boolean
 language sql immutable as $$
   select case when p_or_zero then jsonb_path_exists(p_value,
       'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22))')
@@ -65,10 +65,10 @@ language sql immutable as $$
       'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22 && @ != 0))') end
 $$;
 
--- What is wrong with a value that is_wide(): 'unfit' where a number in it is one that no client holds, which is what
+-- What is wrong with a value that _is_wide(): 'unfit' where a number in it is one that no client holds, which is what
 -- JavaScript reads as infinite or has more than 350 decimals; 'long' where its text is longer than p_bytes_max. It makes no
 -- text, and counts a large number as a third of its length at least: a text made after it has at most four times what is allowed.
-create function {{schema}}.number_flaw(p_value jsonb, p_bytes_max integer) returns text
+create function {{schema}}._number_flaw(p_value jsonb, p_bytes_max integer) returns text
 language plpgsql stable security definer {{settings}} as $$
 declare
   v_bytes bigint;
@@ -86,27 +86,27 @@ end $$;
 -- Whether the text of a value is longer than it may be, or has a number that no client holds. The stored form does not
 -- tell: a number such as 1e131071 takes some 16 bytes of it and 131,072 of text. Text is made only of what is neither short
 -- nor wide. What is stored takes no more than four times its text. p_may_be_wide false: it was looked at before.
-create function {{schema}}.is_too_long(p_value jsonb, p_bytes_max integer, p_may_be_wide boolean default true)
+create function {{schema}}._is_too_long(p_value jsonb, p_bytes_max integer, p_may_be_wide boolean default true)
 returns boolean
 language sql stable as $$
   select case
-    when p_may_be_wide and {{schema}}.is_wide(p_value, pg_column_size(p_value) > 4096)
-      and {{schema}}.number_flaw(p_value, p_bytes_max) is not null then true
+    when p_may_be_wide and {{schema}}._is_wide(p_value, pg_column_size(p_value) > 4096)
+      and {{schema}}._number_flaw(p_value, p_bytes_max) is not null then true
     when pg_column_size(p_value) <= least(p_bytes_max / 4000, 262) then false
     when pg_column_size(p_value) > 4 * p_bytes_max::bigint + 100 then true
     when pg_column_size(p_value) <= 65536 then octet_length(p_value::text) > p_bytes_max
-    else {{schema}}.text_bytes(p_value) > p_bytes_max end
+    else {{schema}}._text_bytes(p_value) > p_bytes_max end
 $$;
 
 -- Whether it is nested deeper than clients take: JSON_DEPTH_MAX in src/core/json.ts. A level takes 8 bytes at least.
-create function {{schema}}.is_too_deep(p_value jsonb) returns boolean
+create function {{schema}}._is_too_deep(p_value jsonb) returns boolean
 language sql stable as $$
   select pg_column_size(p_value) > 4000 and jsonb_path_exists(p_value,
     'strict $.**{501} ? (@.type() == "array" || @.type() == "object")')
 $$;
 
 -- The rate of p_count events since p_since, joined to the rate before: it forgets within 10 seconds.
-create function {{schema}}.smoothed_rate(
+create function {{schema}}._smoothed_rate(
   p_rate double precision, p_count double precision, p_since timestamptz, p_now timestamptz
 ) returns double precision
 language sql immutable as $$
@@ -115,7 +115,7 @@ language sql immutable as $$
 $$;
 
 -- The day as history is cut, as text that no setting of the session shapes.
-create function {{schema}}.day_start(p_day date) returns text
+create function {{schema}}._day_start(p_day date) returns text
 language sql stable as $$
   select pg_catalog.to_char(p_day, 'YYYY-MM-DD') || ' 00:00:00+00'
 $$;
@@ -131,29 +131,29 @@ $$;
 
 
 
-create function {{schema}}.ms_until(p_time timestamptz) returns bigint
+create function {{schema}}._ms_until(p_time timestamptz) returns bigint
 language sql volatile as $$
   select greatest(ceil(extract(epoch from p_time - {{schema}}.clock()) * 1000), 0)::bigint
 $$;
 
 -- Milliseconds since 1970 in JSON, or null.
-create function {{schema}}.ms_to_time(p_ms jsonb) returns timestamptz
+create function {{schema}}._ms_to_time(p_ms jsonb) returns timestamptz
 language sql immutable as $$
   select to_timestamp(nullif(p_ms, 'null')::float8 / 1000)
 $$;
 
 -- Down Migration
 
-drop function {{schema}}.ms_to_time(jsonb);
-drop function {{schema}}.ms_until(timestamptz);
-drop function {{schema}}.day_start(date);
-drop function {{schema}}.smoothed_rate(double precision, double precision, timestamptz, timestamptz);
-drop function {{schema}}.is_too_deep(jsonb);
-drop function {{schema}}.is_too_long(jsonb, integer, boolean);
-drop function {{schema}}.number_flaw(jsonb, integer);
-drop function {{schema}}.is_wide(jsonb, boolean);
+drop function {{schema}}._ms_to_time(jsonb);
+drop function {{schema}}._ms_until(timestamptz);
+drop function {{schema}}._day_start(date);
+drop function {{schema}}._smoothed_rate(double precision, double precision, timestamptz, timestamptz);
+drop function {{schema}}._is_too_deep(jsonb);
+drop function {{schema}}._is_too_long(jsonb, integer, boolean);
+drop function {{schema}}._number_flaw(jsonb, integer);
+drop function {{schema}}._is_wide(jsonb, boolean);
 drop function {{schema}}.has_exponent(text);
-drop function {{schema}}.text_bytes(jsonb);
-drop function {{schema}}.is_out_of_range(jsonb, numeric, numeric);
-drop function {{schema}}.parse_time(text);
+drop function {{schema}}._text_bytes(jsonb);
+drop function {{schema}}._is_out_of_range(jsonb, numeric, numeric);
+drop function {{schema}}._parse_time(text);
 drop function {{schema}}.clock();

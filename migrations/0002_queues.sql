@@ -3,7 +3,7 @@
 
 -- Up Migration
 
-create table {{schema}}.queues (
+create table {{schema}}._queues (
   id                   integer generated always as identity constraint queues_pkey primary key,
   name                 text not null,
   -- policy: durations are milliseconds, null means none
@@ -55,7 +55,7 @@ create table {{schema}}.queues (
   aged_seq             bigint,
   -- engine: job_seq when it got a bound; what is counted came later
   bounded_seq          bigint not null default 0,
-  -- engine: enqueue() asks pass_gate() about every job
+  -- engine: enqueue() asks _pass_gate() about every job
   is_guarded           boolean not null generated always as
     (max_depth is not null or max_bytes is not null or closed_at is not null) stored,
   created_at           timestamptz not null default {{schema}}.clock(),
@@ -89,38 +89,38 @@ create table {{schema}}.queues (
   constraint queues_breaker_cooldown_ms_check check (breaker_cooldown_ms between 1 and 86400000),
   constraint queues_ageing_ms_check check (ageing_ms between 1000 and 315360000000),
   constraint queues_dead_letter_queue_id_fkey
-    foreign key (dead_letter_queue_id) references {{schema}}.queues (id)
+    foreign key (dead_letter_queue_id) references {{schema}}._queues (id)
 );
 
-create unique index queues_name_key on {{schema}}.queues (name) where deleted_at is null;
+create unique index queues_name_key on {{schema}}._queues (name) where deleted_at is null;
 
 -- What upkeep looks for every second, so that it need not read every queue.
-create index queues_paused_idx on {{schema}}.queues (paused_until) where paused_until is not null;
+create index queues_paused_idx on {{schema}}._queues (paused_until) where paused_until is not null;
 
-create index queues_retention_idx on {{schema}}.queues (retention_ms) where deleted_at is null;
+create index queues_retention_idx on {{schema}}._queues (retention_ms) where deleted_at is null;
 
-create index queues_deleted_idx on {{schema}}.queues (deleted_at) where deleted_at is not null;
+create index queues_deleted_idx on {{schema}}._queues (deleted_at) where deleted_at is not null;
 
-create index queues_dead_letter_idx on {{schema}}.queues (dead_letter_queue_id);
+create index queues_dead_letter_idx on {{schema}}._queues (dead_letter_queue_id);
 
-create index queues_ageing_idx on {{schema}}.queues (ageing_ms, id)
+create index queues_ageing_idx on {{schema}}._queues (ageing_ms, id)
   where ageing_ms is not null and deleted_at is null;
 
 -- Rows that are locked where one is to wait for another, or to leave the work to it: 0 by prune(), 1 to 64 by
 -- sync_schedules(), 65 by tests that move the clock, 66 by sweep(), 67 by roll_up(). Not advisory locks, which every role can take that finds out their keys.
-create table {{schema}}.locks (id integer constraint locks_pkey primary key);
+create table {{schema}}._locks (id integer constraint locks_pkey primary key);
 
-insert into {{schema}}.locks select generate_series(0, 67);
+insert into {{schema}}._locks select generate_series(0, 67);
 
 -- Where dead jobs go unless their queue names another. Its own dead jobs stay in it, parked.
-insert into {{schema}}.queues (name, dead_letter_queue_id) values ('dead-letters', 1);
+insert into {{schema}}._queues (name, dead_letter_queue_id) values ('dead-letters', 1);
 
-create function {{schema}}.queue_id_of(p_name text) returns integer
+create function {{schema}}._queue_id_of(p_name text) returns integer
 language plpgsql stable security definer {{settings}} as $$
 declare
   v_id integer;
 begin
-  select id into v_id from queues where name = p_name and deleted_at is null;
+  select id into v_id from _queues where name = p_name and deleted_at is null;
   if not found then
     raise exception 'queue % does not exist', coalesce(quote_literal(left(p_name, 140)), 'null')
       using errcode = 'HW001', hint = 'create it with create_queue() or `howdah queues set`';
@@ -130,16 +130,16 @@ end $$;
 
 -- The queues that a name means: one, or all that fit where it has a *, which stands for any text. No name of
 -- a queue has one. They are locked in order of their ids, so that two such changes do not block each other.
-create function {{schema}}.lock_queues(p_name text) returns integer[]
+create function {{schema}}._lock_queues(p_name text) returns integer[]
 language plpgsql security definer {{settings}} as $$
 declare
   v_ids integer[];
 begin
   if p_name not like '%*%' or p_name is null then
-    return array[queue_id_of(p_name)];
+    return array[_queue_id_of(p_name)];
   end if;
   v_ids := array(
-    select id from queues where deleted_at is null
+    select id from _queues where deleted_at is null
       and name like replace(replace(replace(replace(p_name, E'\\', E'\\\\'), '%', E'\\%'), '_', E'\\_'), '*', '%')
     order by id for no key update);
   if v_ids = '{}' then
@@ -149,15 +149,15 @@ begin
   return v_ids;
 end $$;
 
-create function {{schema}}.names_of(p_queue_ids integer[]) returns text[]
+create function {{schema}}._names_of(p_queue_ids integer[]) returns text[]
 language sql stable security definer {{settings}} as $$
-  select array_agg(name order by name) from queues where id = any (p_queue_ids)
+  select array_agg(name order by name) from _queues where id = any (p_queue_ids)
 $$;
 
 -- Down Migration
 
-drop function {{schema}}.names_of(integer[]);
-drop function {{schema}}.lock_queues(text);
-drop function {{schema}}.queue_id_of(text);
-drop table {{schema}}.locks;
-drop table {{schema}}.queues;
+drop function {{schema}}._names_of(integer[]);
+drop function {{schema}}._lock_queues(text);
+drop function {{schema}}._queue_id_of(text);
+drop table {{schema}}._locks;
+drop table {{schema}}._queues;

@@ -21,7 +21,7 @@
 -- One sequence numbers jobs and their readiness: a job that is ready at once has seq = id.
 create sequence {{schema}}.job_seq as bigint;
 
-create table {{schema}}.jobs (
+create table {{schema}}._jobs (
   -- The order is for speed: what is never null comes first, then what a claim and its end read. A column
   -- is found by walking over those before it, from the first null on.
   id              bigint not null,
@@ -67,61 +67,61 @@ create table {{schema}}.jobs (
 
 -- Attempts as people count them. Burying gives a job's back, so that it has fresh ones where it lies: what it
 -- had is in its last error.
-create function {{schema}}.attempts_of(p_job {{schema}}.jobs) returns integer
+create function {{schema}}._attempts_of(p_job {{schema}}._jobs) returns integer
 language sql immutable parallel safe as $$
   select case when p_job.dead_at is not null and p_job.lease_id is null
     then coalesce((p_job.errors -> -1 ->> 'attempt')::integer, 0) else p_job.attempt - p_job.uncounted end
 $$;
 
--- What a change of what waits says of bytes (counter_deltas): not null in a bounded queue, also where the job came
+-- What a change of what waits says of bytes (_counter_deltas): not null in a bounded queue, also where the job came
 -- before the bound and has none.
-create function {{schema}}.delta_bytes(p_queue_id integer, p_bytes bigint) returns bigint
+create function {{schema}}._delta_bytes(p_queue_id integer, p_bytes bigint) returns bigint
 language sql stable security definer {{settings}} as $$
-  select coalesce(p_bytes, case when exists (select from queues where id = p_queue_id and is_guarded) then 0 end)
+  select coalesce(p_bytes, case when exists (select from _queues where id = p_queue_id and is_guarded) then 0 end)
 $$;
 
 -- Whether the job that another one must not begin before (jobs.after_id) is not over.
-create function {{schema}}.is_pending(p_after_id bigint) returns boolean
+create function {{schema}}._is_pending(p_after_id bigint) returns boolean
 language sql stable security definer {{settings}} as $$
-  select p_after_id is not null and exists (select from jobs where id = p_after_id and dead_at is null)
+  select p_after_id is not null and exists (select from _jobs where id = p_after_id and dead_at is null)
 $$;
 
 -- No index and no index predicate may name lease_id, attempt, claimed_at, cancel_requested, permit: see above.
-create index jobs_claim_idx on {{schema}}.jobs (queue_id, lane, seq) where seq is not null;
+create index jobs_claim_idx on {{schema}}._jobs (queue_id, lane, seq) where seq is not null;
 
-create index jobs_due_idx on {{schema}}.jobs (run_at)
+create index jobs_due_idx on {{schema}}._jobs (run_at)
   where seq is null and run_at is not null and group_seq is null;
 
-create index jobs_group_idx on {{schema}}.jobs (queue_id, group_key, group_seq)
+create index jobs_group_idx on {{schema}}._jobs (queue_id, group_key, group_seq)
   where group_seq is not null;
 
-create index jobs_expires_idx on {{schema}}.jobs (expires_at) where expires_at is not null;
+create index jobs_expires_idx on {{schema}}._jobs (expires_at) where expires_at is not null;
 
-create index jobs_dead_idx on {{schema}}.jobs (dead_at) where dead_at is not null;
+create index jobs_dead_idx on {{schema}}._jobs (dead_at) where dead_at is not null;
 
 -- Predicates differ although they mean the same rows: which index a query takes is then settled by what it asks,
 -- not by statistics, which are those of another day.
-create index jobs_origin_idx on {{schema}}.jobs (origin_queue_id, dead_at) where origin_queue_id is not null;
+create index jobs_origin_idx on {{schema}}._jobs (origin_queue_id, dead_at) where origin_queue_id is not null;
 
-create index jobs_buried_idx on {{schema}}.jobs (queue_id, dead_at) where dead_reason is not null;
+create index jobs_buried_idx on {{schema}}._jobs (queue_id, dead_at) where dead_reason is not null;
 
-create index jobs_batch_idx on {{schema}}.jobs (batch_id, id) where batch_id is not null;
+create index jobs_batch_idx on {{schema}}._jobs (batch_id, id) where batch_id is not null;
 
 -- The lane at the head, or the ordinary one, of a job that may be a suspect. Parked ones stay parked.
-create function {{schema}}.plain_lane(p_lane smallint) returns smallint
+create function {{schema}}._plain_lane(p_lane smallint) returns smallint
 language sql immutable parallel safe as $$
   select case when p_lane = 32767 then p_lane else ((p_lane + 2000) % 1000)::smallint end
 $$;
 
 -- 100 to -100; null for a parked job.
-create function {{schema}}.lane_priority(p_lane smallint) returns integer
+create function {{schema}}._lane_priority(p_lane smallint) returns integer
 language sql immutable parallel safe as $$
   select case when p_lane <> 32767 then 100 - (p_lane + 2000) % 1000 / 2 end
 $$;
 
 -- The job with one header more, which the database writes: beside the others where those are encoded. It is
 -- inlined: thousands of jobs of schedules are made at once.
-create function {{schema}}.with_header(p_job jsonb, p_name text, p_value jsonb) returns jsonb
+create function {{schema}}._with_header(p_job jsonb, p_name text, p_value jsonb) returns jsonb
 language sql stable as $$
   select p_job || jsonb_build_object('headers',
     coalesce(nullif(p_job -> 'headers', 'null'), '{}') || jsonb_build_object(p_name, p_value))
@@ -133,36 +133,36 @@ $$;
 
 
 -- A job never hangs because of its own output: what is too long or too deep to be read by a client is replaced, as a
--- worker does it. p_may_be_wide as in is_too_long().
-create function {{schema}}.kept_result(p_result jsonb, p_may_be_wide boolean default true) returns jsonb
+-- worker does it. p_may_be_wide as in _is_too_long().
+create function {{schema}}._kept_result(p_result jsonb, p_may_be_wide boolean default true) returns jsonb
 language sql stable as $$
-  select case when {{schema}}.is_too_long(p_result, 8388608, p_may_be_wide) or {{schema}}.is_too_deep(p_result)
+  select case when {{schema}}._is_too_long(p_result, 8388608, p_may_be_wide) or {{schema}}._is_too_deep(p_result)
     then '{"howdah": "result not stored", "problem": "it is longer than 8388608 bytes, deeper than 500 levels, or has a number beyond 1.8e308"}'::jsonb
     else p_result end
 $$;
 
 -- Whether a job of this lane was claimed alone because of its crashes.
-create function {{schema}}.is_alone(p_lane smallint) returns boolean
+create function {{schema}}._is_alone(p_lane smallint) returns boolean
 language sql immutable parallel safe as 'select p_lane < -1000';
 
 -- Where a job goes that is not the first to crash, or p_is_last: its next crash or attempt is the last.
-create function {{schema}}.suspect_lane(p_lane smallint, p_crashes integer, p_is_last boolean)
+create function {{schema}}._suspect_lane(p_lane smallint, p_crashes integer, p_is_last boolean)
 returns smallint
 language sql immutable parallel safe as $$
   select (l - l % 2 - case when p_is_last or p_crashes > 1 then 2000 else 1000 end)::smallint
-  from (select {{schema}}.plain_lane(p_lane) as l) x
+  from (select {{schema}}._plain_lane(p_lane) as l) x
 $$;
 
 -- Down Migration
 
-drop function {{schema}}.suspect_lane(smallint, integer, boolean);
-drop function {{schema}}.is_alone(smallint);
-drop function {{schema}}.kept_result(jsonb, boolean);
-drop function {{schema}}.with_header(jsonb, text, jsonb);
-drop function {{schema}}.lane_priority(smallint);
-drop function {{schema}}.plain_lane(smallint);
-drop function {{schema}}.is_pending(bigint);
-drop function {{schema}}.delta_bytes(integer, bigint);
-drop function {{schema}}.attempts_of({{schema}}.jobs);
-drop table {{schema}}.jobs;
+drop function {{schema}}._suspect_lane(smallint, integer, boolean);
+drop function {{schema}}._is_alone(smallint);
+drop function {{schema}}._kept_result(jsonb, boolean);
+drop function {{schema}}._with_header(jsonb, text, jsonb);
+drop function {{schema}}._lane_priority(smallint);
+drop function {{schema}}._plain_lane(smallint);
+drop function {{schema}}._is_pending(bigint);
+drop function {{schema}}._delta_bytes(integer, bigint);
+drop function {{schema}}._attempts_of({{schema}}._jobs);
+drop table {{schema}}._jobs;
 drop sequence {{schema}}.job_seq;

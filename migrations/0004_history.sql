@@ -3,7 +3,7 @@
 -- Up Migration
 
 -- Finished jobs, append-only, a partition a day; retention drops partitions, never rows.
-create table {{schema}}.history (
+create table {{schema}}._history (
   id           bigint not null,
   finished_at  timestamptz not null,
   enqueued_at  timestamptz not null,
@@ -23,19 +23,19 @@ create table {{schema}}.history (
   constraint history_state_check check (state in ('completed', 'cancelled', 'expired', 'discarded'))
 ) partition by range (finished_at);
 
-create index history_id_idx on {{schema}}.history (id);
+create index history_id_idx on {{schema}}._history (id);
 
-create index history_batch_idx on {{schema}}.history (batch_id, id) where batch_id is not null;
+create index history_batch_idx on {{schema}}._history (batch_id, id) where batch_id is not null;
 
 -- Only reached when maintenance has not run for days; prune() moves its rows out.
-create table {{schema}}.history_default partition of {{schema}}.history default;
+create table {{schema}}._history_default partition of {{schema}}._history default;
 
 -- Where a publication has all tables, PostgreSQL refuses to delete from one without a key or this.
-alter table {{schema}}.history_default replica identity full;
+alter table {{schema}}._history_default replica identity full;
 
 -- Days of the history, and of those that are over which ids they have: so a job is found by its id without a look at,
 -- and a lock on, every day that is kept. high_id null: not noted yet, so it is looked at always.
-create table {{schema}}.history_days (
+create table {{schema}}._history_days (
   day      date constraint history_days_pkey primary key,
   low_id   bigint,
   high_id  bigint,
@@ -45,7 +45,7 @@ create table {{schema}}.history_days (
 -- Finished jobs by their ids; of one that is there twice, as after a restore, the newest. The days come to be looked
 -- at one after another, today first, until all are found. Each statement in here is for one day: of the history as
 -- a whole PostgreSQL locks every partition, and all its indexes, before it knows which it will read.
-create function {{schema}}.history_of(p_ids bigint[]) returns setof {{schema}}.history
+create function {{schema}}._history_of(p_ids bigint[]) returns setof {{schema}}._history
 language plpgsql stable security definer {{settings}} as $$
 declare
   v_now timestamptz := clock();
@@ -56,7 +56,7 @@ declare
   v_asked bigint[];
   v_found bigint[];
   v_day record;
-  v_row history;
+  v_row _history;
 begin
   select min(u), max(u) into v_low, v_high from unnest(p_ids) u;
   if v_low is null then
@@ -64,10 +64,10 @@ begin
   end if;
   for v_day in
     select * from (
-      select 'history_' || to_char(day, 'YYYYMMDD') as name, day, low_id,
+      select '_history_' || to_char(day, 'YYYYMMDD') as name, day, low_id,
         -- a clock that went ahead and back again has noted days that were not over
-        case when noted_at <= v_now then high_id end as high_id from history_days
-      union all select 'history_default', '-infinity', null, null
+        case when noted_at <= v_now then high_id end as high_id from _history_days
+      union all select '_history_default', '-infinity', null, null
     ) d where d.high_id is null or d.low_id <= v_high and d.high_id >= v_low
     order by d.day <= v_today desc, d.day desc
   loop
@@ -97,11 +97,11 @@ end $$;
 -- What is large is compressed with lz4 where the server was built with it: enqueueing 16 KiB of JSON takes
 -- half the time that pglz takes.
 do $$ begin
-  alter table {{schema}}.jobs alter payload set compression lz4, alter errors set compression lz4;
+  alter table {{schema}}._jobs alter payload set compression lz4, alter errors set compression lz4;
   -- the partitions of later days take after their parent; this one is there already
-  alter table {{schema}}.history alter payload set compression lz4,
+  alter table {{schema}}._history alter payload set compression lz4,
     alter errors set compression lz4, alter result set compression lz4;
-  alter table {{schema}}.history_default alter payload set compression lz4,
+  alter table {{schema}}._history_default alter payload set compression lz4,
     alter errors set compression lz4, alter result set compression lz4;
 exception when feature_not_supported then
   null;
@@ -109,6 +109,6 @@ end $$;
 
 -- Down Migration
 
-drop function {{schema}}.history_of(bigint[]);
-drop table {{schema}}.history_days;
-drop table {{schema}}.history;
+drop function {{schema}}._history_of(bigint[]);
+drop table {{schema}}._history_days;
+drop table {{schema}}._history;

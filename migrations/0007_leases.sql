@@ -8,7 +8,7 @@
 
 
 
-create table {{schema}}.leases (
+create table {{schema}}._leases (
   id         bigint constraint leases_pkey primary key,  -- random: never repeats after a failover
   worker     text not null,
   lease_ms   integer not null,
@@ -28,14 +28,14 @@ create table {{schema}}.leases (
 ) with (fillfactor = 20, autovacuum_vacuum_threshold = 100);
 
 -- Workers are few and looked at all, leases of pulled jobs may be many and are looked at when they are due.
-create index leases_workers_idx on {{schema}}.leases (id) where due_at is null;
+create index leases_workers_idx on {{schema}}._leases (id) where due_at is null;
 
-create index leases_due_idx on {{schema}}.leases (due_at) where due_at is not null;
+create index leases_due_idx on {{schema}}._leases (due_at) where due_at is not null;
 
 -- What others want of a worker: only ever inserted, so that no open transaction of theirs holds the row that
 -- the heartbeat renews. Without a reason: look (a cancel request, or an order to drain), gone when it was told.
 -- With one: it is to finish what it holds and end.
-create table {{schema}}.lease_notices (
+create table {{schema}}._lease_notices (
   lease_id     bigint not null,
   id           bigint generated always as identity,
   drain_reason text,
@@ -43,8 +43,8 @@ create table {{schema}}.lease_notices (
 ) with (autovacuum_vacuum_threshold = 100);
 
 -- How attempts ended whose jobs an application's open transaction had when their worker stopped: the lease gives them
--- back so, instead of having them run again (see give_back() in 0026_lost_leases.sql). Only inserted.
-create table {{schema}}.left_settles (
+-- back so, instead of having them run again (see _give_back() in 0026_lost_leases.sql). Only inserted.
+create table {{schema}}._left_settles (
   lease_id bigint not null,
   job_id   bigint not null,
   attempt  integer not null,
@@ -56,7 +56,7 @@ create table {{schema}}.left_settles (
 -- worker's jobs are found without reading the backlog and without an index that a claim would have
 -- to write. high_seq runs ahead of what was claimed so that the row is written about once a second.
 -- seen_seq is what its cursor had really passed at marked_at.
-create table {{schema}}.lease_marks (
+create table {{schema}}._lease_marks (
   lease_id  bigint not null,
   queue_id  integer not null,
   lane      smallint not null,
@@ -83,14 +83,14 @@ begin
     raise exception 'lease of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 100 ms to 12 hours';
   end if;
-  if is_too_long(p_info, 1048576) or is_too_deep(p_info) then
+  if _is_too_long(p_info, 1048576) or _is_too_deep(p_info) then
     raise exception 'the info of a worker is too long' using errcode = 'HW023',
       hint = 'use at most 1048576 bytes of JSON and 500 levels';
   end if;
   -- 63 bits of a strong random number (gen_random_uuid() draws from the system's generator)
   v_id := (('x' || translate(substr(gen_random_uuid()::text, 1, 8)
     || substr(gen_random_uuid()::text, 1, 8), '-', ''))::bit(64) >> 1)::bigint;
-  insert into leases (id, worker, lease_ms, opened_at, expires_at, due_at, info)
+  insert into _leases (id, worker, lease_ms, opened_at, expires_at, due_at, info)
   select v_id, p_worker, p_lease_ms, n, n + p_lease_ms * interval '1 millisecond',
     case when p_is_pulled then n + p_lease_ms * interval '1 millisecond' end, coalesce(p_info, '{}')
   from clock() n;
@@ -105,17 +105,17 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_attention boolean;
 begin
-  update leases l set expires_at = clock() + l.lease_ms * interval '1 millisecond'
+  update _leases l set expires_at = clock() + l.lease_ms * interval '1 millisecond'
   where l.id = p_lease_id;
   if not found then
     return query select false, false;
     return;
   end if;
-  v_attention := exists (select from lease_notices n
+  v_attention := exists (select from _lease_notices n
     where n.lease_id = p_lease_id and n.drain_reason is null);
   if v_attention then
     -- one that comes between the two is told of as well: the worker looks when this is committed
-    delete from lease_notices n where n.lease_id = p_lease_id and n.drain_reason is null;
+    delete from _lease_notices n where n.lease_id = p_lease_id and n.drain_reason is null;
   end if;
   return query select true, v_attention;
 end $$;
@@ -130,7 +130,7 @@ begin
     raise exception 'visibility of % ms is out of bounds', coalesce(p_lease_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 0 to 12 hours, in milliseconds';
   end if;
-  update leases set expires_at = v_expires_at,
+  update _leases set expires_at = v_expires_at,
     due_at = case when due_at > v_expires_at then v_expires_at else due_at end,
     lease_ms = case when held is null then lease_ms else greatest(p_lease_ms, 100) end
   where id = p_lease_id and expires_at > clock();
@@ -145,7 +145,7 @@ end $$;
 -- them, and once there is no more room every transaction that notifies fails as it commits, an application's
 -- own too. So none is sent when half of that is used, and whoever would have heard it looks at its poll.
 -- Called only when somebody sleeps, or waits.
-create function {{schema}}.notify_lease(p_lease_id bigint, p_payload text) returns void
+create function {{schema}}._notify_lease(p_lease_id bigint, p_payload text) returns void
 language sql volatile as $$
   select pg_catalog.pg_notify('howdah_' || p_lease_id, p_payload)
   where pg_catalog.pg_notification_queue_usage() < 0.5
@@ -155,14 +155,14 @@ $$;
 
 
 
--- Notes where a lease has been (see lease_marks). Called before the claim's update so that no job is
+-- Notes where a lease has been (see _lease_marks). Called before the claim's update so that no job is
 -- ever held outside its lease's marks. p_seen: how far the cursor has come; p_top: the highest seq of a job.
-create function {{schema}}.mark_lease(
+create function {{schema}}._mark_lease(
   p_lease_id bigint, p_queue_id integer, p_lane smallint, p_after bigint, p_seen bigint,
   p_top bigint default null
 ) returns void
 language sql security definer {{settings}} as $$
-  insert into lease_marks as m (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
+  insert into _lease_marks as m (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
   values (p_lease_id, p_queue_id, p_lane, p_after, p_seen, greatest(p_seen, p_top) + 20000, clock())
   on conflict (lease_id, queue_id, lane) do update set
     low_seq = least(m.low_seq, excluded.low_seq),
@@ -173,12 +173,12 @@ $$;
 
 -- The lock keeps the reaper from burying a lease between here and the commit. Claims that find nothing do without:
 -- they write nothing.
-create function {{schema}}.lock_lease(p_lease_id bigint) returns void
+create function {{schema}}._lock_lease(p_lease_id bigint) returns void
 language plpgsql as $$
 declare
   v_is_pull boolean;
 begin
-  select held is not null into v_is_pull from {{schema}}.leases where id = p_lease_id for key share;
+  select held is not null into v_is_pull from {{schema}}._leases where id = p_lease_id for key share;
   if not found then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'open a new lease';
@@ -190,14 +190,14 @@ begin
 end $$;
 
 -- Jobs have left a lease that receive() opened. With the last one it goes. The caller holds its row.
-create function {{schema}}.let_go(p_lease_id bigint, p_count integer) returns void
+create function {{schema}}._let_go(p_lease_id bigint, p_count integer) returns void
 language plpgsql security definer {{settings}} as $$
 begin
-  update leases set held = held - p_count where id = p_lease_id and held > p_count;
+  update _leases set held = held - p_count where id = p_lease_id and held > p_count;
   if not found then
-    delete from leases where id = p_lease_id and held is not null;
+    delete from _leases where id = p_lease_id and held is not null;
     if found then
-      delete from lease_marks where lease_id = p_lease_id;
+      delete from _lease_marks where lease_id = p_lease_id;
     end if;
   end if;
 end $$;
@@ -217,21 +217,21 @@ create function {{schema}}.set_aside(p_lease_id bigint, p_ids bigint[], p_compan
 returns boolean
 language plpgsql security definer {{settings}} as $$
 begin
-  update leases set aside = p_ids, company = p_company where id = p_lease_id;
+  update _leases set aside = p_ids, company = p_company where id = p_lease_id;
   return found;
 end $$;
 
 -- Down Migration
 
 drop function {{schema}}.set_aside(bigint, bigint[], bigint[]);
-drop function {{schema}}.let_go(bigint, integer);
-drop function {{schema}}.lock_lease(bigint);
-drop function {{schema}}.mark_lease(bigint, integer, smallint, bigint, bigint, bigint);
-drop function {{schema}}.notify_lease(bigint, text);
+drop function {{schema}}._let_go(bigint, integer);
+drop function {{schema}}._lock_lease(bigint);
+drop function {{schema}}._mark_lease(bigint, integer, smallint, bigint, bigint, bigint);
+drop function {{schema}}._notify_lease(bigint, text);
 drop function {{schema}}.extend(bigint, integer);
 drop function {{schema}}.heartbeat(bigint);
 drop function {{schema}}.open_lease(text, integer, jsonb, boolean);
-drop table {{schema}}.lease_marks;
-drop table {{schema}}.left_settles;
-drop table {{schema}}.lease_notices;
-drop table {{schema}}.leases;
+drop table {{schema}}._lease_marks;
+drop table {{schema}}._left_settles;
+drop table {{schema}}._lease_notices;
+drop table {{schema}}._leases;

@@ -3,9 +3,9 @@
 -- Up Migration
 
 -- Opens or closes the circuit by what jobs reported, newest last. Called with the row of limits locked.
-create function {{schema}}.move_circuit(
-  p_queue {{schema}}.queues, p_limit {{schema}}.limits, p_failed_at timestamptz[], p_succeeded boolean
-) returns {{schema}}.limits
+create function {{schema}}._move_circuit(
+  p_queue {{schema}}._queues, p_limit {{schema}}._limits, p_failed_at timestamptz[], p_succeeded boolean
+) returns {{schema}}._limits
 language plpgsql security definer {{settings}} as $$
 declare
   v_count integer := coalesce(p_queue.breaker_failures, 0);
@@ -45,7 +45,7 @@ create function {{schema}}.set_circuit(
 ) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_id integer := queue_id_of(p_name);
+  v_id integer := _queue_id_of(p_name);
 begin
   if p_state is null or p_state not in ('open', 'closed') then
     raise exception 'circuit %s is not valid', coalesce(quote_literal(p_state), 'null')
@@ -55,18 +55,18 @@ begin
     raise exception 'a circuit cannot be open until %', p_until using errcode = 'HW062',
       hint = 'name a time that is to come, at most 10 years ahead';
   end if;
-  if not exists (select from queues where id = v_id and breaker_failures is not null) then
+  if not exists (select from _queues where id = v_id and breaker_failures is not null) then
     raise exception 'queue % has no circuit breaker', quote_literal(p_name) using errcode = 'HW061',
       hint = 'give it the policy key breaker_failures, or pause it';
   end if;
-  update limits set circuit = p_state, failed_at = '{}', probe_at = null,
+  update _limits set circuit = p_state, failed_at = '{}', probe_at = null,
     circuit_until = case when p_state = 'open' then p_until end, circuit_ms = null,
     circuit_reason = left(coalesce(p_reason, 'by hand'), 500)
   where queue_id = v_id;
-  perform ring_queue(v_id, 16, 0) where p_state = 'closed';
+  perform _ring_queue(v_id, 16, 0) where p_state = 'closed';
 end $$;
 
 -- Down Migration
 
 drop function {{schema}}.set_circuit(text, text, text, timestamptz);
-drop function {{schema}}.move_circuit({{schema}}.queues, {{schema}}.limits, timestamptz[], boolean);
+drop function {{schema}}._move_circuit({{schema}}._queues, {{schema}}._limits, timestamptz[], boolean);

@@ -3,7 +3,7 @@
 -- Up Migration
 
 -- A policy is checked and applied key by key; keys that are not given keep their value.
-create function {{schema}}.apply_policy(p_queue_id integer, p_policy jsonb) returns void
+create function {{schema}}._apply_policy(p_queue_id integer, p_policy jsonb) returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_key text;
@@ -27,7 +27,7 @@ begin
       raise exception 'dead_letter_queue % is not a name', left((p_policy -> 'dead_letter_queue')::text, 140)
         using errcode = 'HW003', hint = 'name a queue; the default is ''dead-letters''';
     end if;
-    v_dead_letter_queue_id := queue_id_of(p_policy ->> 'dead_letter_queue');
+    v_dead_letter_queue_id := _queue_id_of(p_policy ->> 'dead_letter_queue');
     if v_dead_letter_queue_id = p_queue_id and p_queue_id <> 1 then
       raise exception 'dead_letter_queue % is the queue itself',
         quote_literal(p_policy ->> 'dead_letter_queue') using errcode = 'HW003',
@@ -37,13 +37,13 @@ begin
 
   -- an unchanged declaration, as every start of every process makes it, locks and writes nothing
   v_is_changed := exists (
-    select from queues o, jsonb_populate_record(o, p_policy) n where o.id = p_queue_id
+    select from _queues o, jsonb_populate_record(o, p_policy) n where o.id = p_queue_id
       and (n is distinct from o or v_dead_letter_queue_id <> o.dead_letter_queue_id));
   if v_is_changed then
     -- first: the statement below writes every key as it reads it
-    perform 1 from queues q where q.id = p_queue_id for no key update;
+    perform 1 from _queues q where q.id = p_queue_id for no key update;
   end if;
-  update queues q set
+  update _queues q set
     max_attempts = n.max_attempts, backoff = n.backoff, backoff_ms = n.backoff_ms,
     backoff_max_ms = n.backoff_max_ms, backoff_jitter = n.backoff_jitter,
     timeout_ms = n.timeout_ms, ttl_ms = n.ttl_ms, delay_ms = n.delay_ms,
@@ -61,16 +61,16 @@ begin
     ageing_ms = n.ageing_ms, is_watched = q.is_watched or n.concurrency_max is not null
       or n.breaker_failures is not null,
     dead_letter_queue_id = coalesce(v_dead_letter_queue_id, q.dead_letter_queue_id)
-  from queues o, jsonb_populate_record(o, p_policy) n
+  from _queues o, jsonb_populate_record(o, p_policy) n
   where v_is_changed and q.id = p_queue_id and o.id = p_queue_id;
   if v_is_changed and p_policy ? 'group_concurrency' then
-    perform begin_opening(p_queue_id);
+    perform _begin_opening(p_queue_id);
   end if;
   if v_is_changed and p_policy ?| '{max_depth,max_bytes}' then
-    perform begin_counting(p_queue_id);
+    perform _begin_counting(p_queue_id);
   end if;
-  insert into limits (queue_id) select q.id from queues q where q.id = p_queue_id and q.is_limited
-    and not exists (select from limits l where l.queue_id = q.id)
+  insert into _limits (queue_id) select q.id from _queues q where q.id = p_queue_id and q.is_limited
+    and not exists (select from _limits l where l.queue_id = q.id)
   on conflict do nothing;
 exception
   when check_violation or not_null_violation or numeric_value_out_of_range
@@ -94,17 +94,17 @@ begin
     raise exception 'the policy must be a JSON object' using errcode = 'HW003',
       hint = 'for example {"max_attempts": 5}; see the table of policy keys in docs/sql.md';
   end if;
-  select id into v_id from queues where name = p_name and deleted_at is null;
+  select id into v_id from _queues where name = p_name and deleted_at is null;
   if not found then
-    insert into queues (name, dead_letter_queue_id) values (p_name, 1)
+    insert into _queues (name, dead_letter_queue_id) values (p_name, 1)
     on conflict (name) where deleted_at is null do nothing
     returning id into v_id;
     if v_id is null then  -- another session created it meanwhile
-      select id into v_id from queues where name = p_name and deleted_at is null;
+      select id into v_id from _queues where name = p_name and deleted_at is null;
     end if;
   end if;
   if p_policy <> '{}' then
-    perform apply_policy(v_id, p_policy);
+    perform _apply_policy(v_id, p_policy);
   end if;
   return v_id;
 end $$;
@@ -112,7 +112,7 @@ end $$;
 create function {{schema}}.alter_queue(p_name text, p_policy jsonb) returns integer
 language plpgsql security definer {{settings}} as $$
 begin
-  perform queue_id_of(p_name);
+  perform _queue_id_of(p_name);
   return create_queue(p_name, p_policy);
 end $$;
 
@@ -134,7 +134,7 @@ begin
   for v_ask in
     select null::integer as id, e ->> 'queue' as name, null::jsonb as policy, 0 as n
     from jsonb_array_elements(p_queues) e
-    where not exists (select from queues q where q.name = e ->> 'queue' and q.deleted_at is null)
+    where not exists (select from _queues q where q.name = e ->> 'queue' and q.deleted_at is null)
     group by 2 order by 2
   loop
     begin
@@ -148,7 +148,7 @@ begin
   for v_ask in
     select q.id, e ->> 'queue' as name, coalesce(e -> 'policy', '{}') as policy, n
     from jsonb_array_elements(p_queues) with ordinality u (e, n)
-    left join queues q on q.name = e ->> 'queue' and q.deleted_at is null
+    left join _queues q on q.name = e ->> 'queue' and q.deleted_at is null
     where e ->> 'queue' <> all (v_held) is not false
     order by q.id, n
   loop
@@ -160,7 +160,7 @@ begin
         case when clock_timestamp() > v_begun_at + interval '1 second' then '1ms' else '10ms' end, true);
     end;
   end loop;
-  return query select h.name, exists (select from queues q where q.name = h.name and q.deleted_at is null)
+  return query select h.name, exists (select from _queues q where q.name = h.name and q.deleted_at is null)
     from (select distinct u as name from unnest(v_held) u) h order by h.name;
 end $$;
 
@@ -169,4 +169,4 @@ end $$;
 drop function {{schema}}.create_queues(jsonb);
 drop function {{schema}}.alter_queue(text, jsonb);
 drop function {{schema}}.create_queue(text, jsonb);
-drop function {{schema}}.apply_policy(integer, jsonb);
+drop function {{schema}}._apply_policy(integer, jsonb);

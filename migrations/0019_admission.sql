@@ -5,13 +5,13 @@
 
 -- Decides about the jobs that enqueue() has marked with the problem 'gate'; p_ids are the ids it has
 -- drawn for them. jobs, ids, after_ids: what is to be inserted. The other arrays answer job by job. left_groups,
--- held: for change_groups(), the first without waiting. What is refused leaves nothing behind.
--- Lock order: as lock_keys() says; then nothing is waited for.
-create function {{schema}}.pass_gate(
+-- held: for _change_groups(), the first without waiting. What is refused leaves nothing behind.
+-- Lock order: as _lock_keys() says; then nothing is waited for.
+create function {{schema}}._pass_gate(
   p_jobs jsonb, p_ids bigint[], p_problems text[], p_now timestamptz, p_on_error text,
   p_ring boolean, out jobs jsonb, out ids bigint[], out after_ids bigint[], out answer_ids bigint[],
   out created boolean[], out problems text[], out same boolean[], out details jsonb[],
-  out left_groups {{schema}}.groups[], out held {{schema}}.groups[]
+  out left_groups {{schema}}._groups[], out held {{schema}}._groups[]
 )
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_variable
@@ -19,7 +19,7 @@ declare
   v_row record;
   v_out jsonb[] := '{}';
   v_count integer := 0;   -- of v_out
-  v_locked record := lock_keys(p_jobs, p_ids, p_problems, p_now);
+  v_locked record := _lock_keys(p_jobs, p_ids, p_problems, p_now);
   v_queue_id integer;
   v_depth bigint;         -- what waits in the queue, once this statement is done
   v_bytes bigint;
@@ -34,8 +34,8 @@ declare
   v_digest bytea;
   v_run_at timestamptz;
   v_is_new boolean;       -- the key has been taken for this job
-  v_old dedupes;
-  v_job jobs;
+  v_old _dedupes;
+  v_job _jobs;
   v_text record;
 begin
   ids := '{}';
@@ -52,7 +52,7 @@ begin
       q.closed_reason, q.delay_ms, e.j #>> '{dedupe,key}' as key,
       q.max_depth is not null or q.max_bytes is not null as is_bounded
     from jsonb_array_elements(p_jobs) with ordinality e (j, n)
-    join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
+    join _queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
     where p_problems[e.n] = 'gate'
     order by q.id, e.j #>> '{dedupe,key}' collate "C" nulls first, e.n
   loop
@@ -60,9 +60,9 @@ begin
       v_queue_id := v_row.queue_id;
       if v_row.is_bounded then
         select w.depth, w.bytes, w.deltas into v_depth, v_bytes, v_deltas
-        from waiting_in(v_queue_id) w;
+        from _waiting_in(v_queue_id) w;
         if v_deltas > 500 and v_depth < v_row.max_depth is not false then
-          perform fold_deltas(v_queue_id);
+          perform _fold_deltas(v_queue_id);
         end if;
       end if;
     end if;
@@ -82,8 +82,8 @@ begin
       if v_row.key is not null then
         v_mode := coalesce(v_row.j #>> '{dedupe,mode}', 'skip');
         v_digest := sha256(convert_to((v_row.j -> 'payload')::text, 'UTF8'));
-        v_run_at := run_at_of(v_row.j, v_row.delay_ms, p_now);
-        select * into v_old from dedupes d
+        v_run_at := _run_at_of(v_row.j, v_row.delay_ms, p_now);
+        select * into v_old from _dedupes d
         where d.queue_id = v_queue_id and d.key = v_row.key and d.expires_at > p_now;
         v_is_new := v_old.job_id = p_ids[v_row.n] is true;
         if v_is_new then
@@ -91,7 +91,7 @@ begin
         end if;
         v_job := null;
         if v_old.job_id is not null and v_mode <> 'skip' then
-          select * into v_job from jobs j where j.id = v_old.job_id
+          select * into v_job from _jobs j where j.id = v_old.job_id
             and v_old.job_id = v_locked.mine[width_bucket(v_old.job_id, v_locked.mine)];
         end if;
         if v_old.job_id is not null
@@ -114,12 +114,12 @@ begin
                 select coalesce(jsonb_object_agg(k, v), '{}') from jsonb_each(v_out[v_count]) f (k, v)
                 where k in ('delay_ms', 'run_at')) end;
           else
-            perform supersede(v_job, v_row.j, case when v_mode = 'replace' then v_run_at end, p_now,
+            perform _supersede(v_job, v_row.j, case when v_mode = 'replace' then v_run_at end, p_now,
               p_ring);
           end if;
-          update dedupes set digest = v_digest,
+          update _dedupes set digest = v_digest,
             expires_at = case when v_mode = 'throttle' then expires_at
-              else greatest(expires_at, key_until(v_row.j, v_row.delay_ms, p_now)) end
+              else greatest(expires_at, _key_until(v_row.j, v_row.delay_ms, p_now)) end
           where queue_id = v_queue_id and key = v_row.key;
           exit decide;
         end if;
@@ -131,7 +131,7 @@ begin
         v_over_bytes := greatest(v_bytes + v_size - v_row.max_bytes, 0);
         if (v_over > 0 or v_over_bytes > 0) and v_row.j ->> 'on_full' = 'drop_oldest'
           and v_size <= v_row.max_bytes is not false then
-          v_freed := drop_oldest(v_queue_id, v_over, v_over_bytes, v_may_drop, p_ring);
+          v_freed := _drop_oldest(v_queue_id, v_over, v_over_bytes, v_may_drop, p_ring);
           left_groups := left_groups || v_freed.left_groups;
           v_may_drop := v_may_drop - v_freed.dropped;
           v_depth := v_depth - v_freed.dropped;
@@ -148,9 +148,9 @@ begin
       end if;
 
       if v_row.key is not null and not v_is_new then
-        insert into dedupes as d (queue_id, key, job_id, digest, expires_at)
+        insert into _dedupes as d (queue_id, key, job_id, digest, expires_at)
         values (v_queue_id, v_row.key, p_ids[v_row.n], v_digest,
-          key_until(v_row.j, v_row.delay_ms, p_now))
+          _key_until(v_row.j, v_row.delay_ms, p_now))
         on conflict (queue_id, key) do update set job_id = excluded.job_id,
           digest = excluded.digest, expires_at = excluded.expires_at
         where d.expires_at <= p_now or d.job_id = v_old.job_id;
@@ -165,7 +165,7 @@ begin
       after_ids[v_count] := null;
       created[v_row.n] := true;
       if v_row.key is not null and (v_mode = 'latest' or v_old.job_id = v_locked.spared[width_bucket(v_old.job_id, v_locked.spared)])
-        and is_pending(v_old.job_id) then
+        and _is_pending(v_old.job_id) then
         -- scheduled, so that promote() lets it go when the job before it is over
         after_ids[v_count] := v_old.job_id;
         v_out[v_count] := case when v_run_at > p_now + interval '50 milliseconds' then v_row.j
@@ -178,17 +178,17 @@ begin
       created[v_row.n] := false;
       same[v_row.n] := null;
       if problems[v_row.n] = 'HW040' then
-        details[v_row.n] := full_details(v_queue_id, v_depth, v_bytes, v_size,
+        details[v_row.n] := _full_details(v_queue_id, v_depth, v_bytes, v_size,
           v_row.max_depth, v_row.max_bytes);
       end if;
       if p_on_error is distinct from 'report' then
-        v_text := describe_problem(problems[v_row.n], v_row.j, details[v_row.n]);
+        v_text := _describe_problem(problems[v_row.n], v_row.j, details[v_row.n]);
         raise exception '%', v_text.message || case when cardinality(p_ids) > 1
           then format(' (job %s of %s)', v_row.n, cardinality(p_ids)) else '' end
           using errcode = problems[v_row.n], hint = v_text.hint, detail = details[v_row.n]::text;
       end if;
       if v_is_new then
-        delete from dedupes d where d.queue_id = v_queue_id and d.key = v_row.key;
+        delete from _dedupes d where d.queue_id = v_queue_id and d.key = v_row.key;
       end if;
     end if;
   end loop;
@@ -197,4 +197,4 @@ end $$;
 
 -- Down Migration
 
-drop function {{schema}}.pass_gate(jsonb, bigint[], text[], timestamptz, text, boolean);
+drop function {{schema}}._pass_gate(jsonb, bigint[], text[], timestamptz, text, boolean);

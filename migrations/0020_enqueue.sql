@@ -3,11 +3,11 @@
 
 -- Up Migration
 
--- Plain jobs of one queue, as most calls, bulk loads and gathered calls bring: nothing of what enqueue_each() decides
+-- Plain jobs of one queue, as most calls, bulk loads and gathered calls bring: nothing of what _enqueue_each() decides
 -- for each job needs to be asked. p_jobs: a job or an array of jobs; with p_payloads, which are JSON, what is said of
 -- them all. p_bytes: the length of their JSON text where that is known. No number in them is wide. Returns their ids in
 -- order; null, and nothing is done, where one is not plain.
-create function {{schema}}.enqueue_plain(
+create function {{schema}}._enqueue_plain(
   p_jobs jsonb, p_payloads text[], p_now timestamptz, p_ring boolean, p_bytes integer default null
 ) returns bigint[]
 language plpgsql security definer {{settings}} as $$
@@ -21,10 +21,10 @@ declare
   v_id bigint;
   v_ids bigint[];
 begin
-  if has_options(v_first) then
+  if _has_options(v_first) then
     return null;
   end if;
-  select id, payload_bytes_max into v_queue_id, v_bytes_max from queues
+  select id, payload_bytes_max into v_queue_id, v_bytes_max from _queues
   where name = v_queue and deleted_at is null and delay_ms = 0 and ttl_ms is null
     and not is_guarded;
   if not found then
@@ -35,40 +35,40 @@ begin
   if p_payloads is not null then
     -- each is parsed where it is stored: as one array they would be taken apart and put together once more
     with inserted as (
-      insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
+      insert into _jobs (id, seq, enqueued_at, queue_id, lane, payload)
       select n.id, n.id, p_now, v_queue_id, 201, n.payload
       from (select nextval('job_seq') as id, u::jsonb as payload from unnest(p_payloads) u offset 0) n
-      returning id, v_may_be_long and is_too_long(payload, v_bytes_max, false) or is_too_deep(payload) as is_bad
+      returning id, v_may_be_long and _is_too_long(payload, v_bytes_max, false) or _is_too_deep(payload) as is_bad
     )
     select array_agg(id), bool_or(is_bad) into v_ids, v_is_bad from inserted;
     if v_ids is null then
       return null;
     end if;
     if v_is_bad then
-      delete from jobs where id = any (v_ids);
+      delete from _jobs where id = any (v_ids);
       return null;
     end if;
   elsif jsonb_typeof(p_jobs) = 'object' or jsonb_array_length(p_jobs) = 1 then
     -- the statement below takes longer to begin than this to end
-    if (v_may_be_long and is_too_long(v_first -> 'payload', v_bytes_max, false) or is_too_deep(v_first -> 'payload'))
+    if (v_may_be_long and _is_too_long(v_first -> 'payload', v_bytes_max, false) or _is_too_deep(v_first -> 'payload'))
       is distinct from false then
       return null;
     end if;
     v_id := nextval('job_seq');
-    insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
+    insert into _jobs (id, seq, enqueued_at, queue_id, lane, payload)
     values (v_id, v_id, p_now, v_queue_id, 201, v_first -> 'payload');
     v_ids := array[v_id];
   else
     if not (
-      select bool_and(coalesce(e.j ->> 'queue' = v_queue and not has_options(e.j)
-        and not (v_may_be_long and is_too_long(e.j -> 'payload', v_bytes_max, false))
-        and not is_too_deep(e.j -> 'payload'), false))
+      select bool_and(coalesce(e.j ->> 'queue' = v_queue and not _has_options(e.j)
+        and not (v_may_be_long and _is_too_long(e.j -> 'payload', v_bytes_max, false))
+        and not _is_too_deep(e.j -> 'payload'), false))
       from jsonb_array_elements(p_jobs) e (j)
     ) then
       return null;
     end if;
     with inserted as (
-      insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
+      insert into _jobs (id, seq, enqueued_at, queue_id, lane, payload)
       select n.id, n.id, p_now, v_queue_id, 201, n.payload from (
         select nextval('job_seq') as id, e.j -> 'payload' as payload
         from jsonb_array_elements(p_jobs) e (j) offset 0
@@ -77,18 +77,18 @@ begin
     )
     select array_agg(id) into v_ids from inserted;
   end if;
-  insert into counter_deltas (queue_id, enqueued, ready)
+  insert into _counter_deltas (queue_id, enqueued, ready)
   values (v_queue_id, cardinality(v_ids), cardinality(v_ids));
-  if p_ring and exists (select from sleepers s where s.queue_id = v_queue_id) then
-    perform ring_queue(v_queue_id, cardinality(v_ids), 0);
+  if p_ring and exists (select from _sleepers s where s.queue_id = v_queue_id) then
+    perform _ring_queue(v_queue_id, cardinality(v_ids), 0);
   end if;
   return v_ids;
 end $$;
 
 -- What enqueue() does with jobs that are not plain, and its answer.
 -- Jobs with a dedupe key, or of a queue that is bounded or closed, take a second round: the first only
--- draws their ids, so that order holds, and pass_gate() decides which of them are inserted.
-create function {{schema}}.enqueue_each(
+-- draws their ids, so that order holds, and _pass_gate() decides which of them are inserted.
+create function {{schema}}._enqueue_each(
   p_jobs jsonb, p_now timestamptz, p_on_error text, p_ring boolean, p_may_be_wide boolean
 ) returns table (
   ordinal integer, id bigint, created boolean, error_code text, error_message text, error_hint text,
@@ -104,14 +104,14 @@ declare
   v_queue_ids integer[];
   v_ready integer[];
   v_soonest timestamptz;
-  v_joined groups[];
+  v_joined _groups[];
   v_batches bigint[];
   v_bad integer;
   v_jobs jsonb;
   v_is_gated boolean := false;
   v_admitted record;
   v_after_ids bigint[];
-  v_all_joined groups[] := '{}';
+  v_all_joined _groups[] := '{}';
 begin
   v_payloads := case jsonb_typeof(p_jobs) when 'object' then p_jobs -> 'payloads' end;
   if v_payloads is not null and jsonb_typeof(v_payloads) <> 'array' then
@@ -131,7 +131,7 @@ begin
   end if;
 
   if p_may_be_wide and exists (
-    select from jsonb_array_elements(p_jobs) e where has_wide_options(e)
+    select from jsonb_array_elements(p_jobs) e where _has_wide_options(e)
   ) then
     raise exception 'a job has more than 8 numbers beyond 1e22 among its options' using errcode = 'HW018',
       hint = 'for example {"queue": "email", "payload": {"to": "a@b.c"}}';
@@ -148,24 +148,24 @@ begin
         case when p.problem is null and (q.max_depth is not null or q.max_bytes is not null)
           then octet_length((e.j -> 'payload')::text) end as bytes,
         case when p.problem is null and (q.delay_ms > 0 or e.j ?| '{delay_ms,run_at}')
-          then run_at_of(e.j, q.delay_ms, p_now) end as run_at,
+          then _run_at_of(e.j, q.delay_ms, p_now) end as run_at,
         case when p.problem is null
           then (201 - 2 * coalesce((e.j ->> 'priority')::numeric::integer, 0))::smallint end as lane
       from jsonb_array_elements(v_jobs) with ordinality e (j, n)
-      left join queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
+      left join _queues q on q.name = e.j ->> 'queue' and q.deleted_at is null
       cross join lateral (
         -- most jobs have a small payload and no options: one look tells
         select case when q.id is null or q.is_guarded
-          or has_options(e.j)
+          or _has_options(e.j)
           or p_may_be_wide
-          or (is_too_long(e.j -> 'payload', q.payload_bytes_max, false) or is_too_deep(e.j -> 'payload'))
+          or (_is_too_long(e.j -> 'payload', q.payload_bytes_max, false) or _is_too_deep(e.j -> 'payload'))
             is distinct from false
-        then coalesce(job_problem(e.j, q.id, q.payload_bytes_max, p_may_be_wide), case when v_ids is null
+        then coalesce(_job_problem(e.j, q.id, q.payload_bytes_max, p_may_be_wide), case when v_ids is null
           and (q.is_guarded or jsonb_typeof(e.j -> 'dedupe') = 'object') then 'gate' end)
         end as problem offset 0
       ) p
     ), inserted as (
-      insert into jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
+      insert into _jobs (id, seq, run_at, enqueued_at, expires_at, queue_id, max_attempts, lane,
         payload, headers, bytes, after_id, group_key, group_seq,
         weight, batch_id)
       select t.id, case when t.run_at > p_now or t.group_key is not null then null else t.id end,
@@ -175,7 +175,7 @@ begin
         t.queue_id, (t.j ->> 'max_attempts')::numeric::smallint, t.lane, t.j -> 'payload',
         nullif(t.j -> 'headers', 'null'), t.bytes,
         case when v_after_ids is not null then v_after_ids[t.n] end, t.group_key,
-        -- a member of a group waits until change_groups() below has admitted it
+        -- a member of a group waits until _change_groups() below has admitted it
         case when t.group_key is not null then t.id end,
         nullif((t.j ->> 'weight')::numeric::smallint, 1), t.batch_id
       from timed t where t.problem is null
@@ -184,7 +184,7 @@ begin
         count(group_key) as blocked, count(*) as n, sum(bytes) as bytes
       from timed where problem is null group by queue_id
     ), counted as (
-      insert into counter_deltas (queue_id, enqueued, scheduled, blocked, ready, bytes)
+      insert into _counter_deltas (queue_id, enqueued, scheduled, blocked, ready, bytes)
       select queue_id, n, scheduled, blocked, n - scheduled - blocked, bytes from per_queue
     )
     select t.ids, t.problems, t.soonest, t.joined, t.batches, p.queue_ids, p.ready
@@ -193,7 +193,7 @@ begin
       select array_agg(t.id order by n) as ids,
         case when count(problem) > 0 then array_agg(problem order by n) end as problems,
         min(run_at) filter (where run_at > p_now and group_key is null) as soonest,
-        array_agg((queue_id, group_key, 0, 1, t.id - 1, null, null)::groups)
+        array_agg((queue_id, group_key, 0, 1, t.id - 1, null, null)::_groups)
           filter (where group_key is not null and problem is null) as joined,
         array_agg(batch_id) filter (where batch_id is not null) as batches
       from timed t
@@ -206,7 +206,7 @@ begin
       v_bad := (select min(i) from unnest(v_problems) with ordinality u (p, i)
         where p <> 'gate');
       if v_bad is not null then declare
-        v_text record := describe_problem(v_problems[v_bad], v_jobs -> (v_bad - 1));
+        v_text record := _describe_problem(v_problems[v_bad], v_jobs -> (v_bad - 1));
       begin
         raise exception '%', v_text.message || case when jsonb_array_length(p_jobs) > 1
           then format(' (job %s of %s)', v_bad, jsonb_array_length(p_jobs)) else '' end
@@ -215,22 +215,22 @@ begin
     end if;
 
     if v_batches is not null then
-      perform note_added(v_batches);
+      perform _note_added(v_batches);
     end if;
     -- the first round's too only at the end, for groups come after dedupe keys
     v_all_joined := v_all_joined || v_joined;
     if p_ring then
       -- one look tells whether anybody sleeps at all on these queues
-      perform ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
-      where u.n > 0 and exists (select from sleepers s where s.queue_id = u.q);
+      perform _ring_queue(u.q, u.n, 0) from unnest(v_queue_ids, v_ready) u (q, n)
+      where u.n > 0 and exists (select from _sleepers s where s.queue_id = u.q);
       if v_soonest is not null then
-        perform ring_promoter(v_soonest);
+        perform _ring_promoter(v_soonest);
       end if;
     end if;
 
     exit when v_is_gated or 'gate' = any (v_problems) is not true;
     v_is_gated := true;
-    v_admitted := pass_gate(p_jobs, v_row_ids, v_problems, p_now, p_on_error, p_ring);
+    v_admitted := _pass_gate(p_jobs, v_row_ids, v_problems, p_now, p_on_error, p_ring);
     v_all_joined := v_all_joined || v_admitted.held;
     exit when v_admitted.jobs = '[]';
     v_jobs := v_admitted.jobs;
@@ -238,11 +238,11 @@ begin
     v_after_ids := v_admitted.after_ids;
   end loop;
   if v_all_joined <> '{}' then
-    perform change_groups(v_all_joined, p_ring, true);
+    perform _change_groups(v_all_joined, p_ring, true);
   end if;
   if v_is_gated then
     if v_admitted.left_groups <> '{}' then
-      perform change_groups(v_admitted.left_groups, p_ring);
+      perform _change_groups(v_admitted.left_groups, p_ring);
     end if;
   end if;
 
@@ -250,7 +250,7 @@ begin
     return query select u.n::integer, u.id, u.created, d.code, d.message, d.hint, u.same, u.details
       from unnest(v_admitted.answer_ids, v_admitted.created, v_admitted.problems, v_admitted.same,
         v_admitted.details) with ordinality u (id, created, problem, same, details, n)
-      left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer, u.details) d
+      left join lateral _describe_problem(u.problem, p_jobs -> (u.n - 1)::integer, u.details) d
         on u.problem is not null;
   elsif v_problems is null then
     return query select u.n::integer, u.id, true, null::text, null::text, null::text, null::boolean,
@@ -260,7 +260,7 @@ begin
     return query select u.n::integer, u.id, u.id is not null, d.code, d.message, d.hint, null::boolean,
         null::jsonb
       from unnest(v_row_ids, v_problems) with ordinality u (id, problem, n)
-      left join lateral describe_problem(u.problem, p_jobs -> (u.n - 1)::integer) d
+      left join lateral _describe_problem(u.problem, p_jobs -> (u.n - 1)::integer) d
         on u.problem is not null;
   end if;
 end $$;
@@ -278,20 +278,20 @@ create function {{schema}}.enqueue(
 language plpgsql security definer {{settings}} as $$
 declare
   v_now timestamptz := clock();
-  -- as is_wide(), but a zero is looked at closer: most have no decimals, and are no reason to leave the quick way
+  -- as _is_wide(), but a zero is looked at closer: most have no decimals, and are no reason to leave the quick way
   v_wide jsonb := case when pg_column_size(p_jobs) > 262 then jsonb_path_query_array(p_jobs,
     'strict $.** ? (@ > 1e22 || @ < 1e-22 && (@ < -1e22 || @ > -1e-22))') end;
-  v_is_wide boolean := case when v_wide is null then is_wide(p_jobs) else v_wide <> '[]' and exists (
+  v_is_wide boolean := case when v_wide is null then _is_wide(p_jobs) else v_wide <> '[]' and exists (
     select from jsonb_array_elements(v_wide) e where abs(e::numeric) > 1 or scale(e::numeric) > 22) end;
   v_payloads text[] := case when jsonb_typeof(p_jobs -> 'payloads') = 'array' and not v_is_wide
     then array(select e::text from jsonb_array_elements(p_jobs -> 'payloads') e) end;
   v_ids bigint[];
 begin
   if not v_is_wide and (v_payloads is not null or not p_jobs ? 'payloads') then
-    v_ids := enqueue_plain(p_jobs, v_payloads, v_now, p_ring);
+    v_ids := _enqueue_plain(p_jobs, v_payloads, v_now, p_ring);
   end if;
   if v_ids is null then
-    return query select * from enqueue_each(p_jobs, v_now, p_on_error, p_ring, v_is_wide);
+    return query select * from _enqueue_each(p_jobs, v_now, p_on_error, p_ring, v_is_wide);
   else
     return query select u.n::integer, u.id, true, null::text, null::text, null::text, null::boolean,
         null::jsonb
@@ -322,7 +322,7 @@ begin
     v_jobs := p_jobs;
   end if;
   if not v_is_wide then
-    v_ids := enqueue_plain(v_jobs, v_payloads, v_now, true, octet_length(p_jobs));
+    v_ids := _enqueue_plain(v_jobs, v_payloads, v_now, true, octet_length(p_jobs));
   end if;
   if v_ids is not null then
     return array_to_string(v_ids, ',');
@@ -339,7 +339,7 @@ begin
         jsonb_agg(jsonb_build_array(ordinal, error_code, error_message, error_hint, details))
           filter (where error_code is not null) as refused,
         jsonb_agg(jsonb_build_array(ordinal, same)) filter (where same is not null) as duplicates
-      from enqueue_each(v_jobs, v_now, p_on_error, true, v_is_wide)
+      from _enqueue_each(v_jobs, v_now, p_on_error, true, v_is_wide)
     ) answer
   );
 end $$;
@@ -348,5 +348,5 @@ end $$;
 
 drop function {{schema}}.enqueue_many(text, text);
 drop function {{schema}}.enqueue(jsonb, text, boolean);
-drop function {{schema}}.enqueue_each(jsonb, timestamptz, text, boolean, boolean);
-drop function {{schema}}.enqueue_plain(jsonb, text[], timestamptz, boolean, integer);
+drop function {{schema}}._enqueue_each(jsonb, timestamptz, text, boolean, boolean);
+drop function {{schema}}._enqueue_plain(jsonb, text[], timestamptz, boolean, integer);

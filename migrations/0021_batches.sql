@@ -32,26 +32,26 @@ begin
         'characters}; the job that follows is in no batch itself';
   end if;
   if v_job is not null then
-    v_job := with_counts(v_job, row(9e17::bigint, null, null, null, null, null,
-      9e17::bigint, 9e17::bigint, 9e17::bigint, null, null, null)::batches);
-    v_problem := (select job_problem(v_job, q.id, q.payload_bytes_max)
+    v_job := _with_counts(v_job, row(9e17::bigint, null, null, null, null, null,
+      9e17::bigint, 9e17::bigint, 9e17::bigint, null, null, null)::_batches);
+    v_problem := (select _job_problem(v_job, q.id, q.payload_bytes_max)
       from (values (v_job ->> 'queue')) v (name)
-      left join queues q on q.name = v.name and q.deleted_at is null);
+      left join _queues q on q.name = v.name and q.deleted_at is null);
     if v_problem is not null then
-      v_text := describe_problem(v_problem, v_job);
+      v_text := _describe_problem(v_problem, v_job);
       raise exception 'on_complete: %', v_text.message using errcode = v_problem, hint = v_text.hint;
     end if;
   end if;
-  insert into batches (name, on_complete)
+  insert into _batches (name, on_complete)
   values (p_batch ->> 'name', nullif(p_batch -> 'on_complete', 'null')) returning id into v_id;
   return v_id;
 end $$;
 
 -- The job that follows, with the counts of the batch among its headers.
-create function {{schema}}.with_counts(p_job jsonb, p_batch {{schema}}.batches) returns jsonb
+create function {{schema}}._with_counts(p_job jsonb, p_batch {{schema}}._batches) returns jsonb
 language sql immutable security definer {{settings}} as $$
   select case when coalesce(jsonb_typeof(p_job -> 'headers'), 'null') not in ('null', 'object') then p_job
-    else with_header(p_job, 'howdah-batch', jsonb_build_object('id', p_batch.id::text,
+    else _with_header(p_job, 'howdah-batch', jsonb_build_object('id', p_batch.id::text,
       'total', p_batch.total, 'completed', p_batch.completed, 'failed', p_batch.failed)) end
 $$;
 
@@ -63,48 +63,48 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_is_current boolean := current_setting('transaction_isolation') = 'read committed';
 begin
-  perform 1 from batches where id = p_id for update;
+  perform 1 from _batches where id = p_id for update;
   if not found then
     raise exception 'batch % does not exist', coalesce(p_id::text, 'null') using errcode = 'HW200',
       hint = 'open it with open_batch(); batches are forgotten 7 days after they have ended';
   end if;
   if p_allow_empty is not true and exists (
-    select from batch_states where id = p_id and closed_at is null and total = 0
+    select from batches where id = p_id and closed_at is null and total = 0
   ) then
     raise exception 'batch % has no jobs', p_id using errcode = 'HW204',
       hint = 'add some, or close it with p_allow_empty (allowEmpty, --allow-empty): what follows it then does at once';
   end if;
   -- an older snapshot may not show what was added last: then the duty decides
-  update batches set closed_at = clock(), retry_at = case when not v_is_current then clock() end
+  update _batches set closed_at = clock(), retry_at = case when not v_is_current then clock() end
   where id = p_id and closed_at is null;
   if v_is_current then
-    perform fold_batch(p_id, 2147483647);
+    perform _fold_batch(p_id, 2147483647);
   end if;
-  return (select state from batch_states where id = p_id);
+  return (select state from batches where id = p_id);
 end $$;
 
 -- Folds what has changed in a batch and, when all its jobs have ended, finishes it. Passes over a batch that
 -- somebody else folds. Nothing is decided where not all was read: a job would seem to have ended that
 -- was never added.
-create function {{schema}}.fold_batch(
+create function {{schema}}._fold_batch(
   p_id bigint, p_limit integer default 10000, out folded integer, out finished boolean
 )
 language plpgsql security definer {{settings}} as $$
 declare
-  v_batch batches;
+  v_batch _batches;
   v_sum record;
 begin
   folded := 0;
   finished := false;
-  select * into v_batch from batches where id = p_id for no key update skip locked;
+  select * into v_batch from _batches where id = p_id for no key update skip locked;
   if not found then
     -- of a transaction that added to a batch which is forgotten by now
-    delete from batch_deltas where batch_id = p_id and not exists (select from batches where id = p_id);
+    delete from _batch_deltas where batch_id = p_id and not exists (select from _batches where id = p_id);
     return;
   end if;
   with gone as (
-    delete from batch_deltas where ctid = any (array(
-      select d.ctid from batch_deltas d where d.batch_id = p_id order by d.id limit p_limit))
+    delete from _batch_deltas where ctid = any (array(
+      select d.ctid from _batch_deltas d where d.batch_id = p_id order by d.id limit p_limit))
     returning added, completed, failed
   )
   select count(*)::integer as n, coalesce(sum(added), 0) as added,
@@ -112,43 +112,43 @@ begin
   into v_sum from gone;
   folded := v_sum.n;
   if folded > 0 then
-    update batches set total = total + v_sum.added, completed = completed + v_sum.completed,
+    update _batches set total = total + v_sum.added, completed = completed + v_sum.completed,
       failed = failed + v_sum.failed
     where id = p_id returning * into v_batch;
   end if;
   finished := v_batch.closed_at is not null and v_batch.finished_at is null and folded < p_limit
     and v_batch.total = v_batch.completed + v_batch.failed
     and coalesce(v_batch.retry_at <= clock() or v_batch.retry_at > clock() + interval '11 seconds', true)
-    and finish_batch(v_batch);
+    and _finish_batch(v_batch);
   -- it was only looked at because its closing could not: the next delta makes somebody look
-  update batches set retry_at = null where id = p_id and problem is null
+  update _batches set retry_at = null where id = p_id and problem is null
     and (retry_at <= clock() or retry_at > clock() + interval '11 seconds');
 end $$;
 
 -- Everything has ended: the job that follows is enqueued. Where that is refused, because its queue is
 -- full, closed or deleted meanwhile, it is tried again every 10 seconds. The caller holds the row.
-create function {{schema}}.finish_batch(p_batch {{schema}}.batches) returns boolean
+create function {{schema}}._finish_batch(p_batch {{schema}}._batches) returns boolean
 language plpgsql security definer {{settings}} as $$
 declare
   v_job record;
   v_problem text;
 begin
   if p_batch.on_complete is null then
-    update batches set finished_at = clock(), retry_at = null where id = p_batch.id;
+    update _batches set finished_at = clock(), retry_at = null where id = p_batch.id;
     return true;
   end if;
   begin
-    select * into v_job from enqueue(with_counts(p_batch.on_complete, p_batch), 'report');
+    select * into v_job from enqueue(_with_counts(p_batch.on_complete, p_batch), 'report');
     v_problem := v_job.error_message || '; ' || v_job.error_hint;
   exception
     when lock_not_available then
       -- an open transaction holds its group or its dedupe key
-      update batches set retry_at = clock() + interval '1 second' where id = p_batch.id;
+      update _batches set retry_at = clock() + interval '1 second' where id = p_batch.id;
       return false;
     when others then
       v_problem := sqlerrm;
   end;
-  update batches set job_id = v_job.id, problem = left(v_problem, 500),
+  update _batches set job_id = v_job.id, problem = left(v_problem, 500),
     finished_at = case when v_problem is null then clock() end,
     retry_at = case when v_problem is not null then clock() + interval '10 seconds' end
   where id = p_batch.id;
@@ -171,27 +171,27 @@ begin
   p_limit := least(greatest(p_limit, 1), 10000);
   v_ids := array(
     with recursive changed as (
-      (select d.batch_id from batch_deltas d order by d.batch_id limit 1)
+      (select d.batch_id from _batch_deltas d order by d.batch_id limit 1)
       union all
-      select (select d.batch_id from batch_deltas d where d.batch_id > c.batch_id
+      select (select d.batch_id from _batch_deltas d where d.batch_id > c.batch_id
         order by d.batch_id limit 1)
       from changed c where c.batch_id is not null
     )
     (select batch_id from changed where batch_id is not null limit p_limit)
     union
-    (select b.id from batches b where b.retry_at <= (select clock()) order by b.retry_at limit p_limit)
+    (select b.id from _batches b where b.retry_at <= (select clock()) order by b.retry_at limit p_limit)
     union
     -- it is never more than 10 seconds off, unless the clock of the server was ahead
-    (select b.id from batches b where b.retry_at > (select clock() + interval '11 seconds')
+    (select b.id from _batches b where b.retry_at > (select clock() + interval '11 seconds')
     order by b.retry_at limit p_limit));
   has_more := cardinality(v_ids) >= p_limit;
   foreach v_id in array v_ids loop
-    v_one := fold_batch(v_id);
+    v_one := _fold_batch(v_id);
     folded := folded + v_one.folded;
     finished := finished + v_one.finished::integer;
     has_more := has_more or v_one.folded >= 10000;
     -- its group or dedupe key stays locked until the end: two of them would be locked in any order
-    if v_one.finished and not (select follows_plainly(on_complete) from batches where id = v_id) then
+    if v_one.finished and not (select _follows_plainly(on_complete) from _batches where id = v_id) then
       has_more := true;
       exit;
     end if;
@@ -200,15 +200,15 @@ begin
       exit;
     end if;
   end loop;
-  delete from batches where id = any (array(
-    select b.id from batches b where b.finished_at < (select clock()) - interval '7 days'
+  delete from _batches where id = any (array(
+    select b.id from _batches b where b.finished_at < (select clock()) - interval '7 days'
     order by b.finished_at limit p_limit for update skip locked));
   return next;
 end $$;
 
 -- Every batch that is not forgotten. state: open; closed: waits for its jobs; completed; failed: a job is
 -- dead, cancelled, expired or discarded.
-create view {{schema}}.batch_states as
+create view {{schema}}.batches as
 select b.id, b.name,
   case when b.closed_at is null then 'open' when b.finished_at is null then 'closed'
     when b.failed > 0 then 'failed' else 'completed' end as state,
@@ -217,19 +217,19 @@ select b.id, b.name,
   b.completed + d.completed as completed, b.failed + d.failed as failed,
   b.on_complete ->> 'queue' as on_complete_queue, b.job_id, b.problem,
   b.opened_at, b.closed_at, b.finished_at
-from {{schema}}.batches b
+from {{schema}}._batches b
 cross join lateral (
   select coalesce(sum(x.added), 0)::bigint as added, coalesce(sum(x.completed), 0)::bigint as completed,
     coalesce(sum(x.failed), 0)::bigint as failed
-  from {{schema}}.batch_deltas x where x.batch_id = b.id
+  from {{schema}}._batch_deltas x where x.batch_id = b.id
 ) d;
 
 -- Down Migration
 
-drop view {{schema}}.batch_states;
+drop view {{schema}}.batches;
 drop function {{schema}}.fold_batches(integer);
-drop function {{schema}}.finish_batch({{schema}}.batches);
-drop function {{schema}}.fold_batch(bigint, integer);
+drop function {{schema}}._finish_batch({{schema}}._batches);
+drop function {{schema}}._fold_batch(bigint, integer);
 drop function {{schema}}.close_batch(bigint, boolean);
-drop function {{schema}}.with_counts(jsonb, {{schema}}.batches);
+drop function {{schema}}._with_counts(jsonb, {{schema}}._batches);
 drop function {{schema}}.open_batch(jsonb);

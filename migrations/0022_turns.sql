@@ -15,14 +15,14 @@
 -- most 1000, and 8 MB of payloads (1 MB a group). Waits for nobody: a group whose row a producer holds
 -- has none. Its lists begin with a comma; null: none. A follower has the seq and lane of its head, so
 -- that it lies within the marks of the lease.
-create function {{schema}}.take_followers(
-  p_queue {{schema}}.queues, p_lease_id bigint, p_ctids tid[], p_turn integer, p_now timestamptz,
+create function {{schema}}._take_followers(
+  p_queue {{schema}}._queues, p_lease_id bigint, p_ctids tid[], p_turn integer, p_now timestamptz,
   out ids text, out enqueued text, out payloads text, out rest jsonb
 )
 language plpgsql security definer {{settings}} as $$
 declare
   v_head record;
-  v_group groups;
+  v_group _groups;
   v_taken record;
   v_left integer := 1000;
   v_room bigint := 8388608;
@@ -31,23 +31,23 @@ begin
     return;
   end if;
   for v_head in
-    select j.group_key, j.seq, j.lane from jobs j
+    select j.group_key, j.seq, j.lane from _jobs j
     -- what has killed a worker runs alone
     where j.ctid = any (p_ctids) and j.group_key is not null and j.dead_at is null and j.crashes = 0
     order by j.group_key
   loop
     exit when v_left < 1 or v_room < 1;
-    select * into v_group from groups g
+    select * into v_group from _groups g
     where g.queue_id = p_queue.id and g.key = v_head.group_key and g.admitted = 1 and g.waiting > 0
     for update skip locked;
     continue when not found;
     with seen as materialized (
-      select j.ctid, j.id, j.group_seq from jobs j
+      select j.ctid, j.id, j.group_seq from _jobs j
       where j.queue_id = v_group.queue_id and j.group_key = v_group.key
         and j.group_seq > v_group.mark
       order by j.group_seq limit least(p_turn - 1, v_left)
     ), locked as materialized (
-      select j.ctid, j.* from jobs j
+      select j.ctid, j.* from _jobs j
       where j.ctid = any (array(select s.ctid from seen s)) for update skip locked
     ), taken as materialized (
       select * from (
@@ -59,7 +59,7 @@ begin
       ) t
       where t.is_next and t.size <= 1048576
     ), changed as (
-      update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = p_now,
+      update _jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = p_now,
         seq = v_head.seq, lane = v_head.lane, follow_seq = j.group_seq, group_seq = null
       where j.ctid = any (array(select t.ctid from taken t))
     )
@@ -73,10 +73,10 @@ begin
         filter (where t.id is not null) as rest
     into v_taken from taken t;
     continue when v_taken.count = 0;
-    update groups g set admitted = g.admitted + v_taken.count, waiting = g.waiting - v_taken.count,
+    update _groups g set admitted = g.admitted + v_taken.count, waiting = g.waiting - v_taken.count,
       mark = v_taken.mark
     where g.queue_id = v_group.queue_id and g.key = v_group.key;
-    insert into counter_deltas (queue_id, blocked, running, bytes)
+    insert into _counter_deltas (queue_id, blocked, running, bytes)
     values (p_queue.id, -v_taken.count, v_taken.count,
       coalesce(-v_taken.bytes, case when p_queue.is_guarded then 0 end));
     v_left := v_left - v_taken.count;
@@ -89,10 +89,10 @@ begin
 end $$;
 
 -- Whether a follower stands behind another member that its lease still holds: it has not begun then.
-create function {{schema}}.is_behind(p_job {{schema}}.jobs) returns boolean
+create function {{schema}}._is_behind(p_job {{schema}}._jobs) returns boolean
 language sql stable security definer {{settings}} as $$
   select exists (
-    select from jobs j
+    select from _jobs j
     where j.queue_id = p_job.queue_id and j.lane = p_job.lane and j.seq = p_job.seq
       and j.lease_id = p_job.lease_id and j.group_key = p_job.group_key
       and coalesce(j.follow_seq, 0) < p_job.follow_seq)
@@ -111,69 +111,69 @@ declare
 begin
   perform set_config('synchronous_commit', 'off', true);
   with done as (
-    delete from jobs j where j.id = p_id and j.lease_id = p_lease_id and j.attempt = p_attempt
+    delete from _jobs j where j.id = p_id and j.lease_id = p_lease_id and j.attempt = p_attempt
     returning j.*
   ), kept as (
-    insert into history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
+    insert into _history (id, finished_at, enqueued_at, claimed_at, queue_id, attempt, lane, state,
       worker, payload, headers, errors, result, group_key, batch_id)
     select d.id, clock(), d.enqueued_at, d.claimed_at, d.queue_id, d.attempt - d.uncounted, d.lane,
-      'completed', (select l.worker from leases l where l.id = p_lease_id), d.payload, d.headers,
+      'completed', (select l.worker from _leases l where l.id = p_lease_id), d.payload, d.headers,
       d.errors, p_result, d.group_key, d.batch_id
-    from done d join queues q on q.id = d.queue_id where q.retention_ms > 0
+    from done d join _queues q on q.id = d.queue_id where q.retention_ms > 0
   ), counted as (
-    insert into counter_deltas (queue_id, running, completed) select d.queue_id, -1, 1 from done d
+    insert into _counter_deltas (queue_id, running, completed) select d.queue_id, -1, 1 from done d
   ), held as (
     -- not where a producer's transaction has it: then it is noted for who has it next
-    select g.queue_id, g.key from done d join groups g on g.queue_id = d.queue_id and g.key = d.group_key
+    select g.queue_id, g.key from done d join _groups g on g.queue_id = d.queue_id and g.key = d.group_key
     for update of g skip locked
   ), booked as (
-    update groups g set admitted = g.admitted - 1 from held h
+    update _groups g set admitted = g.admitted - 1 from held h
     where g.queue_id = h.queue_id and g.key = h.key
     returning g.admitted, g.waiting
   ), left_behind as (
-    insert into group_changes (queue_id, key, admitted, waiting)
+    insert into _group_changes (queue_id, key, admitted, waiting)
     select d.queue_id, d.group_key, -1, 0 from done d
     where d.group_key is not null and not exists (select from held)
   )
   select d.queue_id, d.group_key, b.admitted, b.waiting, q.group_concurrency as max, d.batch_id,
-    exists (select from watchers) as is_awaited,
-    b.admitted is not null and exists (select from group_changes c
+    exists (select from _watchers) as is_awaited,
+    b.admitted is not null and exists (select from _group_changes c
       where c.queue_id = d.queue_id and c.key = d.group_key) as is_behind
   into v_left
-  from done d join queues q on q.id = d.queue_id left join booked b on true;
+  from done d join _queues q on q.id = d.queue_id left join booked b on true;
   if not found then
     return false;
   end if;
   if v_left.batch_id is not null then
-    perform note_ended(v_left.batch_id, 1, 0);
+    perform _note_ended(v_left.batch_id, 1, 0);
   end if;
   if v_left.is_awaited then
-    perform tell_watchers(array[p_id]);
+    perform _tell_watchers(array[p_id]);
   end if;
   if v_left.is_behind or v_left.admitted < (case when v_left.waiting > 0 then v_left.max else 1 end) then
-    perform change_groups(array[
-      (v_left.queue_id, v_left.group_key, 0, 0, null, null, null)::groups]);
+    perform _change_groups(array[
+      (v_left.queue_id, v_left.group_key, 0, 0, null, null, null)::_groups]);
   end if;
   return true;
 end $$;
 
 -- A follower waits again at the place it had. The caller holds its row and gives what is returned to
--- change_groups().
-create function {{schema}}.return_follower(p_job {{schema}}.jobs) returns {{schema}}.groups
+-- _change_groups().
+create function {{schema}}._return_follower(p_job {{schema}}._jobs) returns {{schema}}._groups
 language plpgsql security definer {{settings}} as $$
 begin
-  update jobs set lease_id = null, seq = null, group_seq = follow_seq, follow_seq = null,
+  update _jobs set lease_id = null, seq = null, group_seq = follow_seq, follow_seq = null,
     lane = lane | 1::smallint, uncounted = p_job.uncounted
   where id = p_job.id;
-  insert into counter_deltas (queue_id, running, blocked, bytes)
-  values (p_job.queue_id, -1, 1, delta_bytes(p_job.queue_id, p_job.bytes));
-  return (p_job.queue_id, p_job.group_key, -1, 1, p_job.follow_seq - 1, null, null)::groups;
+  insert into _counter_deltas (queue_id, running, blocked, bytes)
+  values (p_job.queue_id, -1, 1, _delta_bytes(p_job.queue_id, p_job.bytes));
+  return (p_job.queue_id, p_job.group_key, -1, 1, p_job.follow_seq - 1, null, null)::_groups;
 end $$;
 
 -- Down Migration
 
-drop function {{schema}}.return_follower({{schema}}.jobs);
+drop function {{schema}}._return_follower({{schema}}._jobs);
 drop function {{schema}}.complete_led(bigint, bigint, integer, jsonb);
-drop function {{schema}}.is_behind({{schema}}.jobs);
-drop function {{schema}}.take_followers(
-  {{schema}}.queues, bigint, tid[], integer, timestamptz);
+drop function {{schema}}._is_behind({{schema}}._jobs);
+drop function {{schema}}._take_followers(
+  {{schema}}._queues, bigint, tid[], integer, timestamptz);

@@ -11,7 +11,7 @@
 -- Up Migration
 
 -- What was picked is too large for one answer, unless it is a single job.
-create function {{schema}}.refuse_claim(p_queue text, p_jobs integer) returns void
+create function {{schema}}._refuse_claim(p_queue text, p_jobs integer) returns void
 language plpgsql as $$
 begin
   if p_jobs > 1 then
@@ -28,7 +28,7 @@ end $$;
 -- p_lanes and p_after are the caller's cursors: the highest seq it has claimed in each lane. Without
 -- them the claim is right but walks everything finished since the last vacuum, or above the lane's floor. A
 -- cursor ahead of the sequence (a failover or a restore set it back) is ignored. Lanes in which something is ready
--- are found by leaps over the claim index (see next_lane()), so a lane that was used once costs nothing. Attempts count here, so that a job which
+-- are found by leaps over the claim index (see _next_lane()), so a lane that was used once costs nothing. Attempts count here, so that a job which
 -- kills its worker runs out of them.
 -- Suspects (see 0023_claim.sql) come first, in a lane below 0, a few at most and nothing beside them: who
 -- claims them should run nothing else meanwhile.
@@ -51,7 +51,7 @@ language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
   v_now timestamptz := clock();
-  v_queue queues;
+  v_queue _queues;
   v_lane smallint;
   v_after bigint;
   v_last bigint;
@@ -68,10 +68,10 @@ declare
   v_ctids tid[];
   v_max bigint;  -- how far this claim has looked; v_top: the highest seq among its jobs
   v_top bigint;
-  v_mark lease_marks;
+  v_mark _lease_marks;
   v_bytes bigint;
-  v_room room;
-  v_taken picked;
+  v_room _room;
+  v_taken _picked;
   v_behind record;
   v_tail text;  -- payloads of followers
   v_size bigint := 0;   -- of the texts of lanes before; v_text: of this one
@@ -81,9 +81,9 @@ declare
   v_is_moved boolean;   -- the order in which jobs were found is not that of their numbers any more
   v_together boolean := p_payloads = 'together';
 begin
-  select * into v_queue from queues where name = p_queue and deleted_at is null;
+  select * into v_queue from _queues where name = p_queue and deleted_at is null;
   if not found then
-    perform queue_id_of(p_queue);  -- raises
+    perform _queue_id_of(p_queue);  -- raises
   end if;
   if (p_payloads in ('together', 'apart', 'none')) is not true then
     raise exception 'p_payloads % is not valid', coalesce(quote_literal(left(p_payloads, 40)), 'null')
@@ -93,29 +93,29 @@ begin
     p_lanes := '{}';
   end if;
   select s.last_value,
-    (select max(h.until) from holds h where h.queue_id = v_queue.id and h.until > v_now),
-    array(select f.lane from lane_floors f
+    (select max(h.until) from _holds h where h.queue_id = v_queue.id and h.until > v_now),
+    array(select f.lane from _lane_floors f
       where f.queue_id = v_queue.id and (f.lane <> all (p_lanes) or f.rewind_seq is not null)),
-    exists (select from leases l where l.id = p_lease_id and l.held is null)
+    exists (select from _leases l where l.id = p_lease_id and l.held is null)
   into v_last, v_held_until, v_floors, v_is_leased from job_seq s;
   if v_queue.is_limited or not v_is_leased then
-    perform lock_lease(p_lease_id);
+    perform _lock_lease(p_lease_id);
     v_is_locked := true;
   end if;
   if v_queue.paused_at is not null and coalesce(v_queue.paused_until > v_now, true) then
     if v_queue.paused_until is not null then
-      rest := jsonb_build_object('reason', 'paused', 'again_ms', ms_until(v_queue.paused_until));
+      rest := jsonb_build_object('reason', 'paused', 'again_ms', _ms_until(v_queue.paused_until));
       return next;
     end if;
     return;
   end if;
   if v_held_until is not null then
-    rest := jsonb_build_object('reason', 'rate-limited', 'again_ms', ms_until(v_held_until));
+    rest := jsonb_build_object('reason', 'rate-limited', 'again_ms', _ms_until(v_held_until));
     return next;
     return;
   end if;
   if v_queue.is_limited then
-    v_room := room_of(v_queue, v_left);
+    v_room := _room_of(v_queue, v_left);
     v_left := v_room.jobs;
     v_now := v_room.at;
   end if;
@@ -127,33 +127,33 @@ begin
     v_only := p_lanes[1];
     v_start := p_after[1];
   else
-    select * into v_known from lane_starts(v_queue.id, p_lanes, p_after, v_last);
+    select * into v_known from _lane_starts(v_queue.id, p_lanes, p_after, v_last);
   end if;
 
   v_lane := -32768;
   while v_left > 0 loop
     if v_only is null then
       select n.lane, n.start into v_lane, v_after
-      from next_lane(v_queue.id, v_known.lanes, v_known.starts, v_lane) n;
+      from _next_lane(v_queue.id, v_known.lanes, v_known.starts, v_lane) n;
       exit when v_lane is null;
     else
-      -- as in most queues: looks before it, in it and behind it, as next_lane() does at thrice the price
+      -- as in most queues: looks before it, in it and behind it, as _next_lane() does at thrice the price
       v_after := 0;
       v_found := null;
       if v_lane < v_only then
-        select j.lane into v_found from jobs j
+        select j.lane into v_found from _jobs j
         where j.queue_id = v_queue.id and j.seq is not null and j.lease_id is null
           and j.lane > v_lane and j.lane < v_only
         order by j.lane, j.seq limit 1;
         if v_found is null then
-          select j.lane, v_start into v_found, v_after from jobs j
+          select j.lane, v_start into v_found, v_after from _jobs j
           where j.queue_id = v_queue.id and j.seq is not null and j.lease_id is null
             and j.lane = v_only and j.seq > v_start
           order by j.seq limit 1;
         end if;
       end if;
       if v_found is null then
-        select j.lane, 0 into v_found, v_after from jobs j
+        select j.lane, 0 into v_found, v_after from _jobs j
         where j.queue_id = v_queue.id and j.seq is not null and j.lease_id is null
           and j.lane > greatest(v_lane, v_only) and j.lane < 32767
         order by j.lane, j.seq limit 1;
@@ -162,15 +162,15 @@ begin
       v_lane := v_found;
     end if;
     if not v_is_locked then
-      perform lock_lease(p_lease_id);
+      perform _lock_lease(p_lease_id);
       v_is_locked := true;
     end if;
-    v_limit := case when v_lane < 0 then claim_limit(v_lane, v_left) else v_left end;
+    v_limit := case when v_lane < 0 then _claim_limit(v_lane, v_left) else v_left end;
     -- no more than fit into one answer as text, measured where the stored form is so large, or hides so much
     -- (1e131071 has ten bytes), that it may not; one that is too large goes alone
     loop
       if v_queue.is_limited then
-        select * into v_taken from pick_within(v_queue, v_room, v_lane, v_after, v_limit, v_together);
+        select * into v_taken from _pick_within(v_queue, v_room, v_lane, v_after, v_limit, v_together);
         v_ctids := v_taken.ctids;
         v_max := v_taken.last_seq;
         v_top := v_taken.top_seq;
@@ -178,9 +178,9 @@ begin
         enqueued := v_taken.enqueued;
         payloads := v_taken.payloads;
         rest := v_taken.rest;
-        v_bytes := (select sum(j.bytes) from jobs j
+        v_bytes := (select sum(j.bytes) from _jobs j
           where j.ctid = any (v_ctids));  -- also of a queue that has no bound any more
-        v_stored := (select sum(pg_column_size(j.payload)) from jobs j
+        v_stored := (select sum(pg_column_size(j.payload)) from _jobs j
           where not v_together and j.ctid = any (v_ctids));
       else
       -- what is given out is read here, while the rows are locked, so that the update returns nothing
@@ -190,7 +190,7 @@ begin
         select u.seq from (
           select x.id, x.seq from unnest(a.other_ids, a.other_seqs) x (id, seq) order by x.seq desc offset 0
         ) u
-        where exists (select from jobs o where o.id = u.id and o.seq = u.seq) limit 1
+        where exists (select from _jobs o where o.id = u.id and o.seq = u.seq) limit 1
       ) end),
         a.ids, a.enqueued, a.payloads, a.rest, a.bytes, a.stored
       into v_ctids, v_top, v_max, ids, enqueued, payloads, rest, v_bytes, v_stored
@@ -211,7 +211,7 @@ begin
       from (
         select j.ctid, j.id, j.enqueued_at, j.attempt, j.uncounted, j.seq, j.group_key, j.payload,
           j.expires_at, j.max_attempts, j.headers, j.errors, j.bytes
-        from jobs j
+        from _jobs j
         where j.queue_id = v_queue.id and j.lane = v_lane and j.seq is not null
           and j.seq > v_after and j.lease_id is null
         order by j.seq limit v_limit for update skip locked
@@ -219,7 +219,7 @@ begin
       end if;
       v_text := coalesce(octet_length(payloads), 0);
       if v_stored > 1048576 then
-        v_text := (select sum(octet_length(j.payload::text)) from jobs j where j.ctid = any (v_ctids));
+        v_text := (select sum(octet_length(j.payload::text)) from _jobs j where j.ctid = any (v_ctids));
       end if;
       if pg_column_size(rest) > 4096 then
         v_text := v_text + octet_length(rest::text);
@@ -246,7 +246,7 @@ begin
 
     v_tail := null;
     if p_turn > 1 and rest is not null then
-      v_behind := take_followers(v_queue, p_lease_id, v_ctids, p_turn, v_now);
+      v_behind := _take_followers(v_queue, p_lease_id, v_ctids, p_turn, v_now);
       if v_behind.ids is not null then
         ids := ids || v_behind.ids;
         enqueued := enqueued || v_behind.enqueued;
@@ -256,12 +256,12 @@ begin
       end if;
     end if;
 
-    select * into v_mark from lease_marks m
+    select * into v_mark from _lease_marks m
     where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = v_lane;
     if v_top > coalesce(v_mark.high_seq, -1) or v_after < v_mark.low_seq
       or (greatest(v_max, v_after) > coalesce(v_mark.seen_seq, 0)
         and (v_mark.marked_at between v_now - interval '1 second' and v_now) is not true) then
-      perform mark_lease(p_lease_id, v_queue.id, v_lane, v_after, greatest(v_max, v_after), v_top);
+      perform _mark_lease(p_lease_id, v_queue.id, v_lane, v_after, greatest(v_max, v_after), v_top);
     end if;
 
     if v_ctids is not null then
@@ -271,12 +271,12 @@ begin
         ids := null; enqueued := null; rest := null; max_attempts := null;
         v_text := 0;
         for payloads in
-          select j.payload::text from jobs j where j.ctid = any (v_ctids)
+          select j.payload::text from _jobs j where j.ctid = any (v_ctids)
           order by case when v_is_moved then array_position(v_ctids, j.ctid) end, j.seq
         loop
           v_text := v_text + octet_length(payloads);
           if v_text > 67108864 then
-            perform refuse_claim(p_queue, cardinality(v_ctids));
+            perform _refuse_claim(p_queue, cardinality(v_ctids));
           end if;
           return next;
         end loop;
@@ -287,13 +287,13 @@ begin
         max_attempts := v_queue.max_attempts;
       end if;
       v_left := v_left - cardinality(v_ctids);
-      insert into counter_deltas (queue_id, ready, running, bytes)
+      insert into _counter_deltas (queue_id, ready, running, bytes)
       values (v_queue.id, -cardinality(v_ctids), cardinality(v_ctids),
         coalesce(-v_bytes, case when v_queue.is_guarded then 0 end));
       if v_queue.is_limited then
-        v_room := charge(v_queue, v_room, v_ctids, p_lease_id);
+        v_room := _charge(v_queue, v_room, v_ctids, p_lease_id);
       else
-        update jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
+        update _jobs j set lease_id = p_lease_id, attempt = j.attempt + 1, claimed_at = v_now
         where j.ctid = any (v_ctids);
       end if;
       exit when v_lane < 0;  -- suspects do not run beside others
@@ -304,21 +304,21 @@ begin
   -- how far the caller had come in lanes where nothing is ready any more, for the sweep
   if v_left > 0 then
     for v_n in 1 .. cardinality(p_lanes) loop
-      select * into v_mark from lease_marks m
+      select * into v_mark from _lease_marks m
       where m.lease_id = p_lease_id and m.queue_id = v_queue.id and m.lane = p_lanes[v_n];
       if p_lanes[v_n] is not null and p_after[v_n] <= v_last and p_after[v_n] > coalesce(v_mark.seen_seq, 0)
         and (v_mark.marked_at between v_now - interval '1 second' and v_now) is not true then
         if not v_is_locked then
-          perform lock_lease(p_lease_id);
+          perform _lock_lease(p_lease_id);
           v_is_locked := true;
         end if;
-        perform mark_lease(p_lease_id, v_queue.id, p_lanes[v_n], p_after[v_n], p_after[v_n]);
+        perform _mark_lease(p_lease_id, v_queue.id, p_lanes[v_n], p_after[v_n], p_after[v_n]);
       end if;
     end loop;
   end if;
   if v_queue.is_limited then
     lane := null; ids := null; enqueued := null; payloads := null;
-    rest := close_room(v_queue, v_room, v_taken.is_cut);
+    rest := _close_room(v_queue, v_room, v_taken.is_cut);
   elsif v_is_cut then
     lane := null; ids := null; enqueued := null; payloads := null;
     rest := '{"reason": null, "again_ms": null}';
@@ -353,7 +353,7 @@ begin
         j.uncounted, j.payload, j.headers, j.enqueued_at,
         coalesce(j.max_attempts, v_claim.max_attempts), coalesce(j.expires_at < j.claimed_at, false),
         j.errors
-      from jobs j where j.id = any (v_claim.ids) order by j.seq;
+      from _jobs j where j.id = any (v_claim.ids) order by j.seq;
   end loop;
 end $$;
 
@@ -374,7 +374,7 @@ language plpgsql stable security definer {{settings}} as $$
 declare
   v_last bigint;
 begin
-  perform 1 from leases where id = p_lease_id;
+  perform 1 from _leases where id = p_lease_id;
   if not found then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'open a new lease';
@@ -387,29 +387,29 @@ begin
         greatest(coalesce(lead(u.first) over (order by u.place), cardinality(p_lanes) + 1), 0) - 1 as last
       from unnest(p_queues, p_first) with ordinality u (name, first, place)
     ) a
-    left join queues q on q.name = a.name and q.deleted_at is null
+    left join _queues q on q.name = a.name and q.deleted_at is null
     left join lateral (
-      select max(h.until) as until from holds h where h.queue_id = q.id and h.until > clock()
+      select max(h.until) as until from _holds h where h.queue_id = q.id and h.until > clock()
     ) w on true
     cross join lateral (
       select 'missing' as state, null::bigint as again_ms where q.id is null
       union all
-      select 'paused', ms_until(q.paused_until)
+      select 'paused', _ms_until(q.paused_until)
       where q.paused_at is not null and q.paused_until > clock()
       union all
-      select 'rate-limited', ms_until(w.until)
+      select 'rate-limited', _ms_until(w.until)
       where coalesce(q.paused_at is null or q.paused_until <= clock(), false) and w.until is not null
       union all
       select coalesce(h.reason, 'ready'), h.again_ms
       from (
         select case
           when a.first > a.last is not false
-            and not exists (select from lane_floors f where f.queue_id = q.id)
+            and not exists (select from _lane_floors f where f.queue_id = q.id)
           then exists (
             select from (
               select count(*) filter (where x.lease_id is null) as ready, count(*) as seen
               from (
-                select j.lease_id from jobs j
+                select j.lease_id from _jobs j
                 where j.queue_id = q.id and j.seq is not null and j.lane < 32767
                 order by j.lane, j.seq limit 50
               ) x
@@ -421,12 +421,12 @@ begin
             select from (
               select k.lane, k.start, coalesce(lag(k.lane) over (order by k.lane), -32768) as before
               from (
-                -- as lane_starts() says
+                -- as _lane_starts() says
                 select n.lane, greatest(max(n.floor), case when max(n.cursor) > 0
                   then least(max(n.cursor), max(n.rewind)) else 0 end) as start
                 from (
                   select f.lane, f.seq as floor, null::bigint as cursor, f.rewind_seq as rewind
-                  from lane_floors f where f.queue_id = q.id and f.seq <= v_last
+                  from _lane_floors f where f.queue_id = q.id and f.seq <= v_last
                   union all
                   select c.lane, null, c.seq, null
                   from unnest(p_lanes[a.first:a.last], p_after[a.first:a.last]) c (lane, seq)
@@ -440,14 +440,14 @@ begin
             cross join lateral (
               select count(*) filter (where x.lease_id is null) as ready, count(*) as seen
               from (
-                select j.lease_id from jobs j
+                select j.lease_id from _jobs j
                 where j.queue_id = q.id and j.seq is not null and j.lane > g.before and j.lane < g.lane
                 order by j.lane, j.seq limit 50
               ) x
               union all
               select count(*) filter (where x.lease_id is null), count(*)
               from (
-                select j.lease_id from jobs j
+                select j.lease_id from _jobs j
                 where j.queue_id = q.id and j.seq is not null and j.lane = g.lane and j.lane < 32767
                   and j.seq > g.start
                 order by j.seq limit 50
@@ -461,7 +461,7 @@ begin
       ) r
       left join lateral (
         select k.reason, k.again_ms, k.is_stop
-        from (select where q.is_limited offset 0) g cross join lateral hold_of(q) k
+        from (select where q.is_limited offset 0) g cross join lateral _hold_of(q) k
       ) h on true
       where r.is_ready or h.is_stop
     ) s;
@@ -469,7 +469,7 @@ end $$;
 
 -- How many jobs of a lane one claim may take. Of suspects about the root of what a worker holds: for n jobs
 -- in groups of g, n / g groups run and, after another crash, g single jobs.
-create function {{schema}}.claim_limit(p_lane smallint, p_limit integer) returns integer
+create function {{schema}}._claim_limit(p_lane smallint, p_limit integer) returns integer
 language sql immutable parallel safe as $$
   select case when p_lane >= 0 then p_limit when p_lane < -1000 then least(p_limit, 1)
     else least(p_limit, greatest(p_limit / 4, 1), 32) end
@@ -477,8 +477,8 @@ $$;
 
 -- Down Migration
 
-drop function {{schema}}.claim_limit(smallint, integer);
+drop function {{schema}}._claim_limit(smallint, integer);
 drop function {{schema}}.ready_queues(bigint, text[], integer[], smallint[], bigint[]);
 drop function {{schema}}.claim(text, bigint, integer, smallint[], bigint[]);
 drop function {{schema}}.claim_many(text, bigint, integer, smallint[], bigint[], integer, text);
-drop function {{schema}}.refuse_claim(text, integer);
+drop function {{schema}}._refuse_claim(text, integer);

@@ -27,14 +27,14 @@ create function {{schema}}.receive(
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
-  v_left groups[] := '{}';
-  v_queue queues;
+  v_left _groups[] := '{}';
+  v_queue _queues;
   v_known record;
   v_lane smallint;
   v_lease_id bigint;
   v_visible_at timestamptz;
   v_claim record;
-  v_job jobs;
+  v_job _jobs;
   v_held integer := 0;
   v_lanes smallint[];
 begin
@@ -47,16 +47,16 @@ begin
       using errcode = 'HW023',
       hint = 'use 100 ms to 12 hours, in milliseconds, or null: as the queue says';
   end if;
-  select * into v_queue from queues where name = p_queue and deleted_at is null;
+  select * into v_queue from _queues where name = p_queue and deleted_at is null;
   if not found then
-    perform queue_id_of(p_queue);  -- raises
+    perform _queue_id_of(p_queue);  -- raises
   end if;
   if v_queue.paused_at is not null and coalesce(v_queue.paused_until > clock(), true) then
     return;
   end if;
   p_visibility_ms := coalesce(p_visibility_ms, v_queue.visibility_ms);
-  select * into v_known from lane_starts(v_queue.id, p_lanes, p_after, (select last_value from job_seq));
-  select n.lane into v_lane from next_lane(v_queue.id, v_known.lanes, v_known.starts, '-32768') n;
+  select * into v_known from _lane_starts(v_queue.id, p_lanes, p_after, (select last_value from job_seq));
+  select n.lane into v_lane from _next_lane(v_queue.id, v_known.lanes, v_known.starts, '-32768') n;
   if v_lane is null then
     return;
   end if;
@@ -70,12 +70,12 @@ begin
     v_lanes := v_lanes || v_claim.lane;
     -- what a claim marks spans more than it took: here it is known exactly, so that the reaper reads
     -- no more than these
-    update lease_marks m set low_seq = r.low, high_seq = r.high
-    from (select min(j.seq) as low, max(j.seq) as high from jobs j where j.id = any (v_claim.ids)) r
+    update _lease_marks m set low_seq = r.low, high_seq = r.high
+    from (select min(j.seq) as low, max(j.seq) as high from _jobs j where j.id = any (v_claim.ids)) r
     where m.lease_id = v_lease_id and m.queue_id = v_queue.id and m.lane = v_claim.lane;
-    for v_job in select * from jobs j where j.id = any (v_claim.ids) order by j.seq loop
+    for v_job in select * from _jobs j where j.id = any (v_claim.ids) order by j.seq loop
       if v_job.expires_at < v_job.claimed_at then
-        v_left := v_left || (settle_one(v_job, '{"outcome": "expire"}')).left_group;
+        v_left := v_left || (_settle_one(v_job, '{"outcome": "expire"}')).left_group;
         continue;
       end if;
       v_held := v_held + 1;
@@ -86,14 +86,14 @@ begin
         v_visible_at, v_job.group_key;
     end loop;
   end loop;
-  perform change_groups(v_left);
+  perform _change_groups(v_left);
   if v_held = 0 then
-    delete from lease_marks m where m.lease_id = v_lease_id;
-    delete from leases l where l.id = v_lease_id;
+    delete from _lease_marks m where m.lease_id = v_lease_id;
+    delete from _leases l where l.id = v_lease_id;
     return;
   end if;
-  delete from lease_marks m where m.lease_id = v_lease_id and not m.lane = any (v_lanes);
-  update leases l set held = v_held, expires_at = v_visible_at where l.id = v_lease_id;
+  delete from _lease_marks m where m.lease_id = v_lease_id and not m.lane = any (v_lanes);
+  update _leases l set held = v_held, expires_at = v_visible_at where l.id = v_lease_id;
 end $$;
 
 -- Settles jobs of any leases: [{"lease", "id", "attempt", "outcome", ...}], each as settle() takes it. A
@@ -104,10 +104,10 @@ language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
   v_ask record;
-  v_job jobs;
+  v_job _jobs;
   v_settled record;
   v_leases bigint[];
-  v_left groups[] := '{}';
+  v_left _groups[] := '{}';
 begin
   if jsonb_typeof(p_jobs) = 'object' then
     p_jobs := jsonb_build_array(p_jobs);
@@ -122,7 +122,7 @@ begin
       using errcode = 'HW022',
       hint = 'for example [{"lease": 1, "id": 1, "attempt": 1, "outcome": "complete"}]';
   end if;
-  perform 1 from leases l
+  perform 1 from _leases l
   where l.id in (select (e ->> 'lease')::bigint from jsonb_array_elements(p_jobs) e)
     and l.held is not null  -- a worker's is for its heartbeat
   order by l.id for no key update;
@@ -133,11 +133,11 @@ begin
   loop
     ordinal := v_ask.n;
     id := v_ask.id;
-    select * into v_job from jobs j
+    select * into v_job from _jobs j
     where j.id = v_ask.id and j.lease_id = v_ask.lease and j.attempt = v_ask.attempt
     for update;
     if found then
-      v_settled := settle_one(v_job, v_ask.e);
+      v_settled := _settle_one(v_job, v_ask.e);
       outcome := v_settled.outcome;
       run_at := v_settled.run_at;
       v_leases := v_leases || v_ask.lease;
@@ -148,8 +148,8 @@ begin
     end if;
     return next;
   end loop;
-  perform change_groups(v_left);
-  perform let_go(u.lease, u.n) from (
+  perform _change_groups(v_left);
+  perform _let_go(u.lease, u.n) from (
     select lease, count(*)::integer as n from unnest(v_leases) lease group by lease order by lease
   ) u;
 end $$;
@@ -162,23 +162,23 @@ create function {{schema}}.extend_job(
 language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 declare
-  v_lease leases;
-  v_job jobs;
+  v_lease _leases;
+  v_job _jobs;
 begin
   if p_visibility_ms is null or p_visibility_ms not between 100 and 43200000 then
     raise exception 'visibility of % ms is out of bounds', coalesce(p_visibility_ms::text, 'null')
       using errcode = 'HW023', hint = 'use 100 ms to 12 hours; to give a job back, release it';
   end if;
-  select * into v_lease from leases l
+  select * into v_lease from _leases l
   where l.id = p_lease_id and (l.held is null or l.expires_at <= clock());
   if not found then
-    select * into v_lease from leases l where l.id = p_lease_id for update;
+    select * into v_lease from _leases l where l.id = p_lease_id for update;
   end if;
   if not found or v_lease.expires_at <= clock() then
     raise exception 'lease % has ended', p_lease_id using errcode = 'HW020',
       hint = 'its jobs run elsewhere or will; drop the work';
   end if;
-  select * into v_job from jobs j
+  select * into v_job from _jobs j
   where j.id = p_id and j.lease_id = p_lease_id and j.attempt = p_attempt for update;
   if not found then
     raise exception 'job % is no longer held by this lease and attempt', p_id using errcode = 'HW021',
@@ -191,16 +191,16 @@ begin
   visible_at := clock() + p_visibility_ms * interval '1 millisecond';
   if v_lease.held = 1 then
     lease_id := p_lease_id;
-    update leases l set expires_at = visible_at, lease_ms = p_visibility_ms,
+    update _leases l set expires_at = visible_at, lease_ms = p_visibility_ms,
       due_at = case when l.due_at > visible_at then visible_at else l.due_at end
     where l.id = p_lease_id;
   else
     lease_id := open_lease(v_lease.worker, p_visibility_ms, v_lease.info, true);
-    update leases l set held = 1, expires_at = visible_at where l.id = lease_id;
-    insert into lease_marks (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
+    update _leases l set held = 1, expires_at = visible_at where l.id = lease_id;
+    insert into _lease_marks (lease_id, queue_id, lane, low_seq, seen_seq, high_seq, marked_at)
     values (lease_id, v_job.queue_id, v_job.lane, v_job.seq, 0, v_job.seq, clock());
-    update jobs j set lease_id = extend_job.lease_id where j.id = p_id;
-    perform let_go(p_lease_id, 1);
+    update _jobs j set lease_id = extend_job.lease_id where j.id = p_id;
+    perform _let_go(p_lease_id, 1);
   end if;
   return next;
 end $$;

@@ -19,8 +19,8 @@ language sql immutable parallel safe as $$
       '[[:space:]]+', ' ', 'g'), 300)), 12)
 $$;
 
--- Whether a dead job fits what find_dead() has no index for. It is inlined.
-create function {{schema}}.fits_dead(p_job {{schema}}.jobs, p_filter jsonb, p_in integer, p_from integer)
+-- Whether a dead job fits what _find_dead() has no index for. It is inlined.
+create function {{schema}}._fits_dead(p_job {{schema}}._jobs, p_filter jsonb, p_in integer, p_from integer)
 returns boolean
 language sql stable as $$
   select p_job.lease_id is null and (p_in is null or p_job.queue_id = p_in)
@@ -35,8 +35,8 @@ $$;
 -- Dead, not running jobs that match a filter, oldest first, locked. Keys: ids, dead_letter_queue,
 -- queue (where it came from), reason, error (part of the last message), fingerprint, since, until (of its death),
 -- payload (contains).
-create function {{schema}}.find_dead(p_filter jsonb, p_limit integer)
-returns setof {{schema}}.jobs
+create function {{schema}}._find_dead(p_filter jsonb, p_limit integer)
+returns setof {{schema}}._jobs
 language plpgsql security definer {{settings}} {{plain}} as $$
 declare
   v_key text;
@@ -57,9 +57,9 @@ begin
     raise exception 'unknown filter key %', quote_literal(v_key) using errcode = 'HW030',
       hint = 'use ids, dead_letter_queue, queue, reason, error, fingerprint, since, until, payload';
   end if;
-  if p_filter ? 'queue' then v_from := queue_id_of(p_filter ->> 'queue'); end if;
+  if p_filter ? 'queue' then v_from := _queue_id_of(p_filter ->> 'queue'); end if;
   if p_filter ? 'dead_letter_queue' then
-    v_in := queue_id_of(p_filter ->> 'dead_letter_queue');
+    v_in := _queue_id_of(p_filter ->> 'dead_letter_queue');
   end if;
   begin
     if p_filter ? 'ids' then
@@ -75,67 +75,67 @@ begin
   if v_ids is not null then
     -- said so that only the primary key can find them
     return query
-      select * from jobs j
+      select * from _jobs j
       where j.id = any (v_ids) and coalesce(j.dead_at, 'infinity') >= v_since
-        and coalesce(j.dead_at, 'infinity') < v_until and fits_dead(j, p_filter, v_in, v_from)
+        and coalesce(j.dead_at, 'infinity') < v_until and _fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   elsif v_from is not null then
     -- rows are compared so that the index over all dead jobs cannot answer: it would read those of all queues
     return query
-      select * from jobs j
+      select * from _jobs j
       where j.origin_queue_id = v_from and (j.origin_queue_id, j.dead_at) >= (v_from, v_since)
-        and (j.origin_queue_id, j.dead_at) < (v_from, v_until) and fits_dead(j, p_filter, v_in, v_from)
+        and (j.origin_queue_id, j.dead_at) < (v_from, v_until) and _fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   elsif v_in is not null then
     return query
-      select * from jobs j
+      select * from _jobs j
       where j.queue_id = v_in and j.dead_reason is not null and (j.queue_id, j.dead_at) >= (v_in, v_since)
-        and (j.queue_id, j.dead_at) < (v_in, v_until) and fits_dead(j, p_filter, v_in, v_from)
+        and (j.queue_id, j.dead_at) < (v_in, v_until) and _fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   else
     return query
-      select * from jobs j
-      where j.dead_at >= v_since and j.dead_at < v_until and fits_dead(j, p_filter, v_in, v_from)
+      select * from _jobs j
+      where j.dead_at >= v_since and j.dead_at < v_until and _fits_dead(j, p_filter, v_in, v_from)
       order by j.dead_at limit p_limit for update skip locked;
   end if;
 end $$;
 
 -- Sends one dead job to a queue with fresh attempts, at once or at p_run_at: a member of a group to the
--- tail of its group. The caller holds the row's lock, and gives what is returned to change_groups(), if
+-- tail of its group. The caller holds the row's lock, and gives what is returned to _change_groups(), if
 -- it has a queue.
-create function {{schema}}.redrive_one(
-  p_job {{schema}}.jobs, p_to integer, p_run_at timestamptz default null
-) returns {{schema}}.groups
+create function {{schema}}._redrive_one(
+  p_job {{schema}}._jobs, p_to integer, p_run_at timestamptz default null
+) returns {{schema}}._groups
 language plpgsql security definer {{settings}} as $$
 declare
   -- a parked job has lost its lane: it returns with the default priority
-  v_lane smallint := case when p_job.lane = 32767 then 201 else plain_lane(p_job.lane) | 1 end;
+  v_lane smallint := case when p_job.lane = 32767 then 201 else _plain_lane(p_job.lane) | 1 end;
   v_seq bigint := nextval('job_seq');
   v_joins boolean := p_job.group_key is not null;
 begin
   if p_job.batch_id is not null then
-    p_job.batch_id := rejoin_batch(p_job.batch_id);
+    p_job.batch_id := _rejoin_batch(p_job.batch_id);
   end if;
-  update jobs set queue_id = p_to, lane = v_lane,
+  update _jobs set queue_id = p_to, lane = v_lane,
     seq = case when not v_joins and p_run_at is null then v_seq end,
     group_seq = case when v_joins then v_seq end, run_at = p_run_at, dead_at = null,
     dead_reason = null, origin_queue_id = null, uncounted = attempt, crashes = 0,
     batch_id = p_job.batch_id
   where id = p_job.id;
   -- a consumer of the dead-letter queue may have snoozed it
-  insert into counter_deltas (queue_id, ready, scheduled, dead, bytes)
+  insert into _counter_deltas (queue_id, ready, scheduled, dead, bytes)
   values (p_job.queue_id, -(p_job.seq is not null)::integer, -(p_job.seq is null)::integer, -1,
-    delta_bytes(p_job.queue_id, -p_job.bytes));
-  insert into counter_deltas (queue_id, ready, scheduled, blocked, bytes)
+    _delta_bytes(p_job.queue_id, -p_job.bytes));
+  insert into _counter_deltas (queue_id, ready, scheduled, blocked, bytes)
   values (p_to, (not v_joins and p_run_at is null)::integer,
-    (not v_joins and p_run_at is not null)::integer, v_joins::integer, delta_bytes(p_to, p_job.bytes));
+    (not v_joins and p_run_at is not null)::integer, v_joins::integer, _delta_bytes(p_to, p_job.bytes));
   if v_joins then
-    return (p_to, p_job.group_key, 0, 1, v_seq - 1, null, null)::groups;
+    return (p_to, p_job.group_key, 0, 1, v_seq - 1, null, null)::_groups;
   end if;
   if p_run_at is null then
-    perform ring_queue(p_to, 1, 0);
+    perform _ring_queue(p_to, 1, 0);
   else
-    perform ring_promoter(p_run_at);
+    perform _ring_promoter(p_run_at);
   end if;
   return null;
 end $$;
@@ -147,9 +147,9 @@ create function {{schema}}.redrive(
 ) returns table (id bigint, from_queue text, to_queue text, reason text, error text)
 language plpgsql security definer {{settings}} as $$
 declare
-  v_job jobs;
-  v_to integer := case when p_to is not null then queue_id_of(p_to) end;
-  v_joined groups[] := '{}';
+  v_job _jobs;
+  v_to integer := case when p_to is not null then _queue_id_of(p_to) end;
+  v_joined _groups[] := '{}';
   v_now timestamptz := clock();
   v_sent integer := 0;
 begin
@@ -157,20 +157,20 @@ begin
     raise exception 'rate % is out of bounds', p_rate using errcode = 'HW072',
       hint = 'use more than 0 and at most 100000 jobs a second, or null for all at once';
   end if;
-  for v_job in select * from find_dead(p_filter, p_limit) loop
+  for v_job in select * from _find_dead(p_filter, p_limit) loop
     id := v_job.id;
     reason := v_job.dead_reason;
     error := v_job.errors -> -1 ->> 'message';
-    from_queue := (select name from queues q where q.id = v_job.queue_id);
+    from_queue := (select name from _queues q where q.id = v_job.queue_id);
     -- a job whose own queue was deleted stays where it is unless a destination is named
-    select q.name into to_queue from queues q
+    select q.name into to_queue from _queues q
     where q.id = coalesce(v_to, v_job.origin_queue_id) and q.deleted_at is null;
     if v_to = v_job.queue_id then
       raise exception 'queue % is where dead job % lies', quote_literal(p_to), v_job.id
         using errcode = 'HW072', hint = 'name another destination, or filter by dead_letter_queue';
     end if;
     if not p_preview and to_queue is not null then
-      v_joined := v_joined || redrive_one(v_job, coalesce(v_to, v_job.origin_queue_id),
+      v_joined := v_joined || _redrive_one(v_job, coalesce(v_to, v_job.origin_queue_id),
         case when v_sent > 0 and p_rate is not null
           then v_now + v_sent / p_rate * interval '1 second' end);
       v_sent := v_sent + 1;
@@ -178,7 +178,7 @@ begin
     return next;
   end loop;
   if v_joined <> '{}' then
-    perform change_groups(v_joined, true, true);
+    perform _change_groups(v_joined, true, true);
   end if;
 end $$;
 
@@ -187,15 +187,15 @@ create function {{schema}}.discard(
 ) returns table (id bigint, queue text, reason text, error text)
 language plpgsql security definer {{settings}} as $$
 declare
-  v_job jobs;
+  v_job _jobs;
 begin
-  for v_job in select * from find_dead(p_filter, p_limit) loop
+  for v_job in select * from _find_dead(p_filter, p_limit) loop
     id := v_job.id;
     reason := v_job.dead_reason;
     error := v_job.errors -> -1 ->> 'message';
-    queue := (select name from queues q where q.id = v_job.origin_queue_id);
+    queue := (select name from _queues q where q.id = v_job.origin_queue_id);
     if not p_preview then
-      perform finish(v_job, 'discarded', v_job.dead_reason);
+      perform _finish(v_job, 'discarded', v_job.dead_reason);
     end if;
     return next;
   end loop;
@@ -212,8 +212,8 @@ create function {{schema}}.dead_letter_groups(
 language plpgsql stable security definer {{settings}} as $$
 #variable_conflict use_column
 declare
-  v_from integer := case when p_queue is not null then queue_id_of(p_queue) end;
-  v_in integer := case when p_dead_letter_queue is not null then queue_id_of(p_dead_letter_queue) end;
+  v_from integer := case when p_queue is not null then _queue_id_of(p_queue) end;
+  v_in integer := case when p_dead_letter_queue is not null then _queue_id_of(p_dead_letter_queue) end;
 begin
   return query
     select g.fingerprint, g.n, e.error ->> 'name', e.error ->> 'message', g.queues, g.first, g.last, g.id
@@ -224,23 +224,23 @@ begin
       from (
         -- of these three one is read, by its own index
         select x.id, x.dead_at, x.origin_queue_id, error_fingerprint(x.errors -> -1) as fingerprint from (
-          (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
+          (select j.id, j.dead_at, j.origin_queue_id, j.errors from _jobs j
           where v_from is null and v_in is null and j.dead_at is not null
           order by j.dead_at desc limit 100000)
           union all
-          (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
+          (select j.id, j.dead_at, j.origin_queue_id, j.errors from _jobs j
           where j.origin_queue_id = v_from and (v_in is null or j.queue_id = v_in)
           order by j.dead_at desc limit 100000)
           union all
-          (select j.id, j.dead_at, j.origin_queue_id, j.errors from jobs j
+          (select j.id, j.dead_at, j.origin_queue_id, j.errors from _jobs j
           where v_from is null and j.queue_id = v_in and j.dead_reason is not null
           order by j.dead_at desc limit 100000)
         ) x
-      ) d left join queues o on o.id = d.origin_queue_id
+      ) d left join _queues o on o.id = d.origin_queue_id
       group by d.fingerprint
       order by count(*) desc, max(d.dead_at) desc limit least(greatest(p_limit, 0), 1000)
     ) g
-    cross join lateral (select j.errors -> -1 as error from jobs j where j.id = g.id) e
+    cross join lateral (select j.errors -> -1 as error from _jobs j where j.id = g.id) e
     order by g.n desc, g.last desc;
 end $$;
 
@@ -249,9 +249,9 @@ select j.id, o.name as queue, q.name as dead_letter_queue, j.dead_reason as reas
   j.errors -> -1 ->> 'message' as last_error,
   {{schema}}.error_fingerprint(j.errors -> -1) as fingerprint, jsonb_array_length(coalesce(j.errors, '[]')) as errors_count,
   j.dead_at, j.enqueued_at, j.payload, j.headers, j.errors
-from {{schema}}.jobs j
-join {{schema}}.queues q on q.id = j.queue_id
-left join {{schema}}.queues o on o.id = j.origin_queue_id
+from {{schema}}._jobs j
+join {{schema}}._queues q on q.id = j.queue_id
+left join {{schema}}._queues o on o.id = j.origin_queue_id
 where j.dead_at is not null;
 
 -- Down Migration
@@ -260,7 +260,7 @@ drop view {{schema}}.dead_letters;
 drop function {{schema}}.dead_letter_groups(text, text, integer);
 drop function {{schema}}.discard(jsonb, integer, boolean);
 drop function {{schema}}.redrive(jsonb, integer, boolean, text, double precision);
-drop function {{schema}}.redrive_one({{schema}}.jobs, integer, timestamptz);
-drop function {{schema}}.find_dead(jsonb, integer);
-drop function {{schema}}.fits_dead({{schema}}.jobs, jsonb, integer, integer);
+drop function {{schema}}._redrive_one({{schema}}._jobs, integer, timestamptz);
+drop function {{schema}}._find_dead(jsonb, integer);
+drop function {{schema}}._fits_dead({{schema}}._jobs, jsonb, integer, integer);
 drop function {{schema}}.error_fingerprint(jsonb);

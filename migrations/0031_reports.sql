@@ -11,7 +11,7 @@
 
 -- The last thing a job said, one row a job that said anything. Written at most a few times a second for
 -- all jobs of a worker; kept as long as history is.
-create table {{schema}}.reports (
+create table {{schema}}._reports (
   job_id      bigint constraint reports_pkey primary key,
   attempt     integer not null,              -- claims so far: a stale worker writes nothing
   progress    jsonb,
@@ -27,10 +27,10 @@ create table {{schema}}.reports (
   autovacuum_vacuum_cost_delay = 0
 );
 
-create index reports_looked_idx on {{schema}}.reports (looked_at);
+create index reports_looked_idx on {{schema}}._reports (looked_at);
 
 -- Its last 500 log lines, at most 256 KiB of them.
-create table {{schema}}.report_lines (
+create table {{schema}}._report_lines (
   job_id  bigint not null,
   n       integer not null,                  -- 1, 2, 3...
   at      timestamptz not null,
@@ -57,20 +57,20 @@ language plpgsql security definer {{settings}} as $$
 #variable_conflict use_column
 begin
   if cardinality(p_drop) > 0 then
-    delete from watches w where w.job_id = any (p_drop) and w.lease_id = p_lease_id;
+    delete from _watches w where w.job_id = any (p_drop) and w.lease_id = p_lease_id;
   end if;
   if cardinality(p_add) > 0 then
-    perform 1 from leases l where l.id = p_lease_id for key share;
+    perform 1 from _leases l where l.id = p_lease_id for key share;
     if not found then
       raise exception 'lease % has ended', p_lease_id using errcode = 'HW020', hint = 'open a new lease';
     end if;
-    insert into watchers (lease_id) select p_lease_id
-    where not exists (select from watchers w where w.lease_id = p_lease_id) on conflict do nothing;
-    insert into watches (job_id, lease_id, wants_progress)
+    insert into _watchers (lease_id) select p_lease_id
+    where not exists (select from _watchers w where w.lease_id = p_lease_id) on conflict do nothing;
+    insert into _watches (job_id, lease_id, wants_progress)
     select distinct u, p_lease_id, coalesce(u in (select unnest(p_progress)), false)
     from unnest(p_add) u where u is not null
     on conflict on constraint watches_pkey do update set wants_progress = excluded.wants_progress
-      where not watches.wants_progress;
+      where not _watches.wants_progress;
   end if;
   return query
     select x.id, x.queue, case when x.size <= 8388608 or x.n = 1 then x.state end, x.kept, x.attempt,
@@ -82,7 +82,7 @@ begin
           when j.seq is not null then 'ready' when j.group_seq is not null then 'blocked'
           else 'scheduled' end, 'unknown') as state,
         q.retention_ms > 0 as kept,
-        case when j.id is null then h.attempt else attempts_of(j) end as attempt,
+        case when j.id is null then h.attempt else _attempts_of(j) end as attempt,
         coalesce(j.dead_reason, h.reason) as reason, coalesce(j.errors, h.errors) as errors,
         h.result, r.progress, r.progress_at,
         sum(coalesce(octet_length(h.result::text), 0) + coalesce(octet_length(coalesce(j.errors, h.errors)::text), 0))
@@ -96,14 +96,14 @@ begin
           union select u from unnest(p_look) u where u is not null
         ) s
       ) a
-      left join jobs j on j.id = a.id
-      left join history_of(array(
+      left join _jobs j on j.id = a.id
+      left join _history_of(array(
         select u from (select unnest(p_add) union all select unnest(p_look)) x (u)
-        where not exists (select from jobs g where g.id = u))) h
+        where not exists (select from _jobs g where g.id = u))) h
         on h.id = a.id
-      left join queues q on q.id = coalesce(j.origin_queue_id, j.queue_id, h.queue_id)
+      left join _queues q on q.id = coalesce(j.origin_queue_id, j.queue_id, h.queue_id)
       left join lateral (
-        select * from reports p where p.job_id = a.id and a.wants_progress
+        select * from _reports p where p.job_id = a.id and a.wants_progress
       ) r on true
       where j.id is null or j.dead_at is not null or a.wants_progress or a.is_added and q.retention_ms = 0
     ) x;
@@ -118,7 +118,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_ask record;
   v_number integer;
-  v_report reports;
+  v_report _reports;
   v_said bigint[] := '{}';
   v_now timestamptz := clock();
 begin
@@ -130,8 +130,8 @@ begin
     where (e ->> 'id' ~ '^[0-9]{1,18}$' and e ->> 'attempt' ~ '^[0-9]{1,9}$'
       and coalesce(e ->> 'dropped', '0') ~ '^[0-9]{1,9}$'
       and coalesce(jsonb_typeof(e -> 'lines'), 'array') = 'array') is not true
-      or pg_column_size(e -> 'progress') > 16384 or is_too_long(e -> 'progress', 65536)
-      or is_too_deep(e -> 'progress')
+      or pg_column_size(e -> 'progress') > 16384 or _is_too_long(e -> 'progress', 65536)
+      or _is_too_deep(e -> 'progress')
   ) then
     raise exception 'reports must be an array of objects with the id and attempt of a job'
       using errcode = 'HW184', hint = 'for example [{"id": 1, "attempt": 1, "progress": 50}]; '
@@ -142,13 +142,13 @@ begin
       coalesce(e -> 'lines', '[]') as lines, coalesce((e ->> 'dropped')::integer, 0) as dropped
     from jsonb_array_elements(p_reports) e order by 1
   loop
-    select j.attempt - j.uncounted into v_number from jobs j
+    select j.attempt - j.uncounted into v_number from _jobs j
     where j.id = v_ask.id and j.lease_id = p_lease_id and j.attempt = v_ask.attempt;
     if not found then
       return next v_ask.id;
       continue;
     end if;
-    insert into reports as r (job_id, attempt, progress, progress_at, lines, reported_at)
+    insert into _reports as r (job_id, attempt, progress, progress_at, lines, reported_at)
     values (v_ask.id, v_ask.attempt, v_ask.progress, case when v_ask.progress is not null then v_now end,
       jsonb_array_length(v_ask.lines) + v_ask.dropped, v_now)
     on conflict (job_id) do update set attempt = excluded.attempt,
@@ -160,16 +160,16 @@ begin
     continue when not found;
     v_said := v_said || v_ask.id;
     if v_ask.lines <> '[]' then
-      perform add_lines(v_report, v_ask.lines, v_number);
+      perform _add_lines(v_report, v_ask.lines, v_number);
     end if;
   end loop;
-  if v_said <> '{}' and exists (select from watchers) then
-    perform tell_watchers(v_said, true);
+  if v_said <> '{}' and exists (select from _watchers) then
+    perform _tell_watchers(v_said, true);
   end if;
 end $$;
 
 -- Appends the last lines of this report, and drops the oldest beyond the bounds.
-create function {{schema}}.add_lines(p_report {{schema}}.reports, p_lines jsonb, p_attempt integer)
+create function {{schema}}._add_lines(p_report {{schema}}._reports, p_lines jsonb, p_attempt integer)
 returns void
 language plpgsql security definer {{settings}} as $$
 declare
@@ -177,14 +177,14 @@ declare
   v_bytes integer;
 begin
   with added as (
-    insert into report_lines (job_id, n, at, attempt, level, message, fields)
+    insert into _report_lines (job_id, n, at, attempt, level, message, fields)
     select p_report.job_id, v_first + l.n,
       p_report.reported_at - case when jsonb_typeof(l.e -> 'ago_ms') = 'number'
         then round(least(greatest((l.e -> 'ago_ms')::numeric, 0), 600000))::float8 else 0 end
         * interval '1 millisecond',
       p_attempt, coalesce(left(l.e ->> 'level', 20), 'info'), coalesce(left(l.e ->> 'message', 4096), ''),
-      case when pg_column_size(l.e -> 'fields') <= 16384 and not is_too_long(l.e -> 'fields', 65536)
-        and not is_too_deep(l.e -> 'fields') then nullif(l.e -> 'fields', 'null') end
+      case when pg_column_size(l.e -> 'fields') <= 16384 and not _is_too_long(l.e -> 'fields', 65536)
+        and not _is_too_deep(l.e -> 'fields') then nullif(l.e -> 'fields', 'null') end
     from jsonb_array_elements(p_lines) with ordinality l (e, n)
     where l.n > jsonb_array_length(p_lines) - 500
     returning octet_length(message) + coalesce(octet_length(fields::text), 0) as bytes
@@ -194,18 +194,18 @@ begin
   if v_bytes > 262144 or p_report.lines > 500 then
     with sized as (
       select n, octet_length(message) + coalesce(octet_length(fields::text), 0) as bytes
-      from report_lines where job_id = p_report.job_id
+      from _report_lines where job_id = p_report.job_id
     ), summed as (
       select n, bytes, sum(bytes) over (order by n desc) as sum from sized
     ), gone as (
-      delete from report_lines l where l.job_id = p_report.job_id
+      delete from _report_lines l where l.job_id = p_report.job_id
         and l.n <= greatest(p_report.lines - 500,
           (select max(s.n) from summed s where s.sum > 262144 and s.n < p_report.lines))
     )
     select coalesce(sum(bytes), 0) into v_bytes from summed
     where sum <= 262144 and n > p_report.lines - 500;
   end if;
-  update reports set line_bytes = v_bytes where job_id = p_report.job_id;
+  update _reports set line_bytes = v_bytes where job_id = p_report.job_id;
 end $$;
 
 -- What jobs said is kept as long as anything is kept in the history after they have ended, or a little longer. A
@@ -220,31 +220,31 @@ begin
     array_agg(o.job_id) filter (where o.is_there) as there,
     array_agg(o.job_id) filter (where not o.is_over and not o.is_there) as over
   into v_old from (
-    select r.job_id, r.is_over, exists (select from jobs j where j.id = r.job_id) as is_there from reports r
+    select r.job_id, r.is_over, exists (select from _jobs j where j.id = r.job_id) as is_there from _reports r
     where r.looked_at < (select clock())
-      - (select max(retention_ms) * interval '1 millisecond' + interval '1 day' from queues where deleted_at is null)
+      - (select max(retention_ms) * interval '1 millisecond' + interval '1 day' from _queues where deleted_at is null)
     order by r.looked_at limit least(greatest(p_limit, 0), 100000) for update of r skip locked) o;
-  update reports set looked_at = clock(), is_over = false where job_id = any (v_old.there);
-  update reports set looked_at = clock(), is_over = true where job_id = any (v_old.over);
-  delete from report_lines where job_id = any (v_old.gone);
-  delete from reports where job_id = any (v_old.gone);
+  update _reports set looked_at = clock(), is_over = false where job_id = any (v_old.there);
+  update _reports set looked_at = clock(), is_over = true where job_id = any (v_old.over);
+  delete from _report_lines where job_id = any (v_old.gone);
+  delete from _reports where job_id = any (v_old.gone);
   return coalesce(cardinality(v_old.gone), 0);
 end $$;
 
 create view {{schema}}.job_progress as
 select r.job_id as id, r.progress, r.progress_at, r.lines as log_lines, r.reported_at
-from {{schema}}.reports r;
+from {{schema}}._reports r;
 
 create view {{schema}}.job_logs as
-select l.job_id as id, l.n, l.at, l.attempt, l.level, l.message, l.fields from {{schema}}.report_lines l;
+select l.job_id as id, l.n, l.at, l.attempt, l.level, l.message, l.fields from {{schema}}._report_lines l;
 
 -- Down Migration
 
 drop view {{schema}}.job_logs;
 drop view {{schema}}.job_progress;
 drop function {{schema}}.prune_reports(integer);
-drop function {{schema}}.add_lines({{schema}}.reports, jsonb, integer);
+drop function {{schema}}._add_lines({{schema}}._reports, jsonb, integer);
 drop function {{schema}}.report(bigint, jsonb);
 drop function {{schema}}.watch(bigint, bigint[], bigint[], bigint[], bigint[]);
-drop table {{schema}}.report_lines;
-drop table {{schema}}.reports;
+drop table {{schema}}._report_lines;
+drop table {{schema}}._reports;

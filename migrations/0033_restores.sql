@@ -20,9 +20,9 @@ declare
 begin
   name := 'job_seq';
   select case when s.is_called then s.last_value else s.last_value - 1 end into last from job_seq s;
-  used := greatest((select max(j.id) from jobs j), (select max(h.id) from history h),
-    (select max(h.decided) from seq_horizon h), (select max(f.seq) from lane_floors f),
-    (select max(m.seen_seq) from lease_marks m));
+  used := greatest((select max(j.id) from _jobs j), (select max(h.id) from _history h),
+    (select max(h.decided) from _seq_horizon h), (select max(f.seq) from _lane_floors f),
+    (select max(m.seen_seq) from _lease_marks m));
   if used > last then
     return next;
   end if;
@@ -44,14 +44,14 @@ end $$;
 -- What is there from the beginning, and is not.
 create function {{schema}}.missing_rows() returns setof text
 language sql stable security definer {{settings}} as $$
-  select 'leader' where not exists (select from leader)
+  select '_leader' where not exists (select from _leader)
   union all
-  select 'seq_horizon' where not exists (select from seq_horizon)
+  select '_seq_horizon' where not exists (select from _seq_horizon)
   union all
-  select 'queue dead-letters' where not exists (select from queues where id = 1)
+  select 'queue dead-letters' where not exists (select from _queues where id = 1)
   union all
-  select 'limits of ' || q.name from queues q
-  where q.is_limited and not exists (select from limits l where l.queue_id = q.id)
+  select 'limits of ' || q.name from _queues q
+  where q.is_limited and not exists (select from _limits l where l.queue_id = q.id)
 $$;
 
 -- Mends both; returns what was mended. Sequences go forwards only, and a thousand further than is known. It reads
@@ -63,12 +63,12 @@ declare
   v_lagging record;
 begin
   if cardinality(v_mended) > 0 then
-    insert into leader default values on conflict do nothing;
-    insert into seq_horizon default values on conflict do nothing;
-    insert into queues (id, name, dead_letter_queue_id) overriding system value
+    insert into _leader default values on conflict do nothing;
+    insert into _seq_horizon default values on conflict do nothing;
+    insert into _queues (id, name, dead_letter_queue_id) overriding system value
     values (1, 'dead-letters', 1) on conflict do nothing;
-    insert into limits (queue_id) select q.id from queues q
-    where q.is_limited and not exists (select from limits l where l.queue_id = q.id) on conflict do nothing;
+    insert into _limits (queue_id) select q.id from _queues q
+    where q.is_limited and not exists (select from _limits l where l.queue_id = q.id) on conflict do nothing;
   end if;
   for v_lagging in select * from lagging_sequences() loop
     perform setval(case when v_lagging.name = 'job_seq' then 'job_seq' else pg_get_serial_sequence(

@@ -8,7 +8,7 @@
 
 
 
-create table {{schema}}.schedules (
+create table {{schema}}._schedules (
   id            bigint generated always as identity constraint schedules_pkey primary key,
   name          text collate "C" not null,
   owner         text collate "C",          -- the program that declares it; null: made by hand
@@ -35,15 +35,15 @@ create table {{schema}}.schedules (
   constraint schedules_missed_max_check check (missed_max between 1 and 1000)
 ) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
-create unique index schedules_name_key on {{schema}}.schedules (name);
+create unique index schedules_name_key on {{schema}}._schedules (name);
 
-create index schedules_owner_idx on {{schema}}.schedules (owner) where owner is not null;
+create index schedules_owner_idx on {{schema}}._schedules (owner) where owner is not null;
 
-create index schedules_due_idx on {{schema}}.schedules (due_at) where due_at is not null;
+create index schedules_due_idx on {{schema}}._schedules (due_at) where due_at is not null;
 
 -- What became of each nominal time, for a day. Its key is what makes it one job a nominal time, whatever
 -- clocks and leaders do; after_at goes on guarding when the row has gone.
-create table {{schema}}.schedule_runs (
+create table {{schema}}._schedule_runs (
   schedule_id bigint not null,
   nominal_at  timestamptz not null,
   decided_at  timestamptz not null,
@@ -55,24 +55,24 @@ create table {{schema}}.schedule_runs (
     check (outcome in ('enqueued', 'duplicate', 'refused', 'skipped'))
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
-create index schedule_runs_decided_idx on {{schema}}.schedule_runs (decided_at);
+create index schedule_runs_decided_idx on {{schema}}._schedule_runs (decided_at);
 
--- The job of one nominal time: it says of which. Like ms_to_time() it is inlined: thousands are made at once.
-create function {{schema}}.schedule_job(p_name text, p_job jsonb, p_nominal_at timestamptz)
+-- The job of one nominal time: it says of which. Like _ms_to_time() it is inlined: thousands are made at once.
+create function {{schema}}._schedule_job(p_name text, p_job jsonb, p_nominal_at timestamptz)
 returns jsonb
 language sql stable as $$
-  select {{schema}}.with_header(p_job, 'howdah-schedule', jsonb_build_object('name', p_name, 'at',
+  select {{schema}}._with_header(p_job, 'howdah-schedule', jsonb_build_object('name', p_name, 'at',
     to_char(p_nominal_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))
 $$;
 
 -- Refuses what cannot be a schedule. Of cron only the form: the numbers are looked at by whoever works out
 -- the times, which marks a schedule that is wrong and never lets it hold up others.
-create function {{schema}}.check_schedule(p_name text, p_schedule jsonb) returns void
+create function {{schema}}._check_schedule(p_name text, p_schedule jsonb) returns void
 language plpgsql security definer {{settings}} as $$
 declare
   v_key text;
   v_job jsonb;
-  v_queue queues;
+  v_queue _queues;
   v_problem text;
   v_text record;
   v_cron text := btrim(p_schedule ->> 'cron');
@@ -114,18 +114,18 @@ begin
     raise exception 'missed % is not valid', left((p_schedule -> 'missed')::text, 60)
       using errcode = 'HW191', hint = 'use skip, once or all';
   end if;
-  if is_out_of_range(p_schedule -> 'missed_max', 1, 1000) then
+  if _is_out_of_range(p_schedule -> 'missed_max', 1, 1000) then
     raise exception 'missed_max % is not valid', left((p_schedule -> 'missed_max')::text, 60)
       using errcode = 'HW191', hint = 'use a whole number from 1 to 1000';
   end if;
   v_job := '{"payload": null}' || p_schedule;
   if coalesce(jsonb_typeof(v_job -> 'headers'), 'null') in ('null', 'object') then
-    v_job := schedule_job(p_name, v_job, clock());  -- with its stamp they have to fit, too
+    v_job := _schedule_job(p_name, v_job, clock());  -- with its stamp they have to fit, too
   end if;
-  select * into v_queue from queues where name = p_schedule ->> 'queue' and deleted_at is null;
-  v_problem := job_problem(v_job, v_queue.id, v_queue.payload_bytes_max);
+  select * into v_queue from _queues where name = p_schedule ->> 'queue' and deleted_at is null;
+  v_problem := _job_problem(v_job, v_queue.id, v_queue.payload_bytes_max);
   if v_problem is not null then
-    v_text := describe_problem(v_problem, v_job);
+    v_text := _describe_problem(v_problem, v_job);
     raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
   end if;
 end $$;
@@ -137,27 +137,27 @@ returns text
 language plpgsql security definer {{settings}} as $$
 declare
   v_now timestamptz := clock();
-  v_old schedules;
-  v_new schedules;
+  v_old _schedules;
+  v_new _schedules;
 begin
-  perform check_schedule(p_name, p_schedule);
+  perform _check_schedule(p_name, p_schedule);
   v_new.cron := regexp_replace(btrim(p_schedule ->> 'cron'), '[[:space:]]+', ' ', 'g');
   v_new.zone := coalesce(p_schedule ->> 'zone', 'UTC');
   v_new.missed := coalesce(p_schedule ->> 'missed', 'once');
   v_new.missed_max := coalesce((p_schedule ->> 'missed_max')::numeric::integer, 100);
   v_new.job := '{"payload": null}' || (p_schedule - '{cron,zone,missed,missed_max}'::text[]);
   v_new.bytes := octet_length(v_new.job::text);
-  insert into schedules (name, owner, cron, zone, job, bytes, missed, missed_max, after_at, due_at,
+  insert into _schedules (name, owner, cron, zone, job, bytes, missed, missed_max, after_at, due_at,
     created_at, updated_at)
   select p_name, p_owner, v_new.cron, v_new.zone, v_new.job, v_new.bytes, v_new.missed,
     v_new.missed_max, v_now, v_now, v_now, v_now
-  where not exists (select from schedules where name = p_name)
+  where not exists (select from _schedules where name = p_name)
   on conflict (name) do nothing;
   if found then
-    perform ring_scheduler();
+    perform _ring_scheduler();
     return 'created';
   end if;
-  select * into v_old from schedules where name = p_name for update;
+  select * into v_old from _schedules where name = p_name for update;
   if not found then
     raise exception 'schedule % was deleted meanwhile', quote_literal(p_name)
       using errcode = '40001', hint = 'try again';
@@ -178,12 +178,12 @@ begin
   else
     v_new.after_at := greatest(v_old.after_at, v_now);
   end if;
-  update schedules set cron = v_new.cron, zone = v_new.zone, job = v_new.job, bytes = v_new.bytes,
+  update _schedules set cron = v_new.cron, zone = v_new.zone, job = v_new.job, bytes = v_new.bytes,
     missed = v_new.missed, missed_max = v_new.missed_max, after_at = v_new.after_at,
     next_at = v_new.next_at, error = null, revision = revision + 1, updated_at = v_now,
     due_at = case when paused_at is null then coalesce(v_new.next_at, v_now) end
   where id = v_old.id;
-  perform ring_scheduler();
+  perform _ring_scheduler();
   return 'changed';
 end $$;
 
@@ -198,7 +198,7 @@ declare
   v_names text[];
   v_gone bigint[];  -- of those that are there and not given
   v_given record;
-  v_renamed schedules;
+  v_renamed _schedules;
   v_change text;
 begin
   if p_owner is null or length(p_owner) not between 1 and 200 then
@@ -218,26 +218,26 @@ begin
       using errcode = 'HW194', hint = 'give each a name of its own';
   end if;
   -- processes that start together take turns
-  perform 1 from locks where id = 1 + (hashtext(p_owner) & 63) for update;
+  perform 1 from _locks where id = 1 + (hashtext(p_owner) & 63) for update;
   -- in the order in which the scheduler locks them
-  perform 1 from schedules s where s.owner = p_owner order by s.id for update;
+  perform 1 from _schedules s where s.owner = p_owner order by s.id for update;
   v_gone := array(
-    select s.id from schedules s where s.owner = p_owner and s.name not in (select unnest(v_names)));
+    select s.id from _schedules s where s.owner = p_owner and s.name not in (select unnest(v_names)));
   for v_given in
     select e ->> 'name' as name, e - 'name' as schedule from jsonb_array_elements(p_schedules) e
     order by e ->> 'name' collate "C"
   loop
     name := v_given.name;
     change := null;
-    if not exists (select from schedules s where s.name = v_given.name) then
-      perform check_schedule(v_given.name, v_given.schedule);
-      select s.* into v_renamed from schedules s
+    if not exists (select from _schedules s where s.name = v_given.name) then
+      perform _check_schedule(v_given.name, v_given.schedule);
+      select s.* into v_renamed from _schedules s
       where s.id = any (v_gone) and s.zone = coalesce(v_given.schedule ->> 'zone', 'UTC')
         and s.cron = regexp_replace(btrim(v_given.schedule ->> 'cron'), '[[:space:]]+', ' ', 'g')
         and s.job = '{"payload": null}' || (v_given.schedule - '{cron,zone,missed,missed_max}'::text[])
       order by s.name limit 1 for update;
       if found then
-        update schedules s set name = v_given.name, revision = revision + 1 where s.id = v_renamed.id;
+        update _schedules s set name = v_given.name, revision = revision + 1 where s.id = v_renamed.id;
         v_gone := array_remove(v_gone, v_renamed.id);
         change := 'renamed';
       end if;
@@ -247,7 +247,7 @@ begin
     return next;
   end loop;
   for v_renamed in
-    select * from schedules s where s.id = any (v_gone) order by s.name for update
+    select * from _schedules s where s.id = any (v_gone) order by s.name for update
   loop
     perform delete_schedule(v_renamed.name);
     name := v_renamed.name;
@@ -256,15 +256,15 @@ begin
   end loop;
 end $$;
 
-create function {{schema}}.schedule_id_of(p_name text) returns bigint
+create function {{schema}}._schedule_id_of(p_name text) returns bigint
 language plpgsql security definer {{settings}} as $$
 declare
   v_id bigint;
 begin
-  select id into v_id from schedules where name = p_name for update;
+  select id into v_id from _schedules where name = p_name for update;
   if not found then
     raise exception 'schedule % does not exist', coalesce(quote_literal(left(p_name, 140)), 'null')
-      using errcode = 'HW195', hint = 'see schedules_view, or `howdah schedules list`';
+      using errcode = 'HW195', hint = 'see the view schedules, or `howdah schedules list`';
   end if;
   return v_id;
 end $$;
@@ -273,9 +273,9 @@ end $$;
 create function {{schema}}.pause_schedule(p_name text, p_reason text default null) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_id bigint := schedule_id_of(p_name);
+  v_id bigint := _schedule_id_of(p_name);
 begin
-  update schedules set paused_at = coalesce(paused_at, clock()), paused_reason = left(p_reason, 500),
+  update _schedules set paused_at = coalesce(paused_at, clock()), paused_reason = left(p_reason, 500),
     due_at = null, revision = revision + 1
   where id = v_id;
 end $$;
@@ -284,14 +284,14 @@ end $$;
 create function {{schema}}.resume_schedule(p_name text) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_id bigint := schedule_id_of(p_name);
+  v_id bigint := _schedule_id_of(p_name);
 begin
-  update schedules set paused_at = null, paused_reason = null, next_at = null,
+  update _schedules set paused_at = null, paused_reason = null, next_at = null,
     after_at = greatest(after_at, clock()), due_at = case when error is null then clock() end,
     revision = revision + 1
   where id = v_id and paused_at is not null;
   if found then
-    perform ring_scheduler();
+    perform _ring_scheduler();
   end if;
 end $$;
 
@@ -299,10 +299,10 @@ end $$;
 create function {{schema}}.delete_schedule(p_name text) returns void
 language plpgsql security definer {{settings}} as $$
 declare
-  v_id bigint := schedule_id_of(p_name);
+  v_id bigint := _schedule_id_of(p_name);
 begin
-  delete from schedules where id = v_id;
-  delete from schedule_runs where schedule_id = v_id;
+  delete from _schedules where id = v_id;
+  delete from _schedule_runs where schedule_id = v_id;
 end $$;
 
 -- Down Migration
@@ -310,10 +310,10 @@ end $$;
 drop function {{schema}}.delete_schedule(text);
 drop function {{schema}}.resume_schedule(text);
 drop function {{schema}}.pause_schedule(text, text);
-drop function {{schema}}.schedule_id_of(text);
+drop function {{schema}}._schedule_id_of(text);
 drop function {{schema}}.sync_schedules(text, jsonb);
 drop function {{schema}}.put_schedule(text, jsonb, text);
-drop function {{schema}}.check_schedule(text, jsonb);
-drop function {{schema}}.schedule_job(text, jsonb, timestamptz);
-drop table {{schema}}.schedule_runs;
-drop table {{schema}}.schedules;
+drop function {{schema}}._check_schedule(text, jsonb);
+drop function {{schema}}._schedule_job(text, jsonb, timestamptz);
+drop table {{schema}}._schedule_runs;
+drop table {{schema}}._schedules;

@@ -3,7 +3,7 @@
 -- Up Migration
 
 -- Who gets what is published.
-create table {{schema}}.subscriptions (
+create table {{schema}}._subscriptions (
   topic         text not null,
   queue_id      integer not null,
   subscribed_at timestamptz not null default {{schema}}.clock(),
@@ -11,7 +11,7 @@ create table {{schema}}.subscriptions (
   constraint subscriptions_topic_check check (topic ~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$')
 );
 
-create function {{schema}}.check_topic(p_topic text) returns void
+create function {{schema}}._check_topic(p_topic text) returns void
 language plpgsql immutable security definer {{settings}} as $$
 begin
   if p_topic is null or p_topic !~ '^[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}$' then
@@ -25,11 +25,11 @@ end $$;
 create function {{schema}}.subscribe(p_topic text, p_queue text) returns boolean
 language plpgsql security definer {{settings}} as $$
 declare
-  v_queue_id integer := queue_id_of(p_queue);
+  v_queue_id integer := _queue_id_of(p_queue);
 begin
-  perform check_topic(p_topic);
-  delete from subscriptions s using queues q where q.id = s.queue_id and q.deleted_at is not null;
-  insert into subscriptions (topic, queue_id) values (p_topic, v_queue_id) on conflict do nothing;
+  perform _check_topic(p_topic);
+  delete from _subscriptions s using _queues q where q.id = s.queue_id and q.deleted_at is not null;
+  insert into _subscriptions (topic, queue_id) values (p_topic, v_queue_id) on conflict do nothing;
   return found;
 end $$;
 
@@ -37,8 +37,8 @@ end $$;
 create function {{schema}}.unsubscribe(p_topic text, p_queue text) returns boolean
 language plpgsql security definer {{settings}} as $$
 begin
-  perform check_topic(p_topic);
-  delete from subscriptions where topic = p_topic and queue_id = queue_id_of(p_queue);
+  perform _check_topic(p_topic);
+  delete from _subscriptions where topic = p_topic and queue_id = _queue_id_of(p_queue);
   return found;
 end $$;
 
@@ -58,18 +58,18 @@ begin
     raise exception 'what is published must be a JSON object without a queue' using errcode = 'HW018',
       hint = 'for example {"topic": "orders", "payload": {"id": 1}}';
   end if;
-  perform check_topic(v_topic);
+  perform _check_topic(v_topic);
   v_queues := array(
-    select q.name from subscriptions s join queues q on q.id = s.queue_id and q.deleted_at is null
+    select q.name from _subscriptions s join _queues q on q.id = s.queue_id and q.deleted_at is null
     where s.topic = v_topic order by q.name);
   p_job := p_job - 'topic';
-  v_problem := job_problem(p_job, 0, 67108864);
+  v_problem := _job_problem(p_job, 0, 67108864);
   if v_problem is not null then  -- told even where nobody listens
-    v_text := describe_problem(v_problem, p_job);
+    v_text := _describe_problem(v_problem, p_job);
     raise exception '%', v_text.message using errcode = v_problem, hint = v_text.hint;
   end if;
   if v_queues <> '{}' then
-    p_job := with_header(p_job, 'howdah-topic', to_jsonb(v_topic));
+    p_job := _with_header(p_job, 'howdah-topic', to_jsonb(v_topic));
     return query
       select v_queues[e.ordinal], e.id, e.created
       from enqueue((select jsonb_agg(p_job || jsonb_build_object('queue', name) order by n)
@@ -80,7 +80,7 @@ end $$;
 
 create view {{schema}}.topics as
 select s.topic, q.name as queue, s.subscribed_at
-from {{schema}}.subscriptions s join {{schema}}.queues q on q.id = s.queue_id and q.deleted_at is null;
+from {{schema}}._subscriptions s join {{schema}}._queues q on q.id = s.queue_id and q.deleted_at is null;
 
 -- Down Migration
 
@@ -88,5 +88,5 @@ drop view {{schema}}.topics;
 drop function {{schema}}.publish(jsonb, boolean);
 drop function {{schema}}.unsubscribe(text, text);
 drop function {{schema}}.subscribe(text, text);
-drop function {{schema}}.check_topic(text);
-drop table {{schema}}.subscriptions;
+drop function {{schema}}._check_topic(text);
+drop table {{schema}}._subscriptions;

@@ -14,27 +14,27 @@ select j.id, q.name as queue,
     when j.seq is not null then 'ready'
     when j.group_seq is not null then 'blocked'
     else 'scheduled' end as state,
-  {{schema}}.lane_priority(j.lane) as priority,
-  {{schema}}.attempts_of(j) as attempt,
+  {{schema}}._lane_priority(j.lane) as priority,
+  {{schema}}._attempts_of(j) as attempt,
   coalesce(j.max_attempts, q.max_attempts) as max_attempts,
   j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
   l.worker, o.name as origin_queue, j.dead_at, j.dead_reason,
   j.errors -> -1 ->> 'message' as last_error,
   j.payload, j.headers, j.errors, j.cancel_requested, j.group_key, j.batch_id
-from {{schema}}.jobs j
-join {{schema}}.queues q on q.id = j.queue_id
-left join {{schema}}.queues o on o.id = j.origin_queue_id
-left join {{schema}}.leases l on l.id = j.lease_id;
+from {{schema}}._jobs j
+join {{schema}}._queues q on q.id = j.queue_id
+left join {{schema}}._queues o on o.id = j.origin_queue_id
+left join {{schema}}._leases l on l.id = j.lease_id;
 
-create view {{schema}}.history_view as
+create view {{schema}}.history as
 select h.id, q.name as queue, h.state,
-  {{schema}}.lane_priority(h.lane) as priority, h.attempt, h.reason, h.worker,
+  {{schema}}._lane_priority(h.lane) as priority, h.attempt, h.reason, h.worker,
   h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
   h.payload, h.headers, h.errors, h.result, h.group_key, h.batch_id
-from {{schema}}.history h join {{schema}}.queues q on q.id = h.queue_id;
+from {{schema}}._history h join {{schema}}._queues q on q.id = h.queue_id;
 
 -- Every job there is a row of, finished or not.
-create view {{schema}}.jobs_all as
+create view {{schema}}.jobs as
 select id, queue, state, priority, attempt, enqueued_at, run_at, claimed_at,
   null::timestamptz as finished_at, worker, dead_reason as reason, last_error, payload, headers,
   errors, null::jsonb as result, group_key, batch_id
@@ -42,18 +42,18 @@ from {{schema}}.job_states
 union all
 select id, queue, state, priority, attempt, enqueued_at, null, claimed_at, finished_at, worker,
   reason, last_error, payload, headers, errors, result, group_key, batch_id
-from {{schema}}.history_view;
+from {{schema}}.history;
 
 -- Jobs by their ids, finished or not: by the view every day of the history would be looked at, and locked.
-create function {{schema}}.find_jobs(p_ids bigint[]) returns setof {{schema}}.jobs_all
+create function {{schema}}.find_jobs(p_ids bigint[]) returns setof {{schema}}.jobs
 language sql stable security definer {{settings}} as $$
   select id, queue, state, priority, attempt, enqueued_at, run_at, claimed_at, null::timestamptz, worker,
     dead_reason, last_error, payload, headers, errors, null::jsonb, group_key, batch_id
   from job_states where id = any (p_ids)
   union all
-  select h.id, q.name, h.state, lane_priority(h.lane), h.attempt, h.enqueued_at, null, h.claimed_at, h.finished_at,
+  select h.id, q.name, h.state, _lane_priority(h.lane), h.attempt, h.enqueued_at, null, h.claimed_at, h.finished_at,
     h.worker, h.reason, h.errors -> -1 ->> 'message', h.payload, h.headers, h.errors, h.result, h.group_key, h.batch_id
-  from history_of(p_ids) h join queues q on q.id = h.queue_id
+  from _history_of(p_ids) h join _queues q on q.id = h.queue_id
 $$;
 
 -- Ids of finished jobs, the newest first. The days of the history are looked at one after another, those with the
@@ -68,7 +68,7 @@ create function {{schema}}.finished_ids(
 language plpgsql stable security definer {{settings}} as $$
 declare
   v_now timestamptz := clock();
-  v_queue_ids integer[] := array(select id from queues where name = p_queue);
+  v_queue_ids integer[] := array(select id from _queues where name = p_queue);
   v_limit integer := least(greatest(p_limit, 0), 10000);
   v_day record;
   v_found bigint[];
@@ -76,11 +76,11 @@ begin
   ids := '{}';
   for v_day in
     select d.name, d.high, row_number() over (order by d.high desc, d.day desc) - greatest(p_skip, 0) as n from (
-      select 'history_' || to_char(day, 'YYYYMMDD') as name, day,
+      select '_history_' || to_char(day, 'YYYYMMDD') as name, day,
         case when high_id is null or noted_at > v_now then 9223372036854775807 else high_id end as high
-      from history_days
+      from _history_days
       where p_after is null or low_id is null or noted_at > v_now or low_id < p_after
-      union all select 'history_default', '-infinity', 9223372036854775807
+      union all select '_history_default', '-infinity', 9223372036854775807
     ) d order by d.high desc, d.day desc offset greatest(p_skip, 0)
   loop
     if v_day.n > 60 then
@@ -109,7 +109,7 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
   (select (extract(epoch from {{schema}}.clock()
       - greatest(f.enqueued_at, f.run_at, f.dead_at)) * 1000)::bigint
     from {{schema}}.ready_lanes(q.id) l cross join lateral (
-      select j.* from {{schema}}.jobs j
+      select j.* from {{schema}}._jobs j
       where j.queue_id = q.id and j.lane = l.lane and j.seq is not null and j.lease_id is null
         and j.seq > l.start
       order by j.seq limit 1) f
@@ -125,8 +125,8 @@ select q.name as queue, c.ready, c.scheduled, c.running, c.dead, c.enqueued, c.c
   q.closed_at is not null as closed, q.closed_reason, q.max_depth, q.max_bytes,
   case when q.max_depth is not null or q.max_bytes is not null then c.bytes end as waiting_bytes,
   c.blocked
-from {{schema}}.queues q
-left join {{schema}}.counters n on n.queue_id = q.id
+from {{schema}}._queues q
+left join {{schema}}._counters n on n.queue_id = q.id
 -- all at once: for each queue alone every row would be read, for they are not in an order of queues
 left join (
   select queue_id, sum(ready) as ready, sum(scheduled) as scheduled, sum(running) as running,
@@ -134,7 +134,7 @@ left join (
     sum(failed) as failed, sum(buried) as buried, sum(cancelled) as cancelled,
     sum(expired) as expired, sum(discarded) as discarded, sum(blocked) as blocked,
     sum(bytes) as bytes
-  from {{schema}}.counter_deltas group by queue_id
+  from {{schema}}._counter_deltas group by queue_id
 ) d on d.queue_id = q.id
 cross join lateral (
   select (coalesce(n.ready, 0) + coalesce(d.ready, 0))::bigint as ready,
@@ -152,10 +152,10 @@ cross join lateral (
     (coalesce(n.bytes, 0) + coalesce(d.bytes, 0))::bigint as bytes
 ) c
 left join lateral (
-  select * from {{schema}}.limits where queue_id = q.id order by epoch desc limit 1
+  select * from {{schema}}._limits where queue_id = q.id order by epoch desc limit 1
 ) m on true
 left join lateral (
-  select until, reason from {{schema}}.holds
+  select until, reason from {{schema}}._holds
   where queue_id = q.id and until > {{schema}}.clock() order by until desc limit 1
 ) h on true
 where q.deleted_at is null;
@@ -164,17 +164,17 @@ create view {{schema}}.workers as
 select l.id as lease_id, l.worker, l.opened_at, l.expires_at, l.lease_ms,
   l.expires_at > {{schema}}.clock() as alive,
   coalesce(d.lease_id = l.id and d.expires_at > {{schema}}.clock(), false) as leads,
-  exists (select from {{schema}}.lease_notices n
+  exists (select from {{schema}}._lease_notices n
     where n.lease_id = l.id and n.drain_reason is not null) as draining, l.info
-from {{schema}}.leases l cross join {{schema}}.leader d
+from {{schema}}._leases l cross join {{schema}}._leader d
 where l.held is null and l.due_at is null and not l.info ? 'pull';
 
 -- Ready jobs that nobody would find, at or below the floor of their lane: there are none, or a floor is wrong.
 create view {{schema}}.hidden_jobs as
 select q.name as queue, j.id, j.lane, j.seq, f.seq as floor, j.enqueued_at
-from {{schema}}.lane_floors f
-join {{schema}}.queues q on q.id = f.queue_id
-join {{schema}}.jobs j on j.queue_id = f.queue_id and j.lane = f.lane and j.seq <= f.seq and j.lease_id is null;
+from {{schema}}._lane_floors f
+join {{schema}}._queues q on q.id = f.queue_id
+join {{schema}}._jobs j on j.queue_id = f.queue_id and j.lane = f.lane and j.seq <= f.seq and j.lease_id is null;
 
 create view {{schema}}.queue_policies as
 select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_ms, q.backoff_jitter,
@@ -184,7 +184,7 @@ select q.name as queue, q.max_attempts, q.backoff, q.backoff_ms, q.backoff_max_m
   q.breaker_cooldown_ms, q.ageing_ms,
   q.visibility_ms, d.name as dead_letter_queue, q.paused_at, q.paused_reason, q.paused_until, q.created_at,
   q.closed_at, q.closed_reason
-from {{schema}}.queues q join {{schema}}.queues d on d.id = q.dead_letter_queue_id
+from {{schema}}._queues q join {{schema}}._queues d on d.id = q.dead_letter_queue_id
 where q.deleted_at is null;
 
 -- The version of this schema: the number of its newest migration file.
@@ -214,18 +214,18 @@ select q.name as queue, g.key as group_key, (g.waiting + coalesce(c.waiting, 0))
         else 'head backs off until ' end
       || to_char(h.run_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') end as reason,
   g.head_at as since
-from {{schema}}.groups g
-join {{schema}}.queues q on q.id = g.queue_id
-left join {{schema}}.jobs h on h.id = g.head_id and h.queue_id = g.queue_id and h.dead_at is null
-left join {{schema}}.leases l on l.id = h.lease_id
+from {{schema}}._groups g
+join {{schema}}._queues q on q.id = g.queue_id
+left join {{schema}}._jobs h on h.id = g.head_id and h.queue_id = g.queue_id and h.dead_at is null
+left join {{schema}}._leases l on l.id = h.lease_id
 cross join lateral (
   select count(*) as n, sum(x.admitted) as admitted, sum(x.waiting) as waiting
-  from {{schema}}.group_changes x where x.queue_id = g.queue_id and x.key = g.key
+  from {{schema}}._group_changes x where x.queue_id = g.queue_id and x.key = g.key
 ) c
 where g.waiting + coalesce(c.waiting, 0) > 0;
 
 -- Schedules, with what became of the job enqueued last while there is a row of it.
-create view {{schema}}.schedules_view as
+create view {{schema}}.schedules as
 select s.name, s.owner, s.job ->> 'queue' as queue, s.cron, s.zone, s.missed, s.missed_max,
   s.job -> 'payload' as payload, nullif(s.job -> 'headers', 'null') as headers,
   s.job - '{queue,payload,headers}'::text[] as options,
@@ -235,20 +235,20 @@ select s.name, s.owner, s.job ->> 'queue' as queue, s.cron, s.zone, s.missed, s.
   j.state as last_job_state, j.finished_at as last_job_finished_at, j.last_error as last_job_error,
   j.errors -> -1 as last_job_error_json,  -- whole, for it may be encoded
   s.created_at, s.updated_at
-from {{schema}}.schedules s
+from {{schema}}._schedules s
 left join lateral (
   select a.state, a.finished_at, a.last_error, a.errors from {{schema}}.find_jobs(array[s.last_job_id]) a limit 1
 ) j on true;
 
 -- What became of the nominal times of the last day.
-create view {{schema}}.schedule_runs_view as
+create view {{schema}}.schedule_runs as
 select s.name, r.nominal_at, r.outcome, r.job_id, r.error, r.decided_at
-from {{schema}}.schedule_runs r join {{schema}}.schedules s on s.id = r.schedule_id;
+from {{schema}}._schedule_runs r join {{schema}}._schedules s on s.id = r.schedule_id;
 
 -- Down Migration
 
-drop view {{schema}}.schedule_runs_view;
-drop view {{schema}}.schedules_view;
+drop view {{schema}}.schedule_runs;
+drop view {{schema}}.schedules;
 drop view {{schema}}.blocked_groups;
 drop function {{schema}}.schema_version();
 drop view {{schema}}.queue_policies;
@@ -257,6 +257,6 @@ drop view {{schema}}.workers;
 drop view {{schema}}.queue_stats;
 drop function {{schema}}.finished_ids(text, text[], bigint, bigint, integer, integer);
 drop function {{schema}}.find_jobs(bigint[]);
-drop view {{schema}}.jobs_all;
-drop view {{schema}}.history_view;
+drop view {{schema}}.jobs;
+drop view {{schema}}.history;
 drop view {{schema}}.job_states;

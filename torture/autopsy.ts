@@ -6,10 +6,10 @@ const LOOKS = {
   'what is left':
     'select queue, state, count(*)::int from howdah.job_states group by 1, 2 order by 1, 2',
   'some of it': `select id, queue_id, attempt, uncounted, crashes, lane, seq, lease_id, group_key, run_at
-    from howdah.jobs where dead_at is null order by id limit 5`,
-  'who leads': 'select *, clock_timestamp() as now from howdah.leader',
-  cursors: `select m.* from howdah.lease_marks m limit 30`,
-  leases: 'select id, worker, expires_at from howdah.leases order by id',
+    from howdah._jobs where dead_at is null order by id limit 5`,
+  'who leads': 'select *, clock_timestamp() as now from howdah._leader',
+  cursors: `select m.* from howdah._lease_marks m limit 30`,
+  leases: 'select id, worker, expires_at from howdah._leases order by id',
   'sessions that are busy or wait': `select pid, application_name, state, wait_event_type, wait_event,
       now() - xact_start as open_for, pg_blocking_pids(pid) as blocked_by, left(query, 100) as query
     from pg_stat_activity where backend_type = 'client backend' and state <> 'idle'`,

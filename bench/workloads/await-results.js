@@ -56,7 +56,7 @@ async function measure({ session, client, postgres, url, count }) {
   const waits = rows.map(({ id }) =>
     client.result(id, { timeout: '300s' }).then(() => seenAt.set(id, performance.now())),
   );
-  await until(async () => (await one('select count(*)::int from howdah.watches')) === WAITERS, 1);
+  await until(async () => (await one('select count(*)::int from howdah._watches')) === WAITERS, 1);
   const complete = async ({ id, attempt }) => {
     await session.query('select howdah.complete($1, $2, $3)', [lease, id, attempt]);
     return performance.now();

@@ -39,7 +39,7 @@ export default {
     const client = createClient({ url });
     try {
       const beganAt = performance.now();
-      const { cancelled } = await client.cancelWhere({ queue: 'bench' });
+      const { cancelled } = await client.jobs.cancelWhere({ queue: 'bench' });
       const filterMs = performance.now() - beganAt;
       if (cancelled !== READY) throw new Error(`${cancelled} cancelled of ${READY}`);
       return { filterMs, ...latencyMetrics(await signals(client, url, quick ? 40 : 200)) };

@@ -21,16 +21,16 @@ const STATEMENTS = [
   ['receive, 10 jobs', `receive('q1', 10)`],
   [
     'cancel, 100 jobs by id',
-    `cancel(array(select id from jobs where queue_id = :q1 and seq is not null order by lane, seq limit 100))`,
+    `cancel(array(select id from _jobs where queue_id = :q1 and seq is not null order by lane, seq limit 100))`,
   ],
   ['cancel_jobs, 1000 of a queue', `cancel_jobs('{"queue": "q1", "state": "ready"}', null, 1000)`],
   [
     'edit_job',
-    `edit_job((select id from jobs where queue_id = :q1 and seq is not null order by lane, seq limit 1), '{"priority": 5}')`,
+    `edit_job((select id from _jobs where queue_id = :q1 and seq is not null order by lane, seq limit 1), '{"priority": 5}')`,
   ],
   [
     'redrive, 1 by id',
-    `redrive(jsonb_build_object('ids', jsonb_build_array((select max(id) from jobs where dead_at is not null and id < 0))))`,
+    `redrive(jsonb_build_object('ids', jsonb_build_array((select max(id) from _jobs where dead_at is not null and id < 0))))`,
   ],
   ['redrive, 50 of a queue', `redrive('{"queue": "q1"}', 100)`],
   ['discard, since a time to come', `discard('{"since": "2100-01-01"}', 100)`],
@@ -53,7 +53,7 @@ const STATEMENTS = [
   ['prune', `prune()`, 'days and queues in use'],
   ['queue_stats', `queue_stats`, 'queues'],
   ['queue_stats of one queue', `queue_stats where queue = 'q1'`, 'counters not folded'],
-  ['job_states by id', `job_states where id = (select max(id) from jobs)`],
+  ['job_states by id', `job_states where id = (select max(id) from _jobs)`],
   ['blocked_groups, first 100', `blocked_groups limit 100`, 'groups, to 100'],
 ];
 
@@ -116,10 +116,10 @@ async function grow(session, from, to) {
   await inChunks(from.jobs, to.jobs, (first, last) =>
     session.query(
       `with n as (select nextval('job_seq') as id from generate_series($1::int, $2::int)), made as (
-        insert into jobs (id, seq, enqueued_at, queue_id, lane, payload)
-        select id, id, clock(), (select q.id from queues q where q.name = 'q1'), 201, '{"n": 1}' from n returning 1)
-      insert into counter_deltas (queue_id, enqueued, ready)
-      select (select q.id from queues q where q.name = 'q1'), count(*), count(*) from made`,
+        insert into _jobs (id, seq, enqueued_at, queue_id, lane, payload)
+        select id, id, clock(), (select q.id from _queues q where q.name = 'q1'), 201, '{"n": 1}' from n returning 1)
+      insert into _counter_deltas (queue_id, enqueued, ready)
+      select (select q.id from _queues q where q.name = 'q1'), count(*), count(*) from made`,
       [first, last],
     ),
   );
@@ -131,32 +131,32 @@ async function grow(session, from, to) {
     ),
   );
   await session.query(
-    `insert into queues (name, dead_letter_queue_id) select 'more' || i, 1 from generate_series($1::int, $2::int) i`,
+    `insert into _queues (name, dead_letter_queue_id) select 'more' || i, 1 from generate_series($1::int, $2::int) i`,
     [from.queues + 1, to.queues],
   );
   await inChunks(from.dead, to.dead, (first, last) =>
     session.query(
-      `insert into jobs (id, seq, enqueued_at, queue_id, lane, payload, dead_at, dead_reason, origin_queue_id,
+      `insert into _jobs (id, seq, enqueued_at, queue_id, lane, payload, dead_at, dead_reason, origin_queue_id,
         attempt, uncounted, errors)
       select -i, nextval('job_seq'), clock(), 1, 201, '1', clock() - i * interval '1 s', 'attempts exhausted',
-        (select q.id from queues q where q.name = case when i <= 50 then 'q1' else 'late' end), 10, 10,
+        (select q.id from _queues q where q.name = case when i <= 50 then 'q1' else 'late' end), 10, 10,
         '[{"name": "Error", "message": "connection refused", "attempt": 10}]'
       from generate_series($1::int, $2::int) i`,
       [first, last],
     ),
   );
   for (let day = from.days + 1; day <= to.days; day++) {
-    await session.query(`select create_partition((clock() at time zone 'UTC')::date - $1::int)`, [
+    await session.query(`select _create_partition((clock() at time zone 'UTC')::date - $1::int)`, [
       day,
     ]);
     await session.query(
-      `insert into history (id, finished_at, enqueued_at, queue_id, attempt, lane, state, payload)
+      `insert into _history (id, finished_at, enqueued_at, queue_id, attempt, lane, state, payload)
       select -(50000000 + ($1 - 1) * 1000 + i), clock() - $1 * interval '1 day', clock(), 2, 1, 201, 'completed', '1'
       from generate_series(1, 1000) i`,
       [day],
     );
   }
-  for (let done = 0; done <= to.days; done += 30) await session.query('select note_days()');
+  for (let done = 0; done <= to.days; done += 30) await session.query('select _note_days()');
   await session.query('select roll_up(100000)');
 }
 
@@ -169,7 +169,7 @@ async function inChunks(from, to, insert) {
 /** Each statement three times, undone each time; the least counts. */
 async function measure(session) {
   const [{ lease }] = (await session.query(`select open_lease('bench', 3600000) as lease`)).rows;
-  const [{ q1 }] = (await session.query(`select id as q1 from queues where name = 'q1'`)).rows;
+  const [{ q1 }] = (await session.query(`select id as q1 from _queues where name = 'q1'`)).rows;
   const usage = startUsage(session);
   const costs = [];
   for (const [name, text, per] of STATEMENTS) {

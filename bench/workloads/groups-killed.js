@@ -153,7 +153,7 @@ async function killUntilDone(fleet, observer, session, everyMs) {
 
 async function heldBy(session, pid) {
   const { rows } = await session.query(
-    `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+    `select count(*)::int as n from howdah._jobs j join howdah._leases l on l.id = j.lease_id
      where l.info ->> 'pid' = $1`,
     [String(pid)],
   );
@@ -180,7 +180,7 @@ async function judge(session, starts, { groups, count }) {
        coalesce(sum(attempt), 0)::int as attempts,
        count(*) filter (where finished_at < previous_end)::int as violations
      from (select *, lag(finished_at) over (partition by group_key order by id) as previous_end
-       from howdah.history_view) h`,
+       from howdah.history) h`,
   );
   const [ends] = rows;
   const lost = Math.max(

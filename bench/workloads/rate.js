@@ -75,7 +75,7 @@ async function readClaims(postgres, url) {
   const rows = await postgres.query(
     url,
     `select extract(epoch from claimed_at - min(claimed_at) over ())::float8 * 1000 as at
-     from howdah.history_view order by claimed_at`,
+     from howdah.history order by claimed_at`,
   );
   return rows.map(({ at }) => at);
 }

@@ -47,24 +47,26 @@ export default {
       const one = async (text, values = []) =>
         Object.values((await session.query(text, values)).rows[0])[0];
       await until(
-        () => one('select not exists (select from howdah.schedules where next_at is null)'),
+        () => one('select not exists (select from howdah._schedules where next_at is null)'),
         LOOK_MS,
       );
       const planned = Math.round((count / (performance.now() - beganAt)) * 1000);
       await postgres.settle(url);
       const idleMs = await idleLook(one);
-      const fired = `select count(*) = $1 from howdah.schedule_runs where outcome = 'enqueued'
-        and nominal_at = (select max(nominal_at) from howdah.schedule_runs)`;
-      const last = await one('select max(nominal_at)::text from howdah.schedule_runs');
+      const fired = `select count(*) = $1 from howdah._schedule_runs where outcome = 'enqueued'
+        and nominal_at = (select max(nominal_at) from howdah._schedule_runs)`;
+      const last = await one('select max(nominal_at)::text from howdah._schedule_runs');
       await until(
         () =>
-          one('select max(nominal_at)::text is distinct from $1 from howdah.schedule_runs', [last]),
+          one('select max(nominal_at)::text is distinct from $1 from howdah._schedule_runs', [
+            last,
+          ]),
         LOOK_MS,
       );
       await until(() => one(fired, [due]), LOOK_MS);
       const firedMs =
         await one(`select extract(epoch from max(decided_at) - nominal_at)::float8 * 1000
-        from howdah.schedule_runs group by nominal_at order by nominal_at desc limit 1`);
+        from howdah._schedule_runs group by nominal_at order by nominal_at desc limit 1`);
       return { schedules: count, planned, idleMs, due, firedMs };
     } finally {
       await worker.stop({ grace: 0 });

@@ -85,9 +85,9 @@ async function countAll(pool: pg.Pool, facts: RunFacts): Promise<Counts> {
        (select count(*)::int from howdah_example.assessments where attempt = 2) as second,
        (select count(*)::int from howdah_example.nearest_airports) as airports,
        (select count(*)::int from howdah_example.quakes where id = any ($1))
-         + (select count(*)::int from howdah.jobs_all
+         + (select count(*)::int from howdah.jobs
             where enqueued_at >= $2 and payload ->> 'quakeId' = any ($1)) as ghosts,
-       (select count(*)::int from howdah.history_view
+       (select count(*)::int from howdah.history
         where queue = s.queue and state = 'completed' and enqueued_at >= $2) as history,
        (select coalesce(sum(errors_count), 0)::int from howdah.dead_letters
         where queue = s.queue and payload ->> 'quakeId' = $3) as errors

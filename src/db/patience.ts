@@ -42,7 +42,7 @@ export type HeldKind = 'group' | 'dedupe' | 'batch';
 export function heldKindOf(error: HowdahError): HeldKind | undefined {
   const { where } = (error.cause ?? {}) as { where?: unknown };
   if (typeof where !== 'string') return undefined;
-  if (where.includes('batch_problem(')) return 'batch';
-  if (where.includes('lock_keys(')) return 'dedupe';
-  return where.includes('change_groups(') ? 'group' : undefined;
+  if (where.includes('_batch_problem(')) return 'batch';
+  if (where.includes('_lock_keys(')) return 'dedupe';
+  return where.includes('_change_groups(') ? 'group' : undefined;
 }

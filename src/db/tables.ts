@@ -258,15 +258,15 @@ export interface Tables {
   job_progress: JobProgressView;
   job_logs: JobLogsView;
   job_states: JobStatesView;
-  history_view: HistoryView;
-  jobs_all: JobsAllView;
+  history: HistoryView;
+  jobs: JobsAllView;
   queue_stats: QueueStatsView;
   dead_letters: DeadLettersView;
   workers: WorkersView;
   queue_policies: QueuePoliciesView;
   blocked_groups: BlockedGroupsView;
-  batch_states: BatchStatesView;
+  batches: BatchStatesView;
   topics: TopicsView;
-  schedules_view: SchedulesView;
-  schedule_runs_view: ScheduleRunsView;
+  schedules: SchedulesView;
+  schedule_runs: ScheduleRunsView;
 }

@@ -24,7 +24,8 @@ interface Kit {
 }
 
 /** Leaves nothing of the tests before. */
-const clear = (pool: pg.Pool) => pool.query('truncate howdah.jobs, howdah.history, howdah.dedupes');
+const clear = (pool: pg.Pool) =>
+  pool.query('truncate howdah._jobs, howdah._history, howdah._dedupes');
 
 const KITS: readonly Kit[] = [
   { name: 'no codec', codec: undefined, isDeterministic: true },
@@ -59,7 +60,7 @@ describe.each(KITS)('with $name', ({ codec, isDeterministic }) => {
     makeWorker({ url, queues, ...options });
   const expectSecret = async (pool: pg.Pool) => {
     const { rows } = await pool.query<{ text: string }>(
-      'select j::text as text from howdah.jobs_all j union all select d::text from howdah.dedupes d',
+      'select j::text as text from howdah.jobs j union all select d::text from howdah._dedupes d',
     );
     const open = rows.filter(({ text }) => text.includes(SECRET));
     if (codec) expect(open).toEqual([]);

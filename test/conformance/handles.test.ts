@@ -44,7 +44,7 @@ describe.each(LIBRARIES)('$name', ({ open, hasRoot, knowsItsEnd }) => {
     kit: async ({ url, pool, client }, use) => {
       await client.queues.create(orders);
       await pool.query('create table if not exists notes (text text)');
-      await pool.query('truncate notes, howdah.jobs');
+      await pool.query('truncate notes, howdah._jobs');
       const kit = await open(url);
       await use(kit);
       await kit.close();
@@ -144,7 +144,7 @@ describe.each(LIBRARIES)('$name', ({ open, hasRoot, knowsItsEnd }) => {
     const { tx, run, rollback } = await begin();
     await run(`do $$ begin execute 'create function pg_temp.clash() returns trigger language plpgsql
       as ''begin raise exception ''''clash'''' using errcode = ''''40001''''; end''';
-      execute 'create trigger clash before insert on howdah.jobs
+      execute 'create trigger clash before insert on howdah._jobs
         for each row execute function pg_temp.clash()'; end $$`);
     await expect(client.enqueue(orders, 1, { tx })).rejects.toMatchObject({ code: '40001' });
     await rollback();

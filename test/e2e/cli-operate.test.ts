@@ -343,22 +343,22 @@ describe('status and doctor', () => {
     expect(nowhere.json).toMatchObject([{ check: 'connection', result: 'fail' }]);
     expect(nowhere.stdout).not.toContain('topsecret');
     // a lease that ran out long ago and that nobody reaps
-    await pool.query(`insert into howdah.leases (id, worker, lease_ms, opened_at, expires_at)
+    await pool.query(`insert into howdah._leases (id, worker, lease_ms, opened_at, expires_at)
       values (1, 'ghost', 1000, now() - interval '1 day', now() - interval '1 day')`);
     const stale = await runCli(['doctor', '--json'], { url });
     expect(stale.json.find(({ check }) => check === 'workers')).toMatchObject({ result: 'fail' });
     expect(stale.code).toBe(1);
-    await pool.query('delete from howdah.leases where id = 1');
+    await pool.query('delete from howdah._leases where id = 1');
     await pool.query(`select howdah.create_queue('below');
       select howdah.enqueue('{"queue": "below", "payload": 1}');
-      insert into howdah.lane_floors select queue_id, lane, seq from howdah.jobs
-        where queue_id = (select id from howdah.queues where name = 'below')`);
+      insert into howdah._lane_floors select queue_id, lane, seq from howdah._jobs
+        where queue_id = (select id from howdah._queues where name = 'below')`);
     const hidden = await runCli(['doctor', '--json'], { url });
     expect(hidden.json.find(({ check }) => check === 'floors')).toMatchObject({
       result: 'fail',
       detail: expect.stringContaining('of queue below is ready'),
     });
-    await pool.query('delete from howdah.lane_floors');
+    await pool.query('delete from howdah._lane_floors');
     await pool.query('grant create on schema howdah to public');
     const open = await runCli(['doctor', '--json'], { url });
     expect(open.json.find(({ check }) => check === 'ownership')).toMatchObject({
@@ -368,6 +368,13 @@ describe('status and doctor', () => {
     });
     expect(open.json.find(({ check }) => check === 'schema')).toBeUndefined();
     await pool.query('revoke create on schema howdah from public');
+    await pool.query('alter table howdah._jobs set (autovacuum_enabled = off)');
+    const dirty = await runCli(['doctor', '--json'], { url });
+    expect(dirty.json.find(({ check }) => check === 'autovacuum')).toMatchObject({
+      result: 'fail',
+      detail: expect.stringContaining('jobs table'),
+    });
+    await pool.query('alter table howdah._jobs reset (autovacuum_enabled)');
     const forTests = await createDatabase('migrated');
     await permitTimeTravel({ url: forTests });
     const warned = await runCli(['doctor', '--json'], { url: forTests });

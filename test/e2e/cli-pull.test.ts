@@ -53,7 +53,7 @@ async function sleepers(url: string): Promise<number> {
   const pg = (await import('pg')).default;
   const client = new pg.Client(url);
   await client.connect();
-  const { rowCount } = await client.query('select from howdah.sleepers');
+  const { rowCount } = await client.query('select from howdah._sleepers');
   await client.end();
   return rowCount ?? 0;
 }

@@ -49,9 +49,7 @@ async function enqueue(url: string, payloads: object[]): Promise<string[]> {
 }
 
 async function stateOf(pool: pg.Pool, id: string): Promise<{ state: string; attempt: number }> {
-  const { rows } = await pool.query('select state, attempt from howdah.jobs_all where id = $1', [
-    id,
-  ]);
+  const { rows } = await pool.query('select state, attempt from howdah.jobs where id = $1', [id]);
   return rows[0];
 }
 

@@ -13,7 +13,7 @@ const KILLS_MIN = 4;
 
 async function isHolding(pool: pg.Pool, { pid }: FaultWorker): Promise<boolean> {
   const { rows } = await pool.query(
-    `select from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+    `select from howdah._jobs j join howdah._leases l on l.id = j.lease_id
     where l.info ->> 'pid' = $1 limit 1`,
     [String(pid)],
   );
@@ -69,7 +69,7 @@ test(`a batch of ${JOBS} jobs is followed once, whatever workers are killed`, {
   const [{ enqueued } = { enqueued: 0 }] = await client.queues.stats(after);
   expect(enqueued).toBe(1);
   const { rows } = await pool.query(
-    'select count(*)::int as left from howdah.jobs where batch_id = $1 and dead_at is null',
+    'select count(*)::int as left from howdah._jobs where batch_id = $1 and dead_at is null',
     [batch.id],
   );
   expect(rows).toEqual([{ left: 0 }]);

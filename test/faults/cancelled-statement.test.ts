@@ -14,7 +14,7 @@ test.for([
     const name = await createQueue(pool);
     const { client, holder } = await clientAndHolder(url, pool);
     await client.enqueue(name, 'before');
-    await holder.query('begin; lock table howdah.jobs in access exclusive mode');
+    await holder.query('begin; lock table howdah._jobs in access exclusive mode');
     const enqueued = client.enqueue(name, 'ended twice');
     let begunAt = '';
     for (let strikes = 0; strikes < 2; strikes += 1) {
@@ -23,7 +23,7 @@ test.for([
           const { rows } = await pool.query(
             `select a.xact_start::text as begun_at, ${strike}(a.pid)
            from pg_locks l join pg_stat_activity a using (pid)
-           where l.relation = 'howdah.jobs'::regclass and not l.granted and a.xact_start::text <> $1`,
+           where l.relation = 'howdah._jobs'::regclass and not l.granted and a.xact_start::text <> $1`,
             [begunAt],
           );
           return rows[0]?.begun_at as string | undefined;
@@ -48,7 +48,7 @@ test('an enqueue whose connection is ended while it commits is not tried again',
   const client = createClient({ url });
   await pool.query(`create function wait_for_turn() returns trigger language plpgsql as $$ begin
       perform pg_advisory_xact_lock(4711); return null; end $$;
-    create constraint trigger turn after insert on howdah.jobs deferrable initially deferred
+    create constraint trigger turn after insert on howdah._jobs deferrable initially deferred
       for each row execute function wait_for_turn()`);
   const holder = await pool.connect();
   onTestFinished(async () => {
@@ -76,13 +76,13 @@ test('an enqueue whose connection is ended while it commits is not tried again',
 test('a declaration whose connection is ended is tried again, too', async ({ url, pool }) => {
   const name = 'declared-in-a-storm';
   const { client, holder } = await clientAndHolder(url, pool);
-  await holder.query('begin; lock table howdah.queues in access exclusive mode');
+  await holder.query('begin; lock table howdah._queues in access exclusive mode');
   const enqueued = client.enqueue(queue(name), 'first');
   await waitFor(
     async () => {
       const { rows } = await pool.query(
         `select pg_terminate_backend(pid) from pg_locks
-        where relation = 'howdah.queues'::regclass and not granted`,
+        where relation = 'howdah._queues'::regclass and not granted`,
       );
       return rows.length > 0;
     },
@@ -107,7 +107,7 @@ async function clientAndHolder(url: string, pool: pg.Pool) {
 
 async function storedIn(pool: pg.Pool, queue: string): Promise<object[]> {
   const { rows } = await pool.query(
-    'select id, payload from howdah.jobs_all where queue = $1 order by id',
+    'select id, payload from howdah.jobs where queue = $1 order by id',
     [queue],
   );
   return rows;

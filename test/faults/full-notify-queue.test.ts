@@ -53,7 +53,7 @@ test('a full queue of notifications holds up no enqueue, no commit of an applica
   const held = await client.enqueue('mail', 'held');
   await waitForState(pool, held.id, 'running');
   const awaited = held.result({ timeout: '40s' });
-  await waitFor(async () => (await pool.query('select from howdah.sleepers')).rows.length > 0, {
+  await waitFor(async () => (await pool.query('select from howdah._sleepers')).rows.length > 0, {
     what: 'the worker to sleep',
   });
 

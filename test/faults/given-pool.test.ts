@@ -87,7 +87,7 @@ describe('a pool of the application of which every connection is taken', () => {
     onTestFinished(() => client.close());
     const blocker = await pool.connect();
     onTestFinished(() => blocker.release(true));
-    await blocker.query('begin; lock table howdah.queues in access exclusive mode');
+    await blocker.query('begin; lock table howdah._queues in access exclusive mode');
     const first = client.queues.stats().catch(() => undefined);
     const error = await errorOf(client.queues.stats());
     expect(error.message).toContain('(max 1) within 300 ms');
@@ -105,7 +105,7 @@ describe('a pool of the application of which every connection is taken', () => {
     });
     const free = await takeAll(given);
     const [id] = await enqueue(pool, name);
-    const failed = `select errors -> 0 ->> 'code' as code from howdah.jobs_all where id = $1`;
+    const failed = `select errors -> 0 ->> 'code' as code from howdah.jobs where id = $1`;
     await waitFor(async () => (await pool.query(failed, [id])).rows[0]?.code === 'HOWDAH_TIMEOUT', {
       timeoutMs: 20_000,
       what: 'the attempt to fail',

@@ -52,9 +52,9 @@ test('a late answer to an election, while one duty waits for a lock, ends none o
   const made = await startWorker({ url, lease: LEASE_MS, queues: [work(queue, () => undefined)] });
   const { term } = await heard(made, 'maintenance.leading');
 
-  const schedules = await lockTable(pool, 'schedules');
+  const schedules = await lockTable(pool, '_schedules');
   await waitFor(() => schedules.keepsWaiting(0), { what: 'the duty of schedules to wait' });
-  const leader = await lockTable(pool, 'leader');
+  const leader = await lockTable(pool, '_leader');
   await waitFor(() => leader.keepsWaiting(BLOCKED_MS), { what: 'an election to come late' });
   await leader.release();
   const answered = await renewals(pool);
@@ -63,7 +63,7 @@ test('a late answer to an election, while one duty waits for a lock, ends none o
 
   const [id] = await enqueue(pool, queue, [{ delay_ms: 100 }]);
   await waitForState(pool, id, 'completed');
-  const { rows } = await pool.query('select term from howdah.leader');
+  const { rows } = await pool.query('select term from howdah._leader');
   expect(rows).toEqual([{ term }]);
 });
 
@@ -93,6 +93,6 @@ async function lockTable(pool: pg.Pool, table: string) {
 
 /** Changes with each election that is won. */
 async function renewals(pool: pg.Pool): Promise<string> {
-  const { rows } = await pool.query('select expires_at::text from howdah.leader');
+  const { rows } = await pool.query('select expires_at::text from howdah._leader');
   return rows[0].expires_at;
 }

@@ -33,7 +33,7 @@ test('a claim that a lock keeps from its end comes again and again, as no failur
   const name = await createQueue(pool);
   const other = await pool.connect();
   await other.query('begin');
-  await other.query('lock table howdah.lease_marks in share mode');
+  await other.query('lock table howdah._lease_marks in share mode');
   const [id] = await enqueue(pool, name);
   const worker = await startWorker({
     url,
@@ -47,7 +47,7 @@ test('a claim that a lock keeps from its end comes again and again, as no failur
     async () => {
       const { rows } =
         await pool.query(`select extract(epoch from waitstart)::float8 as at from pg_locks
-        where not granted and waitstart is not null and relation = 'howdah.lease_marks'::regclass`);
+        where not granted and waitstart is not null and relation = 'howdah._lease_marks'::regclass`);
       for (const { at } of rows) tries.add(at);
       return tries.size >= 12;
     },

@@ -21,7 +21,7 @@ test('notifications that stop to arrive on a line that stays up are missed, and 
     poll: POLL_MS,
   });
   await worker.heard('listener.hearing');
-  const sleepers = async () => (await pool.query('select * from howdah.sleepers')).rows.length;
+  const sleepers = async () => (await pool.query('select * from howdah._sleepers')).rows.length;
   await waitFor(async () => (await sleepers()) === 1, { what: 'the worker to sleep' });
 
   // Before it notices: it sleeps, is rung in vain, and finds the job by its poll.

@@ -27,13 +27,13 @@ const DISK_FULL = `create table disk (is_full boolean not null);
     return null;
   end $$;`;
 const WRITTEN = [
-  'jobs',
-  'leases',
-  'leader',
-  'history',
-  'counter_deltas',
-  'sleepers',
-  'lane_floors',
+  '_jobs',
+  '_leases',
+  '_leader',
+  '_history',
+  '_counter_deltas',
+  '_sleepers',
+  '_lane_floors',
 ];
 
 test('a worker does not besiege a server that is away, and is there when it is back', {

@@ -102,7 +102,7 @@ test('a suspect waits until what runs has ended; if the worker dies meanwhile it
   const second = await startFaultWorker({ ...options, heartbeat: 100 });
   await waitForRuns(pool, [busy], 1);
   const aside = async () => {
-    const { rows } = await pool.query('select aside from howdah.leases where aside is not null');
+    const { rows } = await pool.query('select aside from howdah._leases where aside is not null');
     return rows[0]?.aside;
   };
   await waitFor(aside, { what: 'the suspect to be set aside' });
@@ -148,7 +148,7 @@ test('the many jobs that a killed worker held do not run one by one', {
   await victim.process.exited;
   await startFaultWorker(options);
   const size = async () => {
-    const { rows } = await pool.query('select count(*)::int as n from howdah.jobs');
+    const { rows } = await pool.query('select count(*)::int as n from howdah._jobs');
     return rows[0].n as number;
   };
   const jobs = await size();

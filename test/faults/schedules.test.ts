@@ -12,7 +12,7 @@ test('every nominal time has one job although each leader is killed', { timeout:
   await client.schedules.put({ name: 'killed', cron: '*/2 * * * * *', queue: name });
   const nominal = async (): Promise<number[]> => {
     const { rows } = await pool.query(
-      `select headers -> 'howdah-schedule' ->> 'at' as at from howdah.jobs_all
+      `select headers -> 'howdah-schedule' ->> 'at' as at from howdah.jobs
       where queue = $1 order by 1`,
       [name],
     );

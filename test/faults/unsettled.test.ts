@@ -18,7 +18,7 @@ async function forbid(pool: pg.Pool, id: string | undefined): Promise<() => Prom
   await pool.query(`
     create function ${name}() returns trigger language plpgsql as
       $$ begin raise exception 'not this one' using errcode = 'P0001'; end $$;
-    create trigger ${name} before delete or update of lease_id on howdah.jobs for each row
+    create trigger ${name} before delete or update of lease_id on howdah._jobs for each row
       when (old.id = ${id} and old.lease_id is not null) execute function ${name}()`);
   return async () => {
     await pool.query(`drop function if exists ${name} cascade`);

@@ -19,7 +19,7 @@ const LEASE_MS = 2_000;
 /** Jobs that the worker with this process id holds by the database's word. */
 async function heldBy(pool: pg.Pool, pid: number): Promise<string[]> {
   const { rows } = await pool.query(
-    `select j.id from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+    `select j.id from howdah._jobs j join howdah._leases l on l.id = j.lease_id
     where l.info ->> 'pid' = $1 order by j.id`,
     [String(pid)],
   );
@@ -134,7 +134,7 @@ test('a fleet of which one after another is killed loses nothing and does nothin
   await waitForAllCompleted(pool, ids);
   expect(await wrongEffects(pool, ids)).toEqual([]);
   const { rows } = await pool.query(
-    'select id from howdah.jobs_all where id = any ($1) and attempt > 1',
+    'select id from howdah.jobs where id = any ($1) and attempt > 1',
     [[...hit]],
   );
   expect(rows.length, 'jobs whose attempt was counted').toBe(hit.size);

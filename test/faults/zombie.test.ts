@@ -64,7 +64,7 @@ async function makeZombie(
   if (isBlocking) await zombie.process.waitForOutput('"blocking"');
   zombie.process.kill('SIGSTOP');
   await pool.query(
-    "update howdah.jobs set payload = payload || jsonb_build_object('gate', $2::text) where id = any ($1)",
+    "update howdah._jobs set payload = payload || jsonb_build_object('gate', $2::text) where id = any ($1)",
     [ids, second.path],
   );
   const other = await startFaultWorker({
@@ -105,7 +105,7 @@ async function expectWorksOn(pool: pg.Pool, { zombie, other }: Zombie): Promise<
   expect(leaseId).not.toBe(before.leaseId);
   other.process.kill('SIGTERM');
   await other.process.exited;
-  const { rows } = await pool.query('select info from howdah.leases where id = $1', [leaseId]);
+  const { rows } = await pool.query('select info from howdah._leases where id = $1', [leaseId]);
   expect(rows).toMatchObject([{ info: { pid: zombie.pid } }]);
   const [id] = await enqueue(pool, rows[0].info.queues[0], [
     { payload: { do: 'done', entry: 'nothing' } },
@@ -181,7 +181,7 @@ test('a pause shorter than the lease costs nothing', async ({ url, pool }) => {
   await waitForRuns(pool, [id]);
   const renewals = () =>
     pool
-      .query('select expires_at::text from howdah.leases where info ->> $1 = $2', [
+      .query('select expires_at::text from howdah._leases where info ->> $1 = $2', [
         'pid',
         String(worker.pid),
       ])

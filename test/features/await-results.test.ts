@@ -181,7 +181,7 @@ describe('result', () => {
     for (const wait of waits) wait.catch(() => undefined);
     await waitFor(
       async () => {
-        const { rows } = await pool.query('select count(*)::int as n from howdah.watches');
+        const { rows } = await pool.query('select count(*)::int as n from howdah._watches');
         return rows[0].n === 1000;
       },
       { what: 'all to be registered' },
@@ -225,7 +225,7 @@ describe('result', () => {
     await Promise.all(waits);
     await waitFor(
       async () =>
-        (await pool.query('select count(*)::int as n from howdah.watches')).rows[0].n === 0,
+        (await pool.query('select count(*)::int as n from howdah._watches')).rows[0].n === 0,
       { what: 'all to be forgotten' },
     );
   });
@@ -239,7 +239,7 @@ describe('result', () => {
     onTestFinished(() => deaf.close());
     const { id } = await client.enqueue(name, 1);
     const waiting = deaf.result(id, { timeout: '20s' });
-    await waitFor(async () => (await pool.query('select from howdah.watches')).rows.length === 1, {
+    await waitFor(async () => (await pool.query('select from howdah._watches')).rows.length === 1, {
       what: 'the watch',
     });
     const lease = (await pool.query(`select howdah.open_lease('hand', 60000) as id`)).rows[0].id;
@@ -260,7 +260,7 @@ describe('result', () => {
     await settling.query('begin');
     await settling.query(`select howdah.complete($1, $2, 1, '7')`, [lease, id]); // nobody waits: nobody is rung
     const waiting = client.result(id, { timeout: '20s' });
-    await waitFor(async () => (await pool.query('select from howdah.watches')).rows.length === 1, {
+    await waitFor(async () => (await pool.query('select from howdah._watches')).rows.length === 1, {
       what: 'the watch',
     });
     const since = performance.now();
@@ -275,7 +275,7 @@ describe('result', () => {
     const name = await createQueue(pool);
     const { id } = await client.enqueue(name, 1);
     const waiting = faulty.client.result(id, { timeout: '20s' });
-    await waitFor(async () => (await pool.query('select from howdah.watches')).rows.length >= 1, {
+    await waitFor(async () => (await pool.query('select from howdah._watches')).rows.length >= 1, {
       what: 'the watch',
     });
     await pool.query(

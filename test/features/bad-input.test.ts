@@ -73,7 +73,7 @@ describe.for(BAD)('$what', ({ code, queue: name = 'good', options, isTold, ...re
     storedJobs,
   }) => {
     await client.queues.create('good');
-    await pool.query('truncate howdah.jobs');
+    await pool.query('truncate howdah._jobs');
     const bad = (tx?: pg.Client) =>
       client.enqueue(name, payload, { ...options, tx } as EnqueueOptions);
 

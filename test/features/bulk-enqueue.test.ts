@@ -217,5 +217,5 @@ test('memory stays the same however long the input is', async ({ url, pool }) =>
   const child = new WorkerProcess(args, { env: { URL_OF_TEST: url } });
   expect(await child.exited, child.stderr).toEqual({ code: 0, signal: null });
   expect(child.stdout).toBe('10000\n');
-  await pool.query('truncate howdah.jobs');
+  await pool.query('truncate howdah._jobs');
 });

@@ -49,7 +49,15 @@ const workerOf = (url: string, queues: WorkerOptions['queues'], more: object = {
 
 /** Everything that is stored, as text. */
 async function expectNothingPlain(pool: pg.Pool): Promise<void> {
-  const tables = ['jobs', 'history', 'dedupes', 'reports', 'report_lines', 'schedules', 'batches'];
+  const tables = [
+    '_jobs',
+    '_history',
+    '_dedupes',
+    '_reports',
+    '_report_lines',
+    '_schedules',
+    '_batches',
+  ];
   for (const table of tables) {
     const { rows } = await pool.query(
       `select t::text from howdah.${table} t where t::text like '%${SECRET}%'`,

@@ -20,7 +20,7 @@ describe('a job that cannot be decoded', () => {
     const [secrets, name] = [await createQueue(pool), await createQueue(pool, FAILS)];
     const client = clientWith(url, sealing);
     const { id } = await client.enqueue(secrets, 'of another queue', { headers: { a: 'b' } });
-    const { rows } = await pool.query('select payload, headers from howdah.jobs where id = $1', [
+    const { rows } = await pool.query('select payload, headers from howdah._jobs where id = $1', [
       id,
     ]);
     const { payload, headers } = rows[0];

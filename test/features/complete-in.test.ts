@@ -97,7 +97,7 @@ describe('completeIn', () => {
         work(name, async ({ id, attempt }, context) => {
           if (attempt > 1) return;
           // as the reaper does when the lease has ended
-          await pool.query("update howdah.leases set expires_at = '-infinity'");
+          await pool.query("update howdah._leases set expires_at = '-infinity'");
           await pool.query('select * from howdah.reap()');
           const client = await pool.connect();
           try {
@@ -135,7 +135,7 @@ describe('completeIn', () => {
             await client.query('begin');
             // its lease lives, or a claim might tell it of the loss before it settles
             await client.query(
-              'select howdah.release(lease_id, id, attempt) from howdah.jobs where id = $1',
+              'select howdah.release(lease_id, id, attempt) from howdah._jobs where id = $1',
               [id],
             );
             await client.query(

@@ -270,8 +270,8 @@ describe('the query builder', () => {
     const kysely = await database.kysely();
     const views = [
       'job_states',
-      'history_view',
-      'jobs_all',
+      'history',
+      'jobs',
       'queue_stats',
       'dead_letters',
       'workers',

@@ -19,9 +19,9 @@ test.for([{ threads: 1 }, { processes: 1 }])(
       { payload: {}, headers: { a: 1 } },
       { payload: { do: 'returns', value: 2 } },
     ]);
-    await pool.query(`update howdah.jobs set payload = ${DEEP} where id = $1`, [deep]);
+    await pool.query(`update howdah._jobs set payload = ${DEEP} where id = $1`, [deep]);
     await pool.query(
-      `update howdah.jobs set headers = jsonb_build_object('a', ${DEEP}) where id = $1`,
+      `update howdah._jobs set headers = jsonb_build_object('a', ${DEEP}) where id = $1`,
       [headed],
     );
     const { worker } = makeWorker({ url, queues: [work(name, { file: FILE, ...size })] });
@@ -44,7 +44,7 @@ test('it is handed to handlers of this process and by receive(), and its result 
 }) => {
   const name = await createQueue(pool, FAILS);
   const ids = await enqueue(pool, name, [{ payload: 1 }, { payload: 2 }]);
-  await pool.query(`update howdah.jobs set payload = ${DEEP} where id = any ($1)`, [ids]);
+  await pool.query(`update howdah._jobs set payload = ${DEEP} where id = any ($1)`, [ids]);
   const client = createClient({ url });
   onTestFinished(() => client.close());
   const [job] = await client.receive(name, { max: 1 });
@@ -70,7 +70,7 @@ test('the command line shows it up to the depth that is taken', { timeout: 120_0
     ],
   });
   await worker.runOnce();
-  await pool.query(`update howdah.jobs set payload = ${DEEP} where id = any ($1)`, [
+  await pool.query(`update howdah._jobs set payload = ${DEEP} where id = any ($1)`, [
     [dead, waiting],
   ]);
   for (const args of [

@@ -113,7 +113,7 @@ async function crash(pool: import('pg').Pool, queue: string): Promise<void> {
   const { rows } = await pool.query(`select howdah.open_lease('dead', 30000) as id`);
   await enqueue(pool, queue);
   await pool.query('select howdah.claim($1, $2, 1)', [queue, rows[0].id]);
-  await pool.query('update howdah.leases set expires_at = howdah.clock() where id = $1', [
+  await pool.query('update howdah._leases set expires_at = howdah.clock() where id = $1', [
     rows[0].id,
   ]);
 }

@@ -5,8 +5,8 @@ import { waitFor } from '../support/wait-for.js';
 import { WorkerProcess } from '../support/worker-process.js';
 
 /** A statement counts its jobs in one row a queue, so the rows tell how many statements there were. */
-const STATEMENTS = `select count(*)::int as n from howdah.counter_deltas d
-  join howdah.queues q on q.id = d.queue_id where q.name = $1`;
+const STATEMENTS = `select count(*)::int as n from howdah._counter_deltas d
+  join howdah._queues q on q.id = d.queue_id where q.name = $1`;
 
 describe('sharing', () => {
   test('concurrent calls share few statements, and each gets its own id', async ({
@@ -60,7 +60,7 @@ describe('sharing', () => {
         return new;
       end $$`);
     await pool.query(
-      'create trigger trap before insert on howdah.jobs for each row execute function trap()',
+      'create trigger trap before insert on howdah._jobs for each row execute function trap()',
     );
     onTestFinished(async () => {
       await pool.query('drop function trap() cascade');

@@ -47,7 +47,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
     await untilCompleted(pool, 'short', 400);
     expect(ran).toEqual(numbers(400));
     const { rows } = await pool.query(
-      `select count(distinct claimed_at)::int as claims from howdah.history_view where queue = 'short'`,
+      `select count(distinct claimed_at)::int as claims from howdah.history where queue = 'short'`,
     );
     expect(rows[0].claims).toBeLessThan(200);
     await expectBooks(pool);
@@ -71,7 +71,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
     expect(ran).toEqual(twice);
     expect(worker.events.filter(({ type }) => type === 'job.failed')).toHaveLength(3);
     const { rows } = await pool.query(
-      `select max(attempt) as most from howdah.history_view
+      `select max(attempt) as most from howdah.history
       where queue = 'middle' and (payload::int) % 30 <> 20`,
     );
     expect(rows[0].most).toBe(1);
@@ -105,7 +105,7 @@ describe('a worker takes several members of a group of short jobs at once', () =
     await untilCompleted(pool, 'stopped', 60);
     expect(ran).toEqual(numbers(60));
     const { rows } = await pool.query(
-      `select max(attempt) as most from howdah.history_view where queue = 'stopped'`,
+      `select max(attempt) as most from howdah.history where queue = 'stopped'`,
     );
     expect(rows[0].most).toBe(1);
   });
@@ -211,7 +211,7 @@ test('fair: a job of a new key does not wait for 10,000 of another longer than f
 /** How many jobs a worker holds by the database's word. */
 async function heldBy(pool: pg.Pool, worker: FaultWorker): Promise<number> {
   const { rows } = await pool.query(
-    `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+    `select count(*)::int as n from howdah._jobs j join howdah._leases l on l.id = j.lease_id
     where l.info ->> 'pid' = $1`,
     [String(worker.pid)],
   );
@@ -247,7 +247,7 @@ test('200 groups x 20 jobs, workers killed in the middle of turns: no order viol
     `select * from (
       select x.group_key, r.job_id, max(r.job_id) over (partition by x.group_key order by r.at
         rows between unbounded preceding and 1 preceding) as latest_before
-      from runs r join howdah.jobs_all x on x.id = r.job_id where x.queue = $1) o
+      from runs r join howdah.jobs x on x.id = r.job_id where x.queue = $1) o
     where job_id < latest_before limit 5`,
     [queue],
   );

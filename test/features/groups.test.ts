@@ -112,7 +112,7 @@ describe('the jobs of a group run in the order in which they were enqueued', () 
 /** How many jobs a worker holds by the database's word. */
 async function heldBy(pool: pg.Pool, worker: FaultWorker): Promise<number> {
   const { rows } = await pool.query(
-    `select count(*)::int as n from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+    `select count(*)::int as n from howdah._jobs j join howdah._leases l on l.id = j.lease_id
     where l.info ->> 'pid' = $1`,
     [String(worker.pid)],
   );
@@ -125,7 +125,7 @@ async function violations(pool: pg.Pool, queue: string): Promise<unknown[]> {
     `select * from (
       select id, group_key, (select min(r.at) from runs r where r.job_id = id) as began,
         lag(id) over w as previous, lag(finished_at) over w as previous_end
-      from howdah.jobs_all where queue = $1
+      from howdah.jobs where queue = $1
       window w as (partition by group_key order by id)) x
     where previous_end is null and previous is not null or began < previous_end limit 5`,
     [queue],
@@ -170,7 +170,7 @@ test('many groups, several workers of which one after another is killed: no orde
   // the handlers' own account: no run of a member after one of a later member
   const { rows } = await pool.query(
     `select a.job_id, b.job_id as later from runs a join runs b on b.at < a.at and b.job_id > a.job_id
-    join howdah.jobs_all x on x.id = a.job_id join howdah.jobs_all y on y.id = b.job_id
+    join howdah.jobs x on x.id = a.job_id join howdah.jobs y on y.id = b.job_id
     where x.group_key = y.group_key and x.queue = $1 and y.queue = $1 limit 5`,
     [queue],
   );

@@ -49,8 +49,8 @@ async function startIdle(
     ...rest,
   });
   await heard(worker, 'listener.hearing', 30_000);
-  const asleep = `select count(*)::integer as n from howdah.sleepers s
-    join howdah.queues q on q.id = s.queue_id where q.name = any ($1)`;
+  const asleep = `select count(*)::integer as n from howdah._sleepers s
+    join howdah._queues q on q.id = s.queue_id where q.name = any ($1)`;
   await waitFor(async () => (await pool.query(asleep, [names])).rows[0].n === names.length, {
     timeoutMs: 20_000,
     what: 'every queue to sleep',
@@ -100,10 +100,10 @@ async function expectUpkeep(pool: pg.Pool): Promise<void> {
     waitForState(pool, pulled, 'ready', 10_000),
     waitForState(pool, delayed, 'ready', 10_000),
     waitForState(pool, expiring, 'expired', 10_000),
-    has('select from howdah.queues where name = $1 and paused_at is null', paused),
-    has('select from howdah.schedules where name = $1 and due_at > howdah.clock()', queue),
+    has('select from howdah._queues where name = $1 and paused_at is null', paused),
+    has('select from howdah._schedules where name = $1 and due_at > howdah.clock()', queue),
     has(
-      'select from howdah.counters join howdah.queues on id = queue_id where name = $1 and expired > 0',
+      'select from howdah._counters join howdah._queues on id = queue_id where name = $1 and expired > 0',
       queue,
     ),
   ]);
@@ -170,7 +170,7 @@ test('one busy queue leaves the bells of the others alone', { timeout: 60_000 },
   const { worker } = await startIdle(url, pool, names, { poll: '1h', maintain: false });
   const sleepers = async (): Promise<string[]> => {
     const { rows } = await pool.query(
-      `select q.name from howdah.sleepers s join howdah.queues q on q.id = s.queue_id
+      `select q.name from howdah._sleepers s join howdah._queues q on q.id = s.queue_id
       where q.name = any ($1)`,
       [names],
     );
@@ -218,8 +218,8 @@ test('a ring for one of many queues that are received from makes nobody look at 
     }
   };
   for (const name of names) void receiveFrom(name).catch(() => undefined);
-  const asleep = `select count(*)::integer as n from howdah.sleepers s
-    join howdah.queues q on q.id = s.queue_id where q.name = any ($1)`;
+  const asleep = `select count(*)::integer as n from howdah._sleepers s
+    join howdah._queues q on q.id = s.queue_id where q.name = any ($1)`;
   await waitFor(async () => (await pool.query(asleep, [names])).rows[0].n === names.length, {
     timeoutMs: 20_000,
   });

@@ -37,7 +37,7 @@ test('a heartbeat renews one row, however many jobs run', async ({ url, pool }) 
   );
   await waitFor(() => running === 50);
   const expiry = async (): Promise<number> => {
-    const { rows } = await pool.query('select expires_at from howdah.leases');
+    const { rows } = await pool.query('select expires_at from howdah._leases');
     expect(rows).toHaveLength(1);
     return rows[0].expires_at.getTime();
   };
@@ -70,7 +70,7 @@ describe('a lease that is taken away', () => {
     const [id] = await enqueue(pool, name);
     await waitForState(pool, id, 'running');
     const before = await heard(made, 'lease.opened');
-    await pool.query("update howdah.leases set expires_at = '-infinity'");
+    await pool.query("update howdah._leases set expires_at = '-infinity'");
     await pool.query('select * from howdah.reap()');
     expect(await heard(made, 'lease.lost')).toMatchObject({ leaseId: before.leaseId });
     const { result, errors } = await waitForState(pool, id, 'completed');

@@ -112,7 +112,7 @@ describe('concurrencyMax', () => {
     const calls = async (): Promise<number> => {
       const { rows } = await pool.query(
         `select coalesce(sum(n_tup_ins + n_tup_upd), 0)::integer as n from pg_stat_user_tables
-        where relname = 'limits'`,
+        where relname = '_limits'`,
       );
       return rows[0].n;
     };
@@ -134,7 +134,7 @@ describe('rate', () => {
     await Promise.all([1, 2, 3, 4].map(() => spawnWorker(program)));
     await completed(pool, name, 1_050);
     const { rows } = await pool.query(
-      `select extract(epoch from claimed_at)::float8 * 1000 as at from howdah.history_view
+      `select extract(epoch from claimed_at)::float8 * 1000 as at from howdah.history
       where queue = $1 order by claimed_at`,
       [name],
     );

@@ -173,8 +173,8 @@ describe.each(KINDS)('middleware around a handler file run in a $kind', ({ size 
     const { logs } = (await client.jobs.get(logging.id)) ?? {};
     expect(logs?.[0]).toMatchObject({ message: 'from afar', fields: { answer: 42 } });
     const { rows } = await pool.query(
-      `select h::text from howdah.history h where h::text like '%xyzzy%' union all
-      select l::text from howdah.report_lines l where l::text like '%from afar%'`,
+      `select h::text from howdah._history h where h::text like '%xyzzy%' union all
+      select l::text from howdah._report_lines l where l::text like '%from afar%'`,
     );
     expect(rows).toEqual([]);
   });

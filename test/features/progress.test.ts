@@ -115,7 +115,7 @@ describe('progress', () => {
     const name = await createQueue(pool);
     const writes = async (): Promise<number> => {
       const { rows } = await pool.query(
-        `select coalesce(sum(lines), 0)::int as n from howdah.reports where job_id = $1`,
+        `select coalesce(sum(lines), 0)::int as n from howdah._reports where job_id = $1`,
         [handle.id],
       );
       return rows[0].n;
@@ -126,7 +126,7 @@ describe('progress', () => {
         'begin new.lines := new.lines + 1; return new; end'`,
     );
     await pool.query(
-      `create trigger count_writes before update on howdah.reports
+      `create trigger count_writes before update on howdah._reports
       for each row execute function howdah.count_writes()`,
     );
     onTestFinished(async () => {

@@ -29,7 +29,7 @@ async function one(client: Client, queue: string, options = {}): Promise<Receive
 /** Somebody is rung for the queue, or for any. */
 const isAsleep = async (pool: pg.Pool, queue?: string) => {
   const { rowCount } = await pool.query(
-    `select from howdah.sleepers s join howdah.queues q on q.id = s.queue_id
+    `select from howdah._sleepers s join howdah._queues q on q.id = s.queue_id
       where q.name = coalesce($1, q.name)`,
     [queue],
   );
@@ -73,7 +73,9 @@ describe('receive', () => {
     expect(again).toMatchObject({ id: d.id, attempt: 1 });
     await again.complete();
     expect(await client.receive(queue)).toEqual([]);
-    expect((await pool.query('select from howdah.leases where held is not null')).rowCount).toBe(0);
+    expect((await pool.query('select from howdah._leases where held is not null')).rowCount).toBe(
+      0,
+    );
   });
 
   test('a settled job, and one whose visibility ended, is refused', async ({ client, pool }) => {
@@ -107,7 +109,7 @@ describe('receive', () => {
     );
     const other = await createQueue(pool);
     const { events } = await startWorker({ url, queues: [work(other, () => undefined)] });
-    await pool.query(`update howdah.leases set expires_at = howdah.clock(), due_at = howdah.clock()
+    await pool.query(`update howdah._leases set expires_at = howdah.clock(), due_at = howdah.clock()
       where due_at is not null`);
     // a hundred a call: one call a second took twenty
     const reaped = () =>
@@ -214,7 +216,7 @@ describe('a long poll', () => {
     const client = createClient({ url });
     const waiting = client.receive(queue, { wait: '20s' });
     await waitFor(() => isAsleep(pool));
-    await pool.query('delete from howdah.sleepers'); // nobody rings any more
+    await pool.query('delete from howdah._sleepers'); // nobody rings any more
     await enqueue(pool, queue, [1]);
     const [job] = await waiting;
     expect(job).toMatchObject({ payload: 1 });
@@ -259,7 +261,7 @@ describe('a long poll', () => {
       // the claim is held up between the ring and its answer
       const blocker = await pool.connect();
       await blocker.query('begin');
-      await blocker.query('lock table howdah.leases in share row exclusive mode');
+      await blocker.query('lock table howdah._leases in share row exclusive mode');
       const [id] = await enqueue(pool, queue, [way]);
       await waitFor(async () => {
         const { rowCount } = await pool.query(
@@ -281,7 +283,7 @@ describe('a long poll', () => {
       await job.complete();
       await other.close();
     }
-    expect((await pool.query('select from howdah.leases')).rowCount).toBe(0);
+    expect((await pool.query('select from howdah._leases')).rowCount).toBe(0);
   });
 
   test('5,000 waiters of one process cost less than 20 queries a second, and each is served', async ({

@@ -17,7 +17,7 @@ interface Stamp {
 /** Nominal times of the jobs of a schedule, in order. */
 async function nominalTimes(pool: pg.Pool, name: string): Promise<number[]> {
   const { rows } = await pool.query(
-    `select headers -> 'howdah-schedule' ->> 'at' as at from howdah.jobs_all
+    `select headers -> 'howdah-schedule' ->> 'at' as at from howdah.jobs
     where headers -> 'howdah-schedule' ->> 'name' = $1 order by 1`,
     [name],
   );

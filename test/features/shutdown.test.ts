@@ -49,7 +49,7 @@ describe('stopping a worker', () => {
     expect(
       jobs.filter(({ state }) => state === 'ready').every(({ attempt }) => attempt === 0),
     ).toBe(true);
-    const { rows } = await pool.query('select count(*)::int as n from howdah.leases');
+    const { rows } = await pool.query('select count(*)::int as n from howdah._leases');
     expect(rows[0].n).toBe(0);
   });
 

@@ -109,7 +109,7 @@ test('a pull consumer meets the pill in its turn and says that it obeys', async 
   }
   expect(seen).toEqual([false, true]);
   await waitFor(async () => {
-    const { rowCount } = await pool.query('select from howdah.leases where held is not null');
+    const { rowCount } = await pool.query('select from howdah._leases where held is not null');
     return rowCount === 0;
   });
 });

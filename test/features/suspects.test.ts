@@ -16,7 +16,7 @@ async function makeSuspect(pool: pg.Pool, queue: string): Promise<string> {
   const { rows } = await client.query(`select howdah.open_lease('dead', 1000) as lease`);
   await client.query('select howdah.claim($1, $2, 1)', [queue, rows[0].lease]);
   await client.query(
-    `update howdah.leases set expires_at = howdah.clock() - interval '1 minute' where id = $1`,
+    `update howdah._leases set expires_at = howdah.clock() - interval '1 minute' where id = $1`,
     [rows[0].lease],
   );
   await client.query('commit');
@@ -79,7 +79,7 @@ test('a suspect that runs on and on is alone for a while; the database hears bef
       work(crashy, () => latch.opened),
       work(ping, async () => {
         const { rows } = await pool.query(
-          'select company from howdah.leases where company is not null',
+          'select company from howdah._leases where company is not null',
         );
         company = rows[0]?.company;
       }),

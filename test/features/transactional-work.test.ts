@@ -187,7 +187,7 @@ describe('work(queue, handler, { transactional: true })', () => {
     const [id] = await enqueue(pool, name);
     await begun.done;
     // as if it had been reaped and claimed by another
-    await pool.query('update howdah.jobs set attempt = attempt + 1 where id = $1', [id]);
+    await pool.query('update howdah._jobs set attempt = attempt + 1 where id = $1', [id]);
     taken.tick();
     await heard(started, 'job.stale');
     expect(await notes(pool, ledger)).toEqual([]);

@@ -91,7 +91,7 @@ test('a failed declaration is tried again at the next use', async ({ url, pool }
   onTestFinished(() => client.close());
   const locked = queue('locked');
   const blocker = await pool.connect();
-  await blocker.query('begin; lock table howdah.queues in access exclusive mode');
+  await blocker.query('begin; lock table howdah._queues in access exclusive mode');
   expect(await codeOf(client.enqueue(locked, 1))).toBe('HOWDAH_TIMEOUT');
   await blocker.query('rollback');
   blocker.release();
@@ -167,7 +167,7 @@ test('two clients at once declare one queue', async ({ url, pool }) => {
   const race = queue('race', { attempts: 6, deadLetterQueue: 'race-dead' });
   await Promise.all(clients.map((client, i) => client.enqueue(race, i)));
   const { rows } = await pool.query(
-    `select count(*)::int as n from howdah.jobs_all where queue = 'race'`,
+    `select count(*)::int as n from howdah.jobs where queue = 'race'`,
   );
   expect(rows).toEqual([{ n: 6 }]);
 });

@@ -11,7 +11,7 @@ import {
   waitForState,
 } from '../support/workers.js';
 
-const sleepers = 'select queue_id, lease_id from howdah.sleepers';
+const sleepers = 'select queue_id, lease_id from howdah._sleepers';
 
 test('an idle worker is woken by an enqueue, not by its poll', async ({ url, pool }) => {
   const name = await createQueue(pool);

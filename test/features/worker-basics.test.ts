@@ -69,7 +69,7 @@ describe('a worker', () => {
     expect([...seen.values()].every((times) => times === 1)).toBe(true);
     await waitFor(async () => {
       const { rows } = await pool.query(
-        'select count(*)::int as n from howdah.history_view where queue = $1',
+        'select count(*)::int as n from howdah.history where queue = $1',
         [name],
       );
       return rows[0].n === 5_000;
@@ -260,7 +260,7 @@ test('a paused queue rests, a resumed one goes on at once', async ({ url, pool }
   await startWorker({ url, poll: '10s', queues: [work(name, () => undefined)] });
   const [id] = await enqueue(pool, name);
   await waitFor(async () => {
-    const { rows } = await pool.query('select count(*)::int as n from howdah.sleepers');
+    const { rows } = await pool.query('select count(*)::int as n from howdah._sleepers');
     return rows[0].n === 1;
   });
   expect((await readJob(pool, id)).state).toBe('ready');

@@ -26,7 +26,7 @@ describe('maintenance', () => {
     const [id] = await enqueue(pool, name);
     const { rows } = await pool.query("select howdah.open_lease('lost', 60000) as lease");
     await pool.query('select howdah.claim($1, $2)', [name, rows[0].lease]);
-    await pool.query('delete from howdah.leases where id = $1', [rows[0].lease]);
+    await pool.query('delete from howdah._leases where id = $1', [rows[0].lease]);
     await startWorker({ url, queues: [work(name, () => undefined)] });
     await waitForState(pool, id, 'completed');
   });
@@ -89,7 +89,7 @@ describe('maintenance', () => {
     for (const id of ids) await waitForState(pool, id, 'completed');
     await waitFor(async () => {
       const { rows } = await pool.query(
-        `select c.completed from howdah.counters c join howdah.queues q on q.id = c.queue_id
+        `select c.completed from howdah._counters c join howdah._queues q on q.id = c.queue_id
         where q.name = $1`,
         [name],
       );

@@ -46,7 +46,7 @@ describe('runOnce', () => {
     expect(await worker.runOnce()).toEqual({ ...NONE, isDrained: true });
     await enqueue(pool, name);
     expect(await worker.runOnce()).toEqual({ ...NONE, completed: 1, isDrained: true });
-    const leases = await pool.query('select * from howdah.leases');
+    const leases = await pool.query('select * from howdah._leases');
     expect(leases.rows).toEqual([]);
     const { rows } = await pool.query(
       "select application_name from pg_stat_activity where application_name like 'howdah%' and datname = current_database()",

@@ -64,7 +64,7 @@ class OpenTransaction {
  * No edit and no enqueue on its key makes a job wait longer than it was given: a minute from when it is due, which
  * is a minute ahead at most. What run_now() has brought forwards keeps its end.
  */
-const TOO_LONG = `select j.id, j.expires_at, j.run_at, j.enqueued_at from howdah.jobs j
+const TOO_LONG = `select j.id, j.expires_at, j.run_at, j.enqueued_at from howdah._jobs j
   where j.attempt = 0 and j.dead_at is null
     and j.expires_at > greatest(j.run_at, j.enqueued_at) + interval '120.1 seconds'`;
 

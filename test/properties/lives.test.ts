@@ -193,8 +193,8 @@ class World {
   }
 
   async begin(): Promise<void> {
-    await this.db.rows(`delete from howdah.jobs; delete from howdah.history; delete from howdah.leases;
-      delete from howdah.lease_marks; delete from howdah.counters; delete from howdah.groups; delete from howdah.counter_deltas`);
+    await this.db.rows(`delete from howdah._jobs; delete from howdah._history; delete from howdah._leases;
+      delete from howdah._lease_marks; delete from howdah._counters; delete from howdah._groups; delete from howdah._counter_deltas`);
     await this.#setClock();
   }
 
@@ -419,7 +419,7 @@ class World {
     const ended = [...this.model.jobs.values()].filter(
       (job) => job.end && (job.end !== 'completed' || this.model.queueOf(job).keepsHistory),
     );
-    expect(await this.db.rows('select id, state from howdah.history order by id')).toEqual(
+    expect(await this.db.rows('select id, state from howdah._history order by id')).toEqual(
       ended.map(({ id, end }) => ({ id, state: end })).sort((x, y) => Number(x.id) - Number(y.id)),
     );
     for (const [name, { counts }] of Object.entries(this.model.queues)) {
@@ -448,7 +448,7 @@ const ROWS = `select j.id, q.name, j.lane, j.seq is not null as ready, j.lease_i
     case when j.seq is null then round(extract(epoch from j.run_at) * 1000 - $1)::int end as run_at,
     round(extract(epoch from j.expires_at) * 1000 - $1)::int as expires_at,
     j.group_key, j.group_seq is not null as blocked
-  from howdah.jobs j join howdah.queues q on q.id = j.queue_id left join howdah.queues o on o.id = j.origin_queue_id
+  from howdah._jobs j join howdah._queues q on q.id = j.queue_id left join howdah._queues o on o.id = j.origin_queue_id
   order by j.id`;
 
 describe('lives of jobs', () => {

@@ -8,7 +8,7 @@ const close = (db: Engine, id: string) => db.one<string>('select howdah.close_ba
 const fold = async (db: Engine) =>
   (await db.rows<{ finished: number }>('select * from howdah.fold_batches()'))[0]?.finished;
 const batch = async (db: Engine, id: string) =>
-  (await db.rows('select * from howdah.batch_states where id = $1', [id]))[0];
+  (await db.rows('select * from howdah.batches where id = $1', [id]))[0];
 const followers = (db: Engine, queue: string) => db.stats(`${queue}/after`);
 
 /** An open batch of running jobs. */
@@ -196,7 +196,7 @@ test('many small batches that end all at once are each followed once', async ({ 
   await fold(db);
   expect(
     await db.rows(
-      "select id, pending from howdah.batch_states where state = 'closed' and id = any ($1)",
+      "select id, pending from howdah.batches where state = 'closed' and id = any ($1)",
       [ids],
     ),
   ).toEqual([]);

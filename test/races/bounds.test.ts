@@ -4,7 +4,7 @@ import { test } from '../support/sessions.js';
 
 async function depth(db: Engine, queue: string): Promise<number> {
   return Number(
-    await db.one('select w.depth from howdah.waiting_in(howdah.queue_id_of($1)) w', [queue]),
+    await db.one('select w.depth from howdah._waiting_in(howdah._queue_id_of($1)) w', [queue]),
   );
 }
 
@@ -53,8 +53,8 @@ describe('bounded queues', () => {
     db,
   }) => {
     await db.createQueue('folds', { max_depth: 100_000 });
-    await db.rows(`insert into howdah.counter_deltas (queue_id, bytes)
-      select howdah.queue_id_of('folds'), 0 from generate_series(1, 2000)`);
+    await db.rows(`insert into howdah._counter_deltas (queue_id, bytes)
+      select howdah._queue_id_of('folds'), 0 from generate_series(1, 2000)`);
     await Promise.all(
       Array.from({ length: 100 }, (_, i) =>
         i % 10 === 0 ? db.rows('select * from howdah.roll_up()') : db.enqueue('folds', 2),

@@ -26,7 +26,7 @@ const CALLS = ['claim', 'claim_many', 'receive'] as const;
 describe('a job that another worker gives a new number while a claim is about to lock it', () => {
   for (const { kind, picker, policy } of [
     { kind: 'plain', picker: 'claim_many', policy: {} },
-    { kind: 'limited', picker: 'pick_within', policy: { concurrency_max: 100 } },
+    { kind: 'limited', picker: '_pick_within', policy: { concurrency_max: 100 } },
   ]) {
     for (const call of CALLS) {
       test(`${kind} queue, ${call}(): the cursor stays at what was looked at`, async ({
@@ -55,10 +55,10 @@ describe('a job that another worker gives a new number while a claim is about to
         const [claimed] = await b.blocks((session) => session.rows<{ seq: string }>(statement));
         // as claim() would: it must not halt
         const [taken] = await db.rows<{ attempt: number }>(
-          `with t as (update howdah.jobs set lease_id = $2, attempt = attempt + 1, claimed_at = howdah.clock()
+          `with t as (update howdah._jobs set lease_id = $2, attempt = attempt + 1, claimed_at = howdah.clock()
              where id = $1 returning queue_id, attempt),
-           m as (insert into howdah.lease_marks select $2, queue_id, 201, 0, 0, $1::bigint, howdah.clock() from t),
-           c as (insert into howdah.counter_deltas (queue_id, ready, running) select queue_id, -1, 1 from t)
+           m as (insert into howdah._lease_marks select $2, queue_id, 201, 0, 0, $1::bigint, howdah.clock() from t),
+           c as (insert into howdah._counter_deltas (queue_id, ready, running) select queue_id, -1, 1 from t)
            select attempt from t`,
           [ids[0], other],
         );
@@ -69,13 +69,13 @@ describe('a job that another worker gives a new number while a claim is about to
         await restore();
         await db.rows('delete from howdah.halts');
         expect(seqs).toHaveLength(3);
-        const moved = await db.one<string>('select seq from howdah.jobs where id = $1', [ids[0]]);
+        const moved = await db.one<string>('select seq from howdah._jobs where id = $1', [ids[0]]);
         expect(BigInt(moved)).toBeGreaterThan(BigInt(String(ids.at(-1))));
         const top = seqs.toSorted((x, y) => (x < y ? -1 : 1)).at(-1);
         expect(String(top)).toBe(ids[2]);
         expect(
           await db.one(
-            `select max(m.seen_seq) from howdah.lease_marks m join howdah.queues q on q.id = m.queue_id
+            `select max(m.seen_seq) from howdah._lease_marks m join howdah._queues q on q.id = m.queue_id
              where q.name = $1 and m.lease_id <> $2`,
             [queue, other],
           ),
@@ -104,7 +104,9 @@ describe('a job that another worker gives a new number while a claim is about to
         [lease],
       ),
     );
-    await db.rows(`update howdah.jobs set seq = nextval('howdah.job_seq') where id = $1`, [ids[0]]);
+    await db.rows(`update howdah._jobs set seq = nextval('howdah.job_seq') where id = $1`, [
+      ids[0],
+    ]);
     await a.rows('select pg_advisory_unlock(4711)');
     const [lane, ...rows] = (await claimed) ?? [];
     await restore();
@@ -128,7 +130,9 @@ describe('a job that another worker gives a new number while a claim is about to
     await db.rows('insert into howdah.halts values ($1)', [ids[0]]);
     await a.rows('select pg_advisory_lock(4711)');
     const [claimed] = await b.blocks((session) => session.claim('alone', lease, 1));
-    await db.rows(`update howdah.jobs set seq = nextval('howdah.job_seq') where id = $1`, [ids[0]]);
+    await db.rows(`update howdah._jobs set seq = nextval('howdah.job_seq') where id = $1`, [
+      ids[0],
+    ]);
     await a.rows('select pg_advisory_unlock(4711)');
     expect(await claimed).toMatchObject([{ id: ids[0], seq: '0' }]);
     await restore();
@@ -148,7 +152,7 @@ test('promote: a job with a new time does not carry the mark over those before i
   await db.createQueue('later');
   const ids = await db.enqueue('later', 6, { delay_ms: 60_000 });
   await db.rows(
-    `update howdah.jobs set run_at = howdah.clock() - interval '1 hour' + id * interval '1 s'
+    `update howdah._jobs set run_at = howdah.clock() - interval '1 hour' + id * interval '1 s'
      where id = any ($1)`,
     [ids],
   );
@@ -160,7 +164,7 @@ test('promote: a job with a new time does not carry the mark over those before i
   await db.rows('insert into howdah.halts values ($1)', [ids[0]]);
   await a.rows('select pg_advisory_lock(4711)');
   const [promoted] = await b.blocks((session) => session.promote(3));
-  await db.rows(`update howdah.jobs set run_at = howdah.clock() - interval '1 s' where id = $1`, [
+  await db.rows(`update howdah._jobs set run_at = howdah.clock() - interval '1 s' where id = $1`, [
     ids[0],
   ]);
   await a.rows('select pg_advisory_unlock(4711)');

@@ -14,7 +14,7 @@ const SLOWLY = `
     return coalesce(new, old);
   end $$;
   do $$ declare t text; begin
-    foreach t in array '{jobs,groups,dedupes,queues,limits,leases,batches,schedules}'::text[] loop
+    foreach t in array '{_jobs,_groups,_dedupes,_queues,_limits,_leases,_batches,_schedules}'::text[] loop
       execute format('create trigger tarry before insert or update or delete on howdah.%I
         for each row execute function howdah.tarry()', t);
     end loop;

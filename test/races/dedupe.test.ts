@@ -179,13 +179,13 @@ describe('dedupe', () => {
     await a.begin();
     await a.enqueueRows([{ ...group, payload: 2, dedupe }]);
     // what needs the row of the group, or passes it over, never meets the row of the member
-    const free = await db.rows('select id from howdah.jobs where id = $1 for update skip locked', [
+    const free = await db.rows('select id from howdah._jobs where id = $1 for update skip locked', [
       member?.id,
     ]);
     expect(free).toEqual([]);
     expect(
-      await db.rows(`select key from howdah.groups where key = 'g'
-          and queue_id = howdah.queue_id_of('member') for update skip locked`),
+      await db.rows(`select key from howdah._groups where key = 'g'
+          and queue_id = howdah._queue_id_of('member') for update skip locked`),
     ).toEqual([]);
     await b.rows('select howdah.expire()');
     await a.enqueueRows([{ ...group, payload: 3 }]);
@@ -202,7 +202,7 @@ describe('dedupe', () => {
       { ...group, payload: 6, dedupe: { key: 'k2', mode: 'replace' } },
       { queue: 'member', payload: 7, group: 'other', dedupe: { key: 'k3' } },
     ]);
-    expect(await db.rows(`select key from howdah.groups where key = 'other'`)).toEqual([]);
+    expect(await db.rows(`select key from howdah._groups where key = 'other'`)).toEqual([]);
     await db.expectTruth();
   });
 

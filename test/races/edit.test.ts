@@ -175,7 +175,7 @@ test('a stale report does not overwrite that of the next attempt', async ({ a, b
   // the row as a worker would write it that has passed the fence just before
   const [late] = await b.blocks((session) =>
     session.rows(
-      `insert into howdah.reports as r (job_id, attempt, progress, reported_at)
+      `insert into howdah._reports as r (job_id, attempt, progress, reported_at)
       values ($1, 1, '"old"', now()) on conflict (job_id) do update set progress = excluded.progress
       where r.attempt <= excluded.attempt returning progress`,
       [id],

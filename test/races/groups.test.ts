@@ -46,7 +46,7 @@ describe('enqueue against settle of the same group', () => {
     expect(await db.foldGroups()).toEqual({ folded: 1, is_left: false });
     await db.expectTruth();
     const rows = await db.rows(
-      'select g.* from howdah.groups g join howdah.queues q on q.id = g.queue_id where q.name = $1',
+      'select g.* from howdah._groups g join howdah._queues q on q.id = g.queue_id where q.name = $1',
       [queue],
     );
     expect(rows).toEqual([]);
@@ -170,7 +170,7 @@ describe('settle against settle', () => {
     expect(await db.foldGroups()).toEqual({ folded: 3, is_left: false });
     await db.expectTruth();
     expect(
-      await db.rows('select from howdah.groups where key in ($1, $2, $3)', ['x', 'y', 'z']),
+      await db.rows('select from howdah._groups where key in ($1, $2, $3)', ['x', 'y', 'z']),
     ).toEqual([]);
   });
 });
@@ -311,7 +311,7 @@ describe('upkeep waits for nobody', () => {
     ids.push(...(await db.enqueue(queue, 1, { group: 'g', ttl_ms: 1 })));
     await expect
       .poll(() =>
-        db.one(`select count(*)::int from howdah.jobs
+        db.one(`select count(*)::int from howdah._jobs
       where expires_at < howdah.clock()`),
       )
       .toBe(1);

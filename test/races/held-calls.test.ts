@@ -50,7 +50,7 @@ const HOLDS: readonly Hold[] = [
     what: 'the job of a dedupe key',
     before: (db, { queue }) => db.enqueue(queue, 1, { dedupe: { key: 'k' }, delay_ms: 60_000 }),
     hold: (a, { queue }) =>
-      a.rows('select from howdah.jobs j where queue_id = howdah.queue_id_of($1) for update', [
+      a.rows('select from howdah._jobs j where queue_id = howdah._queue_id_of($1) for update', [
         queue,
       ]),
     options: () => ({ dedupe: { key: 'k', mode: 'replace', window: '1h' } }),
@@ -149,7 +149,7 @@ test('jobs of a held group come in the order of their calls', async ({ db, a, ur
   await a.rollback();
   await Promise.all(calls);
   const rows = await db.rows<{ payload: number }>(
-    `select payload from howdah.jobs where queue_id = howdah.queue_id_of($1) and group_key = 'g' order by id`,
+    `select payload from howdah._jobs where queue_id = howdah._queue_id_of($1) and group_key = 'g' order by id`,
     [queue],
   );
   expect(rows.map(({ payload }) => payload)).toEqual(Array.from({ length: 50 }, (_, i) => i));
@@ -176,7 +176,7 @@ test('a call that is held for longer than a statement may take fails, and has do
   }
   await a.rollback();
   await client.enqueue(queue, 'last', { group: 'g' });
-  expect(await db.rows('select payload from howdah.jobs_all where queue = $1', [queue])).toEqual([
+  expect(await db.rows('select payload from howdah.jobs where queue = $1', [queue])).toEqual([
     { payload: 'last' },
   ]);
 });
@@ -304,7 +304,7 @@ test('hundreds of held calls keep neither a received job from being extended nor
   const [job] = await client.receive(other, { max: 1, visibility: '20s' });
   const [free] = await db.enqueue(other);
   await a.begin();
-  await a.rows('select from howdah.jobs where id = any ($1) for update', [ids]);
+  await a.rows('select from howdah._jobs where id = any ($1) for update', [ids]);
   const held = pending(ids.map((id) => client.jobs.cancel(id)));
   const extended = job?.extend('60s');
   const cancelled = client.jobs.cancel(free ?? '');

@@ -79,7 +79,7 @@ test('a worker starts beside an open transaction that holds one of its queues, a
   await waitFor(async () => (await attempts()) === '9,9,9');
   // both are there: what the other one has changed, and what was declared
   const timeouts = await db.rows(
-    `select timeout_ms from howdah.queues where name = 'start-held' or name = 'start-busy'`,
+    `select timeout_ms from howdah._queues where name = 'start-held' or name = 'start-busy'`,
   );
   expect(timeouts).toEqual([{ timeout_ms: 5000 }, { timeout_ms: 5000 }]);
 });
@@ -106,12 +106,11 @@ test('a worker starts while somebody holds its schedules, and declares them when
   await a.commit();
   await waitFor(
     async () =>
-      (await db.one(`select cron from howdah.schedules_view where name = 'timely'`)) ===
-      '0 4 * * *',
+      (await db.one(`select cron from howdah.schedules where name = 'timely'`)) === '0 4 * * *',
   );
-  expect(
-    await db.one(`select paused_reason from howdah.schedules_view where name = 'timely'`),
-  ).toBe('by hand');
+  expect(await db.one(`select paused_reason from howdah.schedules where name = 'timely'`)).toBe(
+    'by hand',
+  );
 });
 
 test('the first call of a client waits for no queue that is held, only for one that is being created', async ({

@@ -132,8 +132,8 @@ test('racing workers never exceed the limit, and the count does not drift', asyn
       most.push(
         Number(
           await db.one(
-            `select count(*) from howdah.jobs where lease_id is not null
-            and queue_id = (select id from howdah.queues where name = 'storm')`,
+            `select count(*) from howdah._jobs where lease_id is not null
+            and queue_id = (select id from howdah._queues where name = 'storm')`,
           ),
         ),
       );

@@ -122,7 +122,7 @@ async function world(db: Engine): Promise<World> {
   const [waiting = ''] = await db.enqueue(queue);
   const batch = await db.one<string>(`select howdah.open_batch('{}')`);
   await db.rows(`select howdah.put_schedule('held', '{"cron": "* * * * *", "queue": "${queue}"}')
-    where not exists (select from howdah.schedules where name = 'held')`);
+    where not exists (select from howdah._schedules where name = 'held')`);
   await db.enqueue(other, 20);
   await db.enqueue(other, 1, { batch });
   const full = `full-${worlds}`;
@@ -138,7 +138,7 @@ async function world(db: Engine): Promise<World> {
   await db.enqueue(queue, 1, { ttl_ms: 1 });
   await db.enqueue(queue, 1, { delay_ms: 1 });
   await db.rows(
-    `update howdah.queues set paused_at = howdah.clock(), paused_until = howdah.clock() where name = $1`,
+    `update howdah._queues set paused_at = howdah.clock(), paused_until = howdah.clock() where name = $1`,
     [queue],
   );
   return { queue, other, lease, running, waiting, batch, dead, full };
@@ -172,7 +172,7 @@ describe.for(HOLDS)('an open transaction that holds %s', ([, hold]) => {
       const [job] = await db.claim(here.other, lease);
       if (!job) throw new Error('nothing to claim');
       expect(await b.end(lease, job, outcome), outcome).not.toBe('stale');
-      await db.rows('delete from howdah.holds');
+      await db.rows('delete from howdah._holds');
     }
     await a.rollback();
     await db.promote();
@@ -229,7 +229,7 @@ test('schedules of others fire while one waits for a group or a dedupe key, whic
       '{"cron": "* * * * * *", "queue": "cron", ${more}}')`);
   }
   const plans = await db.rows<{ id: string; revision: string; name: string }>(
-    `select id, revision, name from howdah.schedules where name <> 'held'`,
+    `select id, revision, name from howdah._schedules where name <> 'held'`,
   );
   const asked = plans.map(({ id, revision }) => ({
     id,
@@ -265,13 +265,13 @@ test('a batch whose job waits for a group is put off, others are finished', asyn
   const [held, free] = [await open(', "group": "g"'), await open('')];
   // as close_batch() leaves it in a transaction that saw an older snapshot
   await db.rows(
-    `update howdah.batches set closed_at = howdah.clock(), retry_at = howdah.clock()
+    `update howdah._batches set closed_at = howdah.clock(), retry_at = howdah.clock()
     where id in ($1, $2)`,
     [held, free],
   );
   await b.rows('select * from howdah.fold_batches()');
   const state = (id: string): Promise<string> =>
-    db.one('select state from howdah.batch_states where id = $1', [id]);
+    db.one('select state from howdah.batches where id = $1', [id]);
   await waitFor(async () => {
     await b.rows('select * from howdah.fold_batches()');
     return (await state(free)) === 'completed';
@@ -348,7 +348,7 @@ describe('a worker', () => {
     await db.enqueue(plain, 40);
     const left = (): Promise<number> =>
       db.one(
-        `select count(*)::int from howdah.jobs j join howdah.queues q on q.id = j.queue_id
+        `select count(*)::int from howdah._jobs j join howdah._queues q on q.id = j.queue_id
         where q.name in ($1, $2)`,
         [grouped, plain],
       );
@@ -360,7 +360,7 @@ describe('a worker', () => {
     await a.commit();
     await waitFor(async () => (await db.state(next ?? '')) === 'completed', { what: 'the next' });
     await second.stop();
-    const attempts = `select count(*)::int as n, max(attempt) as attempt from howdah.history_view
+    const attempts = `select count(*)::int as n, max(attempt) as attempt from howdah.history
       where queue in ($1, $2)`;
     expect(await db.rows(attempts, [grouped, plain])).toEqual([{ n: 42, attempt: 1 }]);
   });
@@ -444,9 +444,9 @@ describe('a worker', () => {
     await waitFor(() => release.length === 3);
     await a.begin();
     await a.cancel(ids[0] ?? '');
-    const lease = await db.one<string>('select lease_id from howdah.jobs where id = $1', [ids[0]]);
+    const lease = await db.one<string>('select lease_id from howdah._jobs where id = $1', [ids[0]]);
     const until = (): Promise<Date> =>
-      db.one('select expires_at from howdah.leases where id = $1', [lease]);
+      db.one('select expires_at from howdah._leases where id = $1', [lease]);
     const [before] = [await until()];
     await waitFor(async () => (await until()).getTime() > before.getTime() + 2_000, {
       what: 'a heartbeat',
@@ -492,7 +492,7 @@ describe('a worker', () => {
     await waitFor(() => release.length === 4);
     await a.begin();
     await a.cancel(ids[0] ?? '');
-    await a.rows('select from howdah.jobs where id = any ($1) for update', [ids.slice(1, 3)]);
+    await a.rows('select from howdah._jobs where id = any ($1) for update', [ids.slice(1, 3)]);
     for (const resolve of release) resolve();
     const stopped = await worker.stop();
     expect(stopped).toMatchObject({ completed: 1, failed: 0, released: 0, left: 3 });
@@ -503,8 +503,7 @@ describe('a worker', () => {
       queues: [work(queue, async (job) => void ran.push(job.id))],
     });
     await waitFor(async () => (await db.state(ids[2] ?? '')) === 'completed');
-    const result = (id = '') =>
-      db.one('select result from howdah.history_view where id = $1', [id]);
+    const result = (id = '') => db.one('select result from howdah.history where id = $1', [id]);
     expect(await result(ids[0])).toEqual({ by: ids[0] });
     expect(await result(ids[2])).toEqual({ by: ids[2] });
     // it failed once: the second attempt is its last
@@ -515,7 +514,7 @@ describe('a worker', () => {
     expect(failed).toMatchObject({ state: 'scheduled', errors: [{ message: 'no use' }] });
     expect([...ran].sort()).toEqual([...ids].sort());
     await second.stop();
-    expect(await db.one('select count(*)::int from howdah.left_settles')).toBe(0);
+    expect(await db.one('select count(*)::int from howdah._left_settles')).toBe(0);
     await db.expectTruth();
   });
 });

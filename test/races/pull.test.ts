@@ -23,7 +23,7 @@ const complete = (db: Engine, { lease_id, id, attempt }: Received) =>
 const extend = (db: Engine, { lease_id, id, attempt }: Received) =>
   db.rows('select * from howdah.extend_job($1, $2, $3, 60000)', [lease_id, id, attempt]);
 const leaseIsGone = async (db: Engine, { lease_id }: Received) =>
-  (await db.rows('select from howdah.leases where id = $1', [lease_id])).length === 0;
+  (await db.rows('select from howdah._leases where id = $1', [lease_id])).length === 0;
 
 describe('the reaper against a consumer', () => {
   test('reaping first: complete waits for the job and is refused', async ({ a, b, db }) => {
@@ -131,7 +131,7 @@ test('two workers that meet pills for all at once tell everybody, and wait for n
   await a.commit();
   for (const lease of leases) {
     const [notice] = await db.rows(
-      'select from howdah.lease_notices where lease_id = $1 and drain_reason is not null',
+      'select from howdah._lease_notices where lease_id = $1 and drain_reason is not null',
       [lease],
     );
     expect(notice).toBeDefined();

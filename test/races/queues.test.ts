@@ -40,7 +40,7 @@ describe('queues', () => {
     await second;
     expect(
       await db.rows(`select max_attempts, concurrency_max, max_depth, timeout_ms, is_watched
-        from howdah.queues where name = 'deploys'`),
+        from howdah._queues where name = 'deploys'`),
     ).toEqual([
       { max_attempts: 5, concurrency_max: 3, max_depth: 7, timeout_ms: 1000, is_watched: true },
     ]);
@@ -129,7 +129,7 @@ describe('queues', () => {
     expect(hold?.rest.again_ms).toBeGreaterThan(80_000);
     // the shorter says nothing any more
     await db.rows('select * from howdah.tend_queues()');
-    expect(await db.one('select count(*)::int from howdah.holds')).toBe(1);
+    expect(await db.one('select count(*)::int from howdah._holds')).toBe(1);
     await db.expectTruth();
   });
 
@@ -171,7 +171,7 @@ describe('queues', () => {
     await db.createQueue('user', { dead_letter_queue: 'between' });
     // the deletion has counted and waits for this row, of a queue that buries its dead there
     await a.begin();
-    await a.rows(`select from howdah.queues where name = 'user' for update`);
+    await a.rows(`select from howdah._queues where name = 'user' for update`);
     const [deleted] = await b.blocks((session) =>
       session.rows(`select howdah.delete_queue('between')`),
     );
@@ -226,7 +226,7 @@ describe('lead', () => {
 
   test('who waits for the other to become leader does not become one too', async ({ db, a, b }) => {
     const [one, two] = [await db.openLease(), await db.openLease()];
-    await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+    await db.rows(`update howdah._leader set expires_at = '-infinity'`);
     await a.begin();
     expect(await a.rows('select term from howdah.lead($1, 60000)', [one])).toHaveLength(1);
     const [second] = await b.blocks((session) =>
@@ -246,7 +246,7 @@ describe('sleep', () => {
     const [closed] = await b.blocks((session) => session.closeLease(lease));
     await a.commit();
     await closed;
-    expect(await db.rows('select from howdah.sleepers where lease_id = $1', [lease])).toEqual([]);
+    expect(await db.rows('select from howdah._sleepers where lease_id = $1', [lease])).toEqual([]);
   });
 });
 
@@ -271,7 +271,7 @@ describe('prune', () => {
     expect(await pruned).toMatchObject([{ created: 4 }]);
     expect(await again).toMatchObject([{ created: 0 }]);
     await db.complete(lease, [second]);
-    expect(await db.one('select count(*)::int from howdah.history_default')).toBe(0);
+    expect(await db.one('select count(*)::int from howdah._history_default')).toBe(0);
     expect(await db.state(first.id)).toBe('completed');
     await db.shiftClock(0);
     await db.expectTruth();

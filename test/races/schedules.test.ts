@@ -10,7 +10,7 @@ async function newSchedule(db: Engine, name: string): Promise<{ id: string; plan
     name,
   ]);
   const [row] = await db.rows<{ id: string; revision: string; after_at: Date }>(
-    'select id, revision, after_at from howdah.schedules where name = $1',
+    'select id, revision, after_at from howdah._schedules where name = $1',
     [name],
   );
   const { id, revision, after_at } = row as NonNullable<typeof row>;
@@ -32,7 +32,7 @@ const fire = async (db: Engine, plan: string) =>
   )[0];
 
 const jobs = (db: Engine) =>
-  db.one<string>(`select count(*) from howdah.jobs_all where queue = 'raced'`);
+  db.one<string>(`select count(*) from howdah.jobs where queue = 'raced'`);
 
 test('of two leaders with one plan, one enqueues, and the other does not wait', async ({
   db,

@@ -32,7 +32,7 @@ describe('after the clock of the server was an hour ahead', () => {
     await db.shiftClock(5_001);
     expect(await db.reap()).toMatchObject({ leases: 1, requeued: 2 });
     await db.shiftClock(0);
-    expect(await db.rows('select from howdah.leases where id = $1', [dead])).toEqual([]);
+    expect(await db.rows('select from howdah._leases where id = $1', [dead])).toEqual([]);
     await db.rows('select howdah.resign($1)', [living]);
     await db.closeLease(living);
   });
@@ -94,7 +94,7 @@ describe('after the clock of the server was an hour ahead', () => {
     await db.complete(lease, [probe]);
     await db.shiftClock(9_000);
     expect(await claim('limited')).toBe(1);
-    expect(await db.one('select running from howdah.limits where running > 0')).toBe(1);
+    expect(await db.one('select running from howdah._limits where running > 0')).toBe(1);
     await db.shiftClock(0);
     await db.closeLease(lease);
   });
@@ -104,7 +104,7 @@ describe('after the clock of the server was an hour ahead', () => {
     await whileAhead(db, () => db.rows('select * from howdah.tend_queues()'));
     await db.rows('select * from howdah.tend_queues()');
     expect(
-      await db.one(`select aged_at <= howdah.clock() from howdah.queues where name = 'old'`),
+      await db.one(`select aged_at <= howdah.clock() from howdah._queues where name = 'old'`),
     ).toBe(true);
   });
 });

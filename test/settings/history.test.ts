@@ -6,11 +6,11 @@ import { Engine } from '../support/engine.js';
 
 const DAY_MS = 86_400_000;
 const PRUNE = 'select * from howdah.prune()';
-const KEPT = `select (select count(*)::int from howdah.history_default) as in_default,
-  (select count(*)::int from howdah.history) as in_history`;
+const KEPT = `select (select count(*)::int from howdah._history_default) as in_default,
+  (select count(*)::int from howdah._history) as in_history`;
 const BOUNDS = `select c.relname as name, pg_get_expr(c.relpartbound, c.oid) as bounds
   from pg_inherits i join pg_class c on c.oid = i.inhrelid
-  where i.inhparent = 'howdah.history'::regclass and c.relname <> 'history_default' order by 1`;
+  where i.inhparent = 'howdah._history'::regclass and c.relname <> '_history_default' order by 1`;
 
 async function connect(url: string): Promise<Engine> {
   const client = new pg.Client({
@@ -45,7 +45,7 @@ describe('partitions of the history', () => {
       const found = await db.rows<{ name: string; bounds: string }>(BOUNDS);
       expect(found).toHaveLength(4);
       for (const { name, bounds } of found) {
-        const day = name.replace(/^history_(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3');
+        const day = name.replace(/^_history_(\d{4})(\d\d)(\d\d)$/, '$1-$2-$3');
         const next = new Date(Date.parse(day) + DAY_MS).toISOString().slice(0, 10);
         expect(bounds).toBe(`FOR VALUES FROM ('${day} 00:00:00+00') TO ('${next} 00:00:00+00')`);
       }
@@ -106,7 +106,7 @@ describe('rows of the default partition', () => {
     const today = await db.one<string>(
       `select to_char(howdah.clock() at time zone 'UTC', 'YYYYMMDD')`,
     );
-    await db.rows(`alter table howdah.history detach partition howdah.history_${today}`);
+    await db.rows(`alter table howdah._history detach partition howdah._history_${today}`);
     await finishOne(db, 'mail');
     await db.rows(PRUNE);
     expect(await db.rows(KEPT)).toEqual([{ in_default: 1, in_history: 1 }]);
@@ -151,7 +151,7 @@ describe('a partition that cannot be dropped', () => {
       execute function public.deny()`);
     onTestFinished(() => db.rows('drop event trigger deny').then(() => undefined));
     const [id] = await db.enqueue('gone');
-    await db.rows(`update howdah.queues set deleted_at = howdah.clock() where name = 'gone'`);
+    await db.rows(`update howdah._queues set deleted_at = howdah.clock() where name = 'gone'`);
     await db.shiftClock(2 * DAY_MS);
     const [pruned] = await db.rows<{ problems: string[] | null }>(PRUNE);
     expect(pruned?.problems).toHaveLength(2);

@@ -77,21 +77,21 @@ describe('after a restore', () => {
   }) => {
     const url = await createDatabase('migrated');
     const db = await connect(url);
-    await db.rows(`delete from howdah.leader`);
-    await db.rows(`delete from howdah.seq_horizon`);
-    await db.rows(`delete from howdah.queues`);
+    await db.rows(`delete from howdah._leader`);
+    await db.rows(`delete from howdah._seq_horizon`);
+    await db.rows(`delete from howdah._queues`);
     const lines: string[] = [];
     expect(await migrate({ url, log: (line) => lines.push(line) })).toMatchObject({ applied: [] });
     expect(lines).toEqual([
-      'mended row: leader',
-      'mended row: seq_horizon',
+      'mended row: _leader',
+      'mended row: _seq_horizon',
       'mended row: queue dead-letters',
     ]);
-    expect(await db.rows('select id, name from howdah.queues')).toEqual([
+    expect(await db.rows('select id, name from howdah._queues')).toEqual([
       { id: 1, name: 'dead-letters' },
     ]);
     await db.createQueue('mail', { max_attempts: 1 });
-    await db.rows('delete from howdah.leader');
+    await db.rows('delete from howdah._leader');
     const lease = await db.openLease();
     await db.rows('select * from howdah.lead($1, 5000)', [lease]);
     expect(await db.rows('select * from howdah.lead($1, 5000)', [lease])).toHaveLength(1);

@@ -76,7 +76,7 @@ test('without notifications, every way of enqueueing takes part in a two-phase c
     await db.enqueueRows([job('bounded', { batch: id, on_full: 'drop_oldest' })]);
     await db.rows('select howdah.close_batch($1)', [id]);
   };
-  const awaited = `select howdah.watch(${lease}, array(select id from howdah.jobs), array(select id from howdah.jobs))`;
+  const awaited = `select howdah.watch(${lease}, array(select id from howdah._jobs), array(select id from howdah._jobs))`;
   const ask = async (text: string, values: readonly unknown[], ring: boolean) => {
     await db.rows('begin');
     await db.rows(text, [...values, ring]);

@@ -17,7 +17,7 @@ const closeEmpty = (db: Engine, id: string) =>
   db.one<string>('select howdah.close_batch($1, true)', [id]);
 const fold = async (db: Engine) => (await db.rows('select * from howdah.fold_batches()'))[0];
 const batch = async (db: Engine, id: string) =>
-  (await db.rows('select * from howdah.batch_states where id = $1', [id]))[0];
+  (await db.rows('select * from howdah.batches where id = $1', [id]))[0];
 
 /** A batch of that many jobs in a new queue, with a job that follows in another. */
 async function filled(db: Engine, jobs: number, policy: object = {}) {
@@ -29,7 +29,7 @@ async function filled(db: Engine, jobs: number, policy: object = {}) {
 }
 
 async function followers(db: Engine, queue: string): Promise<unknown[]> {
-  const rows = await db.rows('select headers from howdah.jobs_all where queue = $1', [queue]);
+  const rows = await db.rows('select headers from howdah.jobs where queue = $1', [queue]);
   return rows.map(({ headers }) => (headers as Record<string, unknown>)['howdah-batch']);
 }
 
@@ -159,7 +159,7 @@ describe('a batch', () => {
     const { id } = await filled(db, 0);
     const { id: open } = await filled(db, 0);
     await closeEmpty(db, id);
-    await db.rows("update howdah.batches set finished_at = finished_at - interval '8 days'");
+    await db.rows("update howdah._batches set finished_at = finished_at - interval '8 days'");
     await fold(db);
     expect(await batch(db, id)).toBeUndefined();
     expect(await batch(db, open)).toMatchObject({ state: 'open' });
@@ -227,7 +227,7 @@ describe('the job that follows', () => {
     expect(await batch(db, id)).toMatchObject({ problem: expect.stringContaining('holidays') });
     expect(await fold(db)).toMatchObject({ finished: 0 });
     await db.rows('select howdah.open_queue($1)', [after]);
-    await db.rows('update howdah.batches set retry_at = howdah.clock() where id = $1', [id]);
+    await db.rows('update howdah._batches set retry_at = howdah.clock() where id = $1', [id]);
     expect(await fold(db)).toMatchObject({ finished: 1 });
     expect(await batch(db, id)).toMatchObject({ state: 'completed', problem: null });
     expect(await followers(db, after)).toHaveLength(1);
@@ -274,7 +274,7 @@ describe('bad input', () => {
     const error = await sqlError(open(db, input));
     expect(error).toMatchObject({ code, hint: expect.any(String) });
     if (code !== 'HW202') expect(error.message).toMatch(/^on_complete: /);
-    expect(await db.rows('select id from howdah.batches where name = $1', ['x'])).toEqual([]);
+    expect(await db.rows('select id from howdah._batches where name = $1', ['x'])).toEqual([]);
   });
 
   test('nothing is added to a batch that is closed, or is none', async ({ db }) => {

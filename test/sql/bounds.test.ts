@@ -5,7 +5,7 @@ import { test } from '../support/sql-test.js';
 /** What the counters say that waits. */
 async function waiting(db: Engine, queue: string): Promise<{ depth: number; bytes: number }> {
   const [row] = await db.rows<{ depth: string; bytes: string }>(
-    'select w.depth, w.bytes from howdah.waiting_in(howdah.queue_id_of($1)) w',
+    'select w.depth, w.bytes from howdah._waiting_in(howdah._queue_id_of($1)) w',
     [queue],
   );
   return { depth: Number(row?.depth), bytes: Number(row?.bytes) };
@@ -16,10 +16,9 @@ describe('drop_oldest makes enough room, or does nothing', () => {
     db.enqueueRows([{ queue, payload, on_full: 'drop_oldest', ...more }], 'report');
   const discarded = async (db: Engine, queue: string) =>
     Number(
-      await db.one(
-        `select count(*) from howdah.history_view where state = 'discarded' and queue = $1`,
-        [queue],
-      ),
+      await db.one(`select count(*) from howdah.history where state = 'discarded' and queue = $1`, [
+        queue,
+      ]),
     );
   const chars = (count: number) => 'x'.repeat(count - 2);
 
@@ -188,7 +187,7 @@ describe('max_depth', () => {
     await db.createQueue('alone', { max_depth: 100_000 });
     for (let i = 0; i < 700; i++) await db.enqueue('alone');
     const deltas = await db.one<number>(
-      `select w.deltas from howdah.waiting_in(howdah.queue_id_of('alone')) w`,
+      `select w.deltas from howdah._waiting_in(howdah._queue_id_of('alone')) w`,
     );
     expect(deltas).toBeLessThan(510);
     expect((await waiting(db, 'alone')).depth).toBe(700);
@@ -200,8 +199,8 @@ describe('max_depth', () => {
     await db.enqueue('paced', 100);
     await db.rows('select * from howdah.roll_up()');
     const lease = await db.openLease();
-    await db.rows(`update howdah.counters set rate = 0, rated_at = howdah.clock() - interval '1 s'
-      where queue_id = howdah.queue_id_of('paced')`);
+    await db.rows(`update howdah._counters set rate = 0, rated_at = howdah.clock() - interval '1 s'
+      where queue_id = howdah._queue_id_of('paced')`);
     await db.complete(lease, await db.claim('paced', lease, 40));
     await db.rows('select * from howdah.roll_up()');
     await db.enqueue('paced', 40);
@@ -263,7 +262,7 @@ describe('drop_oldest', () => {
     const [later] = await db.enqueue('drop', 1, { delay_ms: 60_000 });
     const [next] = await db.enqueue('drop', 1, { on_full: 'drop_oldest' });
     expect(
-      await db.rows(`select id, state, reason from howdah.history_view where queue = 'drop'`),
+      await db.rows(`select id, state, reason from howdah.history where queue = 'drop'`),
     ).toEqual([{ id: one, state: 'discarded', reason: 'dropped: the queue was full' }]);
     await db.enqueue('drop', 3, { on_full: 'drop_oldest' });
     for (const id of [high, two, next]) expect(await db.state(String(id))).toBe('discarded');

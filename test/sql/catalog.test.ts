@@ -29,45 +29,45 @@ describe('privileges', () => {
       .filter(({ definer }) => !definer)
       .map(({ name }) => name.replace(/\(.*/, '').replace('howdah.', ''));
     expect(invokers.sort()).toEqual([
-      'add_error',
-      'attempts_of',
-      'backoff_ms',
-      'bucket_size',
-      'claim_limit',
+      '_add_error',
+      '_attempts_of',
+      '_backoff_ms',
+      '_bucket_size',
+      '_claim_limit',
+      '_day_start',
+      '_fits_dead',
+      '_has_options',
+      '_has_wide_options',
+      '_is_alone',
+      '_is_bad_dedupe',
+      '_is_out_of_range',
+      '_is_too_deep',
+      '_is_too_long',
+      '_is_weight_wrong',
+      '_is_wide',
+      '_job_problem',
+      '_kept_result',
+      '_lane_priority',
+      '_lane_starts',
+      '_left_group',
+      '_lock_lease',
+      '_ms_to_time',
+      '_ms_until',
+      '_new_head',
+      '_next_lane',
+      '_notify_lease',
+      '_number_problem',
+      '_plain_lane',
+      '_refill_ms',
+      '_refuse_claim',
+      '_run_at_of',
+      '_schedule_job',
+      '_smoothed_rate',
+      '_suspect_lane',
+      '_with_header',
       'clock',
-      'day_start',
       'error_fingerprint',
-      'fits_dead',
       'has_exponent',
-      'has_options',
-      'has_wide_options',
-      'is_alone',
-      'is_bad_dedupe',
-      'is_out_of_range',
-      'is_too_deep',
-      'is_too_long',
-      'is_weight_wrong',
-      'is_wide',
-      'job_problem',
-      'kept_result',
-      'lane_priority',
-      'lane_starts',
-      'left_group',
-      'lock_lease',
-      'ms_to_time',
-      'ms_until',
-      'new_head',
-      'next_lane',
-      'notify_lease',
-      'number_problem',
-      'plain_lane',
-      'refill_ms',
-      'refuse_claim',
-      'run_at_of',
-      'schedule_job',
-      'smoothed_rate',
-      'suspect_lane',
-      'with_header',
     ]);
   });
 
@@ -92,7 +92,7 @@ describe('privileges', () => {
     for (const text of [
       `select howdah.create_queue('x')`,
       `select * from howdah.enqueue('[]')`,
-      'select * from howdah.jobs',
+      'select * from howdah._jobs',
       'select * from howdah.job_states',
       'select * from howdah.queue_stats',
       `select nextval('howdah.job_seq')`,
@@ -124,7 +124,7 @@ describe('privileges', () => {
       const { rows } = await owner.query(`select p.proname from pg_proc p
         where p.pronamespace = 'howdah'::regnamespace and p.prosrc ~ 'advisory'`);
       expect(rows).toEqual([]);
-      await expect(nothing.query('select from howdah.locks for update')).rejects.toMatchObject({
+      await expect(nothing.query('select from howdah._locks for update')).rejects.toMatchObject({
         code: '42501',
       });
     } finally {
@@ -174,14 +174,14 @@ describe('privileges', () => {
       `select proname as name, prosrc as body from pg_proc
       where pronamespace = 'howdah'::regnamespace and prosrc ~* '\\m(pg_)?notify\\M'`,
     );
-    expect(rows.map(({ name }) => name)).toEqual(['notify_lease']);
+    expect(rows.map(({ name }) => name)).toEqual(['_notify_lease']);
     expect(rows[0]?.body).toContain('pg_notification_queue_usage() < 0.5');
   });
 
   test('names of the caller do not reach into a definer function', async ({ pool, db }) => {
     await db.createQueue('hijack');
     const client = await pool.connect();
-    await client.query('create temp table queues (id int, name text)');
+    await client.query('create temp table _queues (id int, name text)');
     await client.query('create schema evil');
     await client.query(
       `create function evil.nextval(text) returns bigint language sql as 'select 1/0'`,
@@ -198,7 +198,7 @@ describe('privileges', () => {
 describe('the hot path', () => {
   test('no index and no index predicate names a column that a claim writes', async ({ db }) => {
     const rows = await db.rows<{ indexdef: string }>(
-      `select indexdef from pg_indexes where schemaname = 'howdah' and tablename = 'jobs'`,
+      `select indexdef from pg_indexes where schemaname = 'howdah' and tablename = '_jobs'`,
     );
     expect(rows).toHaveLength(9);
     for (const { indexdef } of rows) {
@@ -230,7 +230,7 @@ describe('the hot path', () => {
       .poll(
         async () => {
           const [row] = await db.rows<{ upd: string; hot: string }>(
-            `select n_tup_upd as upd, n_tup_hot_upd as hot from pg_stat_user_tables where relname = 'jobs'`,
+            `select n_tup_upd as upd, n_tup_hot_upd as hot from pg_stat_user_tables where relname = '_jobs'`,
           );
           return Number(row?.upd) >= 20_000 ? Number(row?.hot) / Number(row?.upd) : 0;
         },
@@ -303,7 +303,7 @@ test('payloads are compressed with lz4 where the server can, those of new partit
     `select attrelid::regclass::text as table, attcompression::text as compression
     from pg_attribute a join pg_class c on c.oid = a.attrelid
     where c.relnamespace = 'howdah'::regnamespace and c.relkind in ('r', 'p')
-      and (c.relname = 'jobs' or c.relname like 'history%') and attname = 'payload'`,
+      and (c.relname = '_jobs' or c.relname like '\\_history%') and attname = 'payload'`,
   );
   expect(columns.length).toBeGreaterThan(3);
   for (const { table, compression } of columns) {

@@ -32,9 +32,9 @@ describe('a claim takes what fits into one answer as text', { timeout: 120_000 }
     }) => {
       await db.createQueue(how);
       const ids = await db.enqueue(how, 4);
-      await db.rows('alter table howdah.jobs alter payload set storage external');
+      await db.rows('alter table howdah._jobs alter payload set storage external');
       await db.rows(
-        `update howdah.jobs set payload = to_jsonb(repeat('x', $2 - 1000000 * (id = $1::bigint)::int))
+        `update howdah._jobs set payload = to_jsonb(repeat('x', $2 - 1000000 * (id = $1::bigint)::int))
          where id = any ($3::bigint[])`,
         [ids[0], 25_000_000, ids.slice(0, 3)],
       );
@@ -43,7 +43,7 @@ describe('a claim takes what fits into one answer as text', { timeout: 120_000 }
       expect(first).toMatchObject({ ids: ids.slice(0, 2), again: 0 });
       expect(first.bytes).toBeLessThanOrEqual(MAX);
       await db.rows(
-        `update howdah.jobs set payload = to_jsonb(repeat('x', 70000000)) where id = $1`,
+        `update howdah._jobs set payload = to_jsonb(repeat('x', 70000000)) where id = $1`,
         [ids[2]],
       );
       expect(await claim(db, how, lease, how)).toMatchObject({ ids: [ids[2]], again: 0 });
@@ -59,7 +59,7 @@ describe('a claim takes what fits into one answer as text', { timeout: 120_000 }
       const ids = await db.enqueue(queue, 3);
       // 131 KB each as text, some bytes in the table
       await db.rows(
-        `update howdah.jobs set attempt = 1, uncounted = 1, errors = (
+        `update howdah._jobs set attempt = 1, uncounted = 1, errors = (
            select jsonb_build_array(jsonb_build_object('message', 'x', 'n', jsonb_agg(1e131071::numeric)))
            from generate_series(1, 220)) where id = any ($1)`,
         [ids],

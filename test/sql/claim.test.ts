@@ -33,7 +33,7 @@ describe('claim', () => {
     await db.enqueue('cursors', 3, { priority: 1 });
     const lease = await db.openLease();
     const rows = await db.rows<{ lane: number; seq: string }>(
-      `select lane, seq from howdah.jobs j join howdah.queues q on q.id = j.queue_id
+      `select lane, seq from howdah._jobs j join howdah._queues q on q.id = j.queue_id
        where q.name = 'cursors' order by seq`,
     );
     const [, second] = rows as { lane: number; seq: string }[];
@@ -180,7 +180,7 @@ describe('claim', () => {
     const lease = await db.openLease();
     await expect
       .poll(() =>
-        db.one(`select count(*)::int from howdah.jobs where expires_at < clock_timestamp()`),
+        db.one(`select count(*)::int from howdah._jobs where expires_at < clock_timestamp()`),
       )
       .toBe(1);
     expect((await db.claim('late', lease, 9)).map(({ expired }) => expired)).toEqual([false, true]);
@@ -192,7 +192,7 @@ describe('claim', () => {
     const lease = await db.openLease();
     const before = await db.claim('failover', lease, 50);
     await db.complete(lease, before);
-    await db.rows('delete from howdah.history');
+    await db.rows('delete from howdah._history');
     const cursors = { 201: before.at(-1)?.seq ?? '' };
     await db.rows(`select setval('howdah.job_seq', $1)`, [Number(before[0]?.seq) - 1]);
 

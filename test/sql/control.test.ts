@@ -27,7 +27,7 @@ describe('cancel', () => {
       999999: 'unknown',
     });
     expect(
-      await db.rows('select state, reason from howdah.history_view where id = $1', [waiting]),
+      await db.rows('select state, reason from howdah.history where id = $1', [waiting]),
     ).toEqual([{ state: 'cancelled', reason: 'no more' }]);
     expect(
       await db.rows('select howdah.cancel_requests($1, $2) as id', [lease, [running, waiting]]),
@@ -61,9 +61,9 @@ describe('cancel', () => {
     await db.end(lease, snoozed, 'snooze');
     await db.killLease(lease);
     await db.reap();
-    expect(
-      await db.rows(`select state, reason from howdah.history_view where queue = 'why'`),
-    ).toEqual(Array(5).fill({ state: 'cancelled', reason: 'a wrong address' }));
+    expect(await db.rows(`select state, reason from howdah.history where queue = 'why'`)).toEqual(
+      Array(5).fill({ state: 'cancelled', reason: 'a wrong address' }),
+    );
   });
 
   test('a request outlives the worker', async ({ db }) => {
@@ -129,7 +129,7 @@ describe('cancel_jobs', () => {
     await db.enqueue('narrow', 2, { group: 'x' });
     await db.enqueue('narrow', 1, { group: 'y', delay_ms: 60_000 });
     await db.rows(
-      `update howdah.jobs set enqueued_at = enqueued_at - interval '1 hour' where id = $1`,
+      `update howdah._jobs set enqueued_at = enqueued_at - interval '1 hour' where id = $1`,
       [early],
     );
     const count = async (more: object) => {
@@ -356,8 +356,8 @@ describe('delete_queue', () => {
     }
     expect(await db.stats('alive')).toMatchObject({ buried: '2' });
     expect(
-      await db.one(`select sum(buried)::int from (select queue_id, buried from howdah.counters
-      union all select queue_id, buried from howdah.counter_deltas) c join howdah.queues q on q.id = queue_id
+      await db.one(`select sum(buried)::int from (select queue_id, buried from howdah._counters
+      union all select queue_id, buried from howdah._counter_deltas) c join howdah._queues q on q.id = queue_id
       where q.name = 'tomb'`),
     ).toBe(2);
     await db.expectTruth();

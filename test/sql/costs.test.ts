@@ -27,8 +27,8 @@ const fillGroups = (db: Engine, queue: string, groups: number) =>
   );
 
 const idsOf = (queue: string, limit: number): string =>
-  `array(select j.id from howdah.jobs j where j.queue_id = (
-    select q.id from howdah.queues q where q.name = '${queue}') order by j.id limit ${limit})`;
+  `array(select j.id from howdah._jobs j where j.queue_id = (
+    select q.id from howdah._queues q where q.name = '${queue}') order by j.id limit ${limit})`;
 
 /** What ten times as much costs, in times of the CPU. */
 async function growth(
@@ -61,7 +61,7 @@ describe('work for n jobs is linear in n', () => {
     const client = await pool.connect();
     const looks = async (): Promise<number> => {
       const { rows } = await client.query(
-        "select calls::integer as n from pg_stat_xact_user_functions where funcname = 'history_of'",
+        "select calls::integer as n from pg_stat_xact_user_functions where funcname = '_history_of'",
       );
       return rows[0]?.n ?? 0;
     };
@@ -78,14 +78,14 @@ describe('work for n jobs is linear in n', () => {
   test('lock_jobs', { timeout: 60_000 }, async ({ pool, db }) => {
     await db.createQueue('locked');
     await fill(db, 'locked', 20_000);
-    const lock = (n: number) => `select howdah.lock_jobs(${idsOf('locked', n)})`;
+    const lock = (n: number) => `select howdah._lock_jobs(${idsOf('locked', n)})`;
     expect((await growth(pool, lock(2_000), lock(20_000))).cpu).toBeLessThan(LINEAR);
   });
 
   test('admit', { timeout: 60_000 }, async ({ pool, db }) => {
     await db.createQueue('admitted');
     await fillGroups(db, 'admitted', 20_000);
-    const admit = (n: number) => `select howdah.admit(array(select j.id from howdah.jobs j
+    const admit = (n: number) => `select howdah._admit(array(select j.id from howdah._jobs j
       where j.group_seq is not null order by j.group_seq limit ${n}), false)`;
     const { cpu } = await growth(pool, admit(2_000), admit(20_000));
     expect(cpu).toBeLessThan(LINEAR);
@@ -125,7 +125,7 @@ describe('a step is bounded, whatever there is', () => {
     // a group that somebody holds waits for the next round, and the others do not wait for it
     const other = await pool.connect();
     await other.query('begin');
-    await other.query("select from howdah.groups where key = 'g7' for update");
+    await other.query("select from howdah._groups where key = 'g7' for update");
     await db.rows(open('many-groups'));
     const opened: unknown[] = [];
     for (let i = 0; i < 6; i += 1)
@@ -135,7 +135,7 @@ describe('a step is bounded, whatever there is', () => {
     other.release();
     expect(await db.one('select opened from howdah.tend_queues()')).toBe(1);
     expect(await db.one('select opened from howdah.tend_queues()')).toBe(0);
-    expect(await db.rows('select * from howdah.group_openings')).toEqual([]);
+    expect(await db.rows('select * from howdah._group_openings')).toEqual([]);
     expect(await db.stats('many-groups')).toMatchObject({ ready: '10000', blocked: '0' });
     await db.expectTruth();
   });
@@ -157,7 +157,7 @@ async function buffersAround(
 }
 
 describe('what is not asked for costs nothing', () => {
-  const DEAD = `insert into howdah.jobs (id, seq, enqueued_at, queue_id, lane, payload, dead_at,
+  const DEAD = `insert into howdah._jobs (id, seq, enqueued_at, queue_id, lane, payload, dead_at,
       dead_reason, origin_queue_id, attempt, uncounted, errors)
     select i, i, howdah.clock(), 1, 201, to_jsonb(i), howdah.clock() - make_interval(days => 3, secs => 100000 - i),
       'attempts exhausted', $3, 10, 10, '[{"name": "Error", "message": "refused", "attempt": 10}]'
@@ -166,9 +166,9 @@ describe('what is not asked for costs nothing', () => {
   // how a plan was found must not matter: statistics are none, those of an empty table, or those of today
   test.for([
     ['select 1', 'select 1'],
-    ['vacuum analyze howdah.jobs', 'select 1'],
-    ['select 1', 'analyze howdah.jobs'],
-    ['vacuum howdah.jobs', 'vacuum howdah.jobs'],
+    ['vacuum analyze howdah._jobs', 'select 1'],
+    ['select 1', 'analyze howdah._jobs'],
+    ['vacuum howdah._jobs', 'vacuum howdah._jobs'],
   ] as const)(
     'dead jobs: by id, by queue, by time; statistics: %s, later %s',
     {
@@ -181,10 +181,10 @@ describe('what is not asked for costs nothing', () => {
       ];
       const { name } =
         (
-          await db.rows<{ name: string }>('select name from howdah.queues where id = $1', [rare])
+          await db.rows<{ name: string }>('select name from howdah._queues where id = $1', [rare])
         )[0] ?? {};
       onTestFinished(async () => {
-        await db.rows('delete from howdah.jobs where id > 10000000');
+        await db.rows('delete from howdah._jobs where id > 10000000');
       });
       await db.rows(first);
       await db.rows(DEAD, [10_000_001, 10_000_005, rare]);
@@ -220,22 +220,22 @@ describe('what is not asked for costs nothing', () => {
     const sweep = 'select howdah.sweep()';
     const { buffers } = await costOf(pool, sweep, 2);
     await db.rows(
-      `insert into howdah.reports (job_id, attempt, progress, reported_at, looked_at)
+      `insert into howdah._reports (job_id, attempt, progress, reported_at, looked_at)
       select id, 10, '50', howdah.clock() - interval '3 days', howdah.clock() - interval '3 days'
-      from howdah.jobs where id > 20000000`,
+      from howdah._jobs where id > 20000000`,
     );
     for (let i = 0; i < 3; i += 1) await db.rows(sweep);
     // what was looked at leaves dead entries of its index behind until it is vacuumed
     // and a vacuum leaves those that an autovacuum of another table may still see
     await waitFor(
       async () => {
-        await db.rows('vacuum howdah.reports');
+        await db.rows('vacuum howdah._reports');
         return (await costOf(pool, sweep, 2)).buffers < buffers + 20;
       },
       { timeoutMs: 20_000, what: 'a sweep that walks over no reports' },
     );
-    await db.rows('delete from howdah.reports');
-    await db.rows('delete from howdah.jobs where id > 20000000');
+    await db.rows('delete from howdah._reports');
+    await db.rows('delete from howdah._jobs where id > 20000000');
   });
 
   test('deleted queues: upkeep, cancelling and statistics, and one day they go', async ({
@@ -247,23 +247,24 @@ describe('what is not asked for costs nothing', () => {
     const asks = [
       'tend_queues()',
       `cancel_jobs('{"state": "ready"}', null, 3, true)`,
-      'bury_orphans()',
+      '_bury_orphans()',
       `delete_queue('left', true)`,
     ];
     const before = [];
     for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
     await db.rows(
-      `insert into howdah.queues (name, dead_letter_queue_id, deleted_at)
+      `insert into howdah._queues (name, dead_letter_queue_id, deleted_at)
       select 'gone' || i, 1, howdah.clock() from generate_series(1, 3000) i`,
     );
     for (const [i, ask] of asks.entries()) {
       const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
       expect(buffers, ask).toBeLessThan(FLAT * (before[i]?.buffers ?? 0) + 20);
     }
-    const deleted = () => db.one('select count(*) from howdah.queues where deleted_at is not null');
+    const deleted = () =>
+      db.one('select count(*) from howdah._queues where deleted_at is not null');
     await db.rows('select * from howdah.prune()');
     expect(await deleted()).toBe('3000');
-    await db.rows("update howdah.queues set deleted_at = deleted_at - interval '4 days'");
+    await db.rows("update howdah._queues set deleted_at = deleted_at - interval '4 days'");
     for (let i = 0; i < 3; i += 1) await db.rows('select * from howdah.prune()');
     expect(await deleted()).toBe('0');
     await db.expectTruth();
@@ -285,15 +286,15 @@ describe('upkeep reads what is due, not all there is', () => {
   test.for([
     [
       'prune_dedupes()',
-      `insert into howdah.dedupes select 1, 'k' || i, i, '', howdah.clock() + interval '1 hour' from generate_series(1, 3000) i`,
+      `insert into howdah._dedupes select 1, 'k' || i, i, '', howdah.clock() + interval '1 hour' from generate_series(1, 3000) i`,
     ],
     [
-      'prune_group_rates()',
-      `insert into howdah.group_rates select 1, 'k' || i, howdah.clock() + interval '1 hour' from generate_series(1, 3000) i`,
+      '_prune_group_rates()',
+      `insert into howdah._group_rates select 1, 'k' || i, howdah.clock() + interval '1 hour' from generate_series(1, 3000) i`,
     ],
     [
       'prune_schedule_runs()',
-      `insert into howdah.schedule_runs select 1, howdah.clock() + i * interval '1 s', howdah.clock(), 'skipped' from generate_series(1, 3000) i`,
+      `insert into howdah._schedule_runs select 1, howdah.clock() + i * interval '1 s', howdah.clock(), 'skipped' from generate_series(1, 3000) i`,
     ],
     [
       'expire()',
@@ -302,11 +303,11 @@ describe('upkeep reads what is due, not all there is', () => {
     ],
     [
       'fold_batches()',
-      `insert into howdah.batches (closed_at, finished_at) select howdah.clock(), howdah.clock() from generate_series(1, 3000) i`,
+      `insert into howdah._batches (closed_at, finished_at) select howdah.clock(), howdah.clock() from generate_series(1, 3000) i`,
     ],
     [
       'expire()',
-      `insert into howdah.jobs (id, seq, enqueued_at, queue_id, lane, payload, expires_at)
+      `insert into howdah._jobs (id, seq, enqueued_at, queue_id, lane, payload, expires_at)
       select i, i, howdah.clock(), 1, 201, '1', howdah.clock() + interval '1 hour' from generate_series(30000001, 30003000) i`,
     ],
   ] as const)('%s', async ([duty, more], { pool, db }) => {
@@ -316,7 +317,7 @@ describe('upkeep reads what is due, not all there is', () => {
     await db.rows(more);
     const after = await costOf(pool, text, 2);
     expect(after.buffers).toBeLessThan(FLAT * before.buffers + 20);
-    await db.rows('delete from howdah.jobs where id > 30000000');
+    await db.rows('delete from howdah._jobs where id > 30000000');
   });
 });
 
@@ -327,9 +328,9 @@ describe('leases of pulled jobs', () => {
   test('many that are not due cost neither the reaper nor who is to lead', async ({ pool, db }) => {
     const lease = await db.openLease('leads');
     const asks = ['reap()', `lead(${lease}, 1000)`, 'workers', `upkeep_due('{reap}')`];
-    await db.rows("update howdah.leader set expires_at = howdah.clock() - interval '1 hour'");
+    await db.rows("update howdah._leader set expires_at = howdah.clock() - interval '1 hour'");
     await db.rows(open(2_000));
-    await db.rows('vacuum analyze howdah.leases');
+    await db.rows('vacuum analyze howdah._leases');
     const before = [];
     for (const ask of asks) before.push(await costOf(pool, `select * from howdah.${ask}`, 3));
     await db.rows(open(20_000));
@@ -337,13 +338,13 @@ describe('leases of pulled jobs', () => {
       const { buffers } = await costOf(pool, `select * from howdah.${ask}`, 3);
       expect(buffers, ask).toBeLessThan(FLAT * (before[i]?.buffers ?? 0) + 20);
     }
-    await db.rows('delete from howdah.leases');
+    await db.rows('delete from howdah._leases');
   });
 
   test('one that was extended is looked at when it ends, one that was cut short at once', async ({
     db,
   }) => {
-    await db.rows('delete from howdah.leases where due_at is not null');
+    await db.rows('delete from howdah._leases where due_at is not null');
     await db.createQueue('looked');
     await db.enqueue('looked', 2);
     const receive = async (visibility: number) => {
@@ -357,7 +358,7 @@ describe('leases of pulled jobs', () => {
       db.rows('select * from howdah.extend_job($1, $2, $3, $4)', [...job, visibility]);
     const due = () =>
       db.rows(`select extract(epoch from expires_at - due_at)::integer as early
-        from howdah.leases where due_at is not null order by 1`);
+        from howdah._leases where due_at is not null order by 1`);
     const [longer, shorter] = [await receive(10_000), await receive(600_000)];
     await extend(longer, 60_000);
     await extend(shorter, 5_000);
@@ -375,9 +376,9 @@ describe('leases of pulled jobs', () => {
   test('a renewal, an extension and a settle change nothing that an index has', async ({ db }) => {
     const indexed = await db.rows(`select distinct a.attname::text as name from pg_index i
       join pg_attribute a on a.attrelid = i.indrelid and a.attnum = any (i.indkey::smallint[])
-      where i.indrelid = 'howdah.leases'::regclass
+      where i.indrelid = 'howdah._leases'::regclass
       union select m[1] from pg_index i, regexp_matches(pg_get_expr(i.indpred, i.indrelid), '[a-z_]+_at', 'g') m
-      where i.indrelid = 'howdah.leases'::regclass order by 1`);
+      where i.indrelid = 'howdah._leases'::regclass order by 1`);
     expect(indexed).toEqual([{ name: 'due_at' }, { name: 'id' }]);
   });
 });
@@ -391,7 +392,7 @@ describe('while a snapshot is held', () => {
     const lease = await db.openLease();
     const holder = await pool.connect();
     onTestFinished(() => holder.release(true));
-    await holder.query('begin isolation level repeatable read; select 1 from howdah.queues');
+    await holder.query('begin isolation level repeatable read; select 1 from howdah._queues');
     const work = (jobs: number) =>
       pool.query(`do $$ declare v_id bigint; begin
         for i in 1 .. ${jobs} loop
@@ -402,8 +403,8 @@ describe('while a snapshot is held', () => {
           commit;
         end loop;
       end $$`);
-    const room = `select howdah.room_of(q, 1), howdah.hold_of(q), howdah.return_permits(q.id, 0)
-      from howdah.queues q where q.name = 'limited'`;
+    const room = `select howdah._room_of(q, 1), howdah._hold_of(q), howdah._return_permits(q.id, 0)
+      from howdah._queues q where q.name = 'limited'`;
     await work(200);
     const few = await costOf(pool, room);
     await work(3_000);
@@ -416,12 +417,12 @@ describe('while a snapshot is held', () => {
 describe('statistics', () => {
   test('read each counter once, not once a queue', async ({ pool, db }) => {
     await db.rows(
-      `insert into howdah.queues (name, dead_letter_queue_id) select 's' || i, 1 from generate_series(1, 300) i`,
+      `insert into howdah._queues (name, dead_letter_queue_id) select 's' || i, 1 from generate_series(1, 300) i`,
     );
     const deltas = (n: number) =>
       db.rows(
-        `insert into howdah.counter_deltas (queue_id, ready)
-        select (select max(id) from howdah.queues), 0 from generate_series(1, $1) i`,
+        `insert into howdah._counter_deltas (queue_id, ready)
+        select (select max(id) from howdah._queues), 0 from generate_series(1, $1) i`,
         [n],
       );
     await deltas(1_000);
@@ -429,11 +430,11 @@ describe('statistics', () => {
     await deltas(10_000);
     const many = await costOf(pool, 'select * from howdah.queue_stats', 3);
     const [{ pages } = { pages: 0 }] = await db.rows<{ pages: number }>(
-      "select (pg_relation_size('howdah.counter_deltas') / 8192)::integer as pages",
+      "select (pg_relation_size('howdah._counter_deltas') / 8192)::integer as pages",
     );
     expect(many.buffers - few.buffers).toBeLessThanOrEqual(2 * pages);
     await db.rows(
-      'delete from howdah.counter_deltas where ready = 0 and queue_id = (select max(id) from howdah.queues)',
+      'delete from howdah._counter_deltas where ready = 0 and queue_id = (select max(id) from howdah._queues)',
     );
   });
 });
@@ -450,9 +451,10 @@ describe('what a job has said', () => {
     ]);
     const lines = () => db.one('select count(*) from howdah.job_logs where id = $1', [id]);
     const daysPass = async (days: number) => {
-      await db.rows('update howdah.reports set looked_at = looked_at - make_interval(days => $1)', [
-        days,
-      ]);
+      await db.rows(
+        'update howdah._reports set looked_at = looked_at - make_interval(days => $1)',
+        [days],
+      );
       await db.rows('select howdah.sweep()');
     };
     await daysPass(3); // it waits: a snooze, a backoff
@@ -468,7 +470,7 @@ describe('a look at what upkeep has to do', () => {
   test('costs no more where leases have been in many lanes', async ({ pool, db }) => {
     const lease = await db.openLease();
     const mark = (low: number, high: number) =>
-      db.rows(`insert into howdah.lease_marks
+      db.rows(`insert into howdah._lease_marks
         select ${lease}, i, 201, 0, 1, 1, howdah.clock() from generate_series(${low}, ${high}) i`);
     const look = "select * from howdah.upkeep_due('{sweep}')";
     await mark(100_001, 103_000);
@@ -497,12 +499,12 @@ describe('a year of history', () => {
     const ids: string[] = [];
     for (let day = 70; day > 0; day -= 1) {
       await db.rows(
-        "select howdah.create_partition((howdah.clock() at time zone 'UTC')::date - $1::integer)",
+        "select howdah._create_partition((howdah.clock() at time zone 'UTC')::date - $1::integer)",
         [day],
       );
       const id = await finish();
       await db.rows(
-        `update howdah.history set finished_at = finished_at - $1 * interval '1 day' where id = $2`,
+        `update howdah._history set finished_at = finished_at - $1 * interval '1 day' where id = $2`,
         [day, id],
       );
       ids.push(id);
@@ -527,7 +529,7 @@ describe('a year of history', () => {
       );
       const { rows: locks } = await client.query(
         `select count(distinct relation)::integer as n from pg_locks l join pg_class c on c.oid = l.relation
-        where pid = pg_backend_pid() and c.relname ~ '^history_[0-9]+$'`,
+        where pid = pg_backend_pid() and c.relname ~ '^_history_[0-9]+$'`,
       );
       expect(locks[0].n, look).toBeLessThanOrEqual(6);
       await client.query('rollback');
@@ -545,7 +547,7 @@ describe('a year of history', () => {
       expect(rows[0].ids, ask).toEqual(expected);
       const { rows: locks } = await client.query(
         `select count(distinct relation)::integer as n from pg_locks l join pg_class c on c.oid = l.relation
-        where pid = pg_backend_pid() and c.relname ~ '^history_[0-9]+$'`,
+        where pid = pg_backend_pid() and c.relname ~ '^_history_[0-9]+$'`,
       );
       expect(locks[0].n, ask).toBeLessThanOrEqual(7);
       await client.query('rollback');
@@ -577,7 +579,7 @@ describe('a year of history', () => {
     await db.rows('select * from howdah.prune()');
     expect(await found()).toBe('completed');
     expect(
-      await db.one('select count(*) from howdah.history_days where noted_at > howdah.clock()'),
+      await db.one('select count(*) from howdah._history_days where noted_at > howdah.clock()'),
     ).toBe('0');
   });
 });

@@ -298,7 +298,7 @@ describe('the waiting TTL', () => {
         }
       }
       const left = await db.rows(
-        `select id, 10 * round(extract(epoch from expires_at - enqueued_at) / 10) as seconds from howdah.jobs
+        `select id, 10 * round(extract(epoch from expires_at - enqueued_at) / 10) as seconds from howdah._jobs
         where id = any ($1) order by id`,
         [Object.values(ids)],
       );
@@ -366,9 +366,9 @@ describe('prune_dedupes', () => {
     await put(db, 'pruned', 1, { key: 'long' });
     await db.shiftClock(2000);
     await db.rows('select howdah.sweep()');
-    expect(await db.rows(`select key from howdah.dedupes where key in ('short', 'long')`)).toEqual([
-      { key: 'long' },
-    ]);
+    expect(await db.rows(`select key from howdah._dedupes where key in ('short', 'long')`)).toEqual(
+      [{ key: 'long' }],
+    );
     await db.shiftClock(0);
   });
 });

@@ -94,7 +94,7 @@ describe('edit_job', () => {
     await edit(db, id, { payload: 'y', priority: 1 });
     const lease = await db.openLease();
     await db.claimOne('heavy', lease);
-    expect(await db.one('select permit from howdah.jobs where id = $1', [id])).toBe(5);
+    expect(await db.one('select permit from howdah._jobs where id = $1', [id])).toBe(5);
     await db.expectTruth();
   });
 
@@ -148,7 +148,7 @@ describe('edit_job', () => {
     const end = async () =>
       Number(
         await db.one(
-          `select 10 * round(extract(epoch from expires_at - enqueued_at) / 10) from howdah.jobs where id = $1`,
+          `select 10 * round(extract(epoch from expires_at - enqueued_at) / 10) from howdah._jobs where id = $1`,
           [id],
         ),
       );

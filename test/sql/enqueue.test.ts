@@ -73,15 +73,15 @@ describe('enqueue', () => {
         ...(payload === 2 && odd),
       }));
       const text = JSON.stringify(jobs);
-      const before = await db.rows('select count(*)::int from howdah.jobs');
+      const before = await db.rows('select count(*)::int from howdah._jobs');
       const [way] = await db.rows(
-        'select howdah.enqueue_plain($1::text::jsonb, null, clock_timestamp(), true) as ids',
+        'select howdah._enqueue_plain($1::text::jsonb, null, clock_timestamp(), true) as ids',
         [text],
       );
       if (isPlain) expect(way?.ids).toHaveLength(4);
       else {
         expect(way?.ids).toBeNull();
-        expect(await db.rows('select count(*)::int from howdah.jobs')).toEqual(before);
+        expect(await db.rows('select count(*)::int from howdah._jobs')).toEqual(before);
       }
       const rows = await db.rows(
         "select id, error_code from howdah.enqueue($1::text::jsonb, 'report') order by ordinal",
@@ -107,15 +107,15 @@ describe('enqueue', () => {
     async ([, policy, odd, isPlain], { db }) => {
       await db.createQueue('payloads', policy);
       const payloads = [1, null, odd, { a: [1] }];
-      const before = await db.one('select count(*)::int from howdah.jobs');
+      const before = await db.one('select count(*)::int from howdah._jobs');
       const way = await db.one(
-        `select howdah.enqueue_plain('{"queue": "payloads"}', $1, clock_timestamp(), true)`,
+        `select howdah._enqueue_plain('{"queue": "payloads"}', $1, clock_timestamp(), true)`,
         [payloads.map((each) => JSON.stringify(each))],
       );
       if (isPlain) expect(way).toHaveLength(4);
       else {
         expect(way).toBeNull();
-        expect(await db.one('select count(*)::int from howdah.jobs')).toBe(before);
+        expect(await db.one('select count(*)::int from howdah._jobs')).toBe(before);
       }
       const rows = await db.enqueueRows({ queue: 'payloads', payloads });
       expect(rows.map(({ ordinal }) => ordinal)).toEqual([1, 2, 3, 4]);
@@ -168,7 +168,7 @@ describe('enqueue', () => {
       'HOWDAH_PAYLOAD_TOO_LARGE',
       null,
     ]);
-    const stored = `select payload from howdah.jobs_all where queue = 'narrow' order by id`;
+    const stored = `select payload from howdah.jobs where queue = 'narrow' order by id`;
     expect(await db.rows(stored)).toEqual([{ payload: 1 }, { payload: 3 }]);
     await db.expectTruth();
   });
@@ -481,7 +481,7 @@ describe('payloads', () => {
       [],
       {},
       deep,
-      "'; drop table howdah.jobs; --",
+      "'; drop table howdah._jobs; --",
       '{{schema}} %s $1 \\ "',
       '\u0001\u001f\u2028',
       '😀 𝒳 \u202e',

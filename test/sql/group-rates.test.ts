@@ -63,7 +63,7 @@ describe('a rate per key', () => {
     expect(await db.state(String(again))).toBe('ready');
     await db.shiftClock(3_600_000);
     await db.rows('select howdah.sweep(1000)');
-    expect(await db.rows('select * from howdah.group_rates')).toEqual([]);
+    expect(await db.rows('select * from howdah._group_rates')).toEqual([]);
     await db.shiftClock(0);
   });
 

@@ -26,7 +26,7 @@ async function states(db: Engine, ids: readonly string[]): Promise<(string | und
 
 async function groupsOf(db: Engine, queue: string): Promise<unknown[]> {
   return db.rows(
-    `select g.* from howdah.groups g join howdah.queues q on q.id = g.queue_id where q.name = $1`,
+    `select g.* from howdah._groups g join howdah._queues q on q.id = g.queue_id where q.name = $1`,
     [queue],
   );
 }
@@ -125,7 +125,7 @@ describe('a turn of several members', () => {
     expect(await led(first, 1)).toBe(false);
     await db.expectTruth();
     expect(
-      await db.rows('select result, state, worker from howdah.jobs_all where id = $1', [ids[0]]),
+      await db.rows('select result, state, worker from howdah.jobs where id = $1', [ids[0]]),
     ).toEqual([{ result: { sum: 1 }, state: 'completed', worker: 'tester' }]);
     expect(await led(second, 1)).toBe(true);
     // the last of all: nobody led it, and still the group ends
@@ -146,7 +146,7 @@ describe('a turn of several members', () => {
     const order = await drain(db, 'many', 4);
     expect(order).toHaveLength(60);
     const groups = await db.rows<{ id: string; group_key: string }>(
-      `select id, group_key from howdah.jobs_all where queue = 'many'`,
+      `select id, group_key from howdah.jobs where queue = 'many'`,
     );
     for (const key of new Set(groups.map(({ group_key }) => group_key))) {
       const of = groups.filter(({ group_key }) => group_key === key).map(({ id }) => id);

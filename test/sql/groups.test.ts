@@ -43,11 +43,9 @@ describe('a group with one turn', () => {
       await db.complete(lease, jobs);
       await db.expectTruth();
     }
-    expect(await db.rows('select * from howdah.groups')).toEqual([]);
+    expect(await db.rows('select * from howdah._groups')).toEqual([]);
     expect(
-      await db.rows('select id, group_key from howdah.jobs_all where id = any ($1) order by id', [
-        ids,
-      ]),
+      await db.rows('select id, group_key from howdah.jobs where id = any ($1) order by id', [ids]),
     ).toEqual(ids.map((id) => ({ id, group_key: 'a' })));
   });
 
@@ -354,7 +352,7 @@ describe('what people do to members', () => {
   }) => {
     await db.createQueue('raced');
     const ids = await db.enqueue('raced', 3, { group: 'g' });
-    await db.rows(`update howdah.queues set deleted_at = howdah.clock() where name = 'raced'`);
+    await db.rows(`update howdah._queues set deleted_at = howdah.clock() where name = 'raced'`);
     await db.rows('select * from howdah.prune()');
     expect(await states(db, ids)).toEqual(['dead', 'dead', 'dead']);
     await db.expectTruth();
@@ -404,7 +402,7 @@ test('the books are looked at only for groups: a plain life touches no row of th
   await db.rows('begin');
   const touched = () =>
     db.one<string>(`select n_tup_ins + n_tup_upd + n_tup_del + coalesce(idx_scan, 0) + seq_scan
-      from pg_stat_xact_user_tables where relname = 'groups'`);
+      from pg_stat_xact_user_tables where relname = '_groups'`);
   await db.createQueue('plain');
   const before = await touched();
   await db.enqueue('plain', 20);
@@ -444,9 +442,9 @@ test('an admission passes over what was admitted before, though no vacuum can co
 
 /** Pages read to find the next of the line. */
 async function pagesOfNext(db: Engine): Promise<number> {
-  const [{ queue_id, mark } = {}] = await db.rows('select queue_id, mark from howdah.groups');
+  const [{ queue_id, mark } = {}] = await db.rows('select queue_id, mark from howdah._groups');
   const [row] = await db.rows<{ 'QUERY PLAN': { Plan: { 'Shared Hit Blocks': number } }[] }>(
-    `explain (analyze, buffers, format json) select j.id from howdah.jobs j
+    `explain (analyze, buffers, format json) select j.id from howdah._jobs j
     where j.queue_id = ${queue_id} and j.group_key = 'g' and j.group_seq > ${mark}
     order by j.group_seq limit 1`,
   );

@@ -56,9 +56,9 @@ describe('a payload whose text is longer than its stored form tells', () => {
         expect.stringMatching(/^HOWDAH_PAYLOAD_(TOO_LARGE|INVALID)$/),
         null,
       ]);
-      expect(await db.one(`select max(octet_length(payload::text)) from howdah.jobs`)).toBeLessThan(
-        1000,
-      );
+      expect(
+        await db.one(`select max(octet_length(payload::text)) from howdah._jobs`),
+      ).toBeLessThan(1000);
     });
   }
 
@@ -117,13 +117,13 @@ describe('a payload whose text is longer than its stored form tells', () => {
     await db.rows(`select howdah.fail($1, $2, 1, ${many})`, [lease, three?.id]);
     await db.rows(`select howdah.complete($1, $2, 1, $3)`, [lease, four?.id, `{"deep": ${DEEP}}`]);
     const rows = await db.rows<{ id: string; text: string }>(
-      `select id, left(coalesce(result, errors)::text, 200) as text from howdah.jobs_all where id = any ($1) order by id`,
+      `select id, left(coalesce(result, errors)::text, 200) as text from howdah.jobs where id = any ($1) order by id`,
       [ids],
     );
     expect(rows).toHaveLength(4);
     for (const { text } of rows) expect(text).toContain('not stored');
     expect(
-      await db.one('select fields::text from howdah.report_lines where job_id = $1', [one?.id]),
+      await db.one('select fields::text from howdah._report_lines where job_id = $1', [one?.id]),
     ).toBeNull();
   });
 

@@ -221,7 +221,7 @@ function plausible(fn: string, parameter: string, type: string, things: Things):
   }
   const known = all[parameter];
   if (known?.[0]?.startsWith('{') === type.endsWith('[]')) return known ?? [];
-  if (parameter.includes('queue')) return ['hostile', 'other'];
+  if (parameter.includes('queue') && type === 'text') return ['hostile', 'other'];
   return (
     { text: ['text'], integer: ['1000'], bigint: ['1000'] }[type] ??
     HOSTILE[type]?.slice(0, 1) ??

@@ -13,7 +13,7 @@ function fill(db: Engine, queue: string, count: number): Promise<unknown> {
 
 function floorOf(db: Engine, queue: string): Promise<number> {
   return db.one<number>(
-    `select howdah.lane_floor(id, 201::smallint)::float8 from howdah.queues where name = $1`,
+    `select howdah._lane_floor(id, 201::smallint)::float8 from howdah._queues where name = $1`,
     [queue],
   );
 }
@@ -65,7 +65,7 @@ describe('the floor of a lane', () => {
     expect(await floorOf(db, 'late')).toBeLessThanOrEqual(Number(before));
     await open.query('commit');
     open.release();
-    await db.rows('select howdah.decide_numbers(last_value) from howdah.job_seq');
+    await db.rows('select howdah._decide_numbers(last_value) from howdah.job_seq');
     expect((await db.claim('late', lease, 9)).map(({ id }) => id)).toEqual([late]);
     await sweep(db);
     expect(await floorOf(db, 'late')).toBeGreaterThan(Number(late));
@@ -87,7 +87,7 @@ describe('the floor of a lane', () => {
     await db.createQueue('drawn');
     await fill(db, 'drawn', 2_000);
     const decided = () =>
-      db.one<number>('select howdah.decide_numbers(last_value)::float8 from howdah.job_seq');
+      db.one<number>('select howdah._decide_numbers(last_value)::float8 from howdah.job_seq');
     await decided();
     expect(await decided()).toBeLessThan(Number(rows[0]?.drawn));
     await open.query('rollback');
@@ -124,7 +124,7 @@ describe('the floor of a lane', () => {
     await work(db, 'older', lease, 1);
     const older = await pool.connect();
     await older.query('begin isolation level repeatable read');
-    await older.query('select count(*) from howdah.jobs');
+    await older.query('select count(*) from howdah._jobs');
     await fill(db, 'older', 2_000);
     await older.query('select howdah.sweep()');
     await older.query('commit');
@@ -140,7 +140,7 @@ describe('the floor of a lane', () => {
     const last = await work(db, 'back', lease, 1_500);
     await sweep(db);
     expect(await floorOf(db, 'back')).toBe(last);
-    await db.rows('delete from howdah.history');
+    await db.rows('delete from howdah._history');
     await db.rows(`select setval('howdah.job_seq', $1)`, [last - 1_400]);
     const ids = await db.enqueue('back', 3);
     expect((await db.claim('back', lease, 1)).map(({ id }) => id)).toEqual(ids.slice(0, 1));
@@ -154,11 +154,11 @@ describe('the floor of a lane', () => {
     await db.createQueue('held');
     const snapshot = await pool.connect();
     await snapshot.query('begin isolation level repeatable read');
-    await snapshot.query('select count(*) from howdah.jobs');
+    await snapshot.query('select count(*) from howdah._jobs');
     const lease = await db.openLease();
     await fill(db, 'held', 20_000);
     for (let n = 0; n < 2; n++) await work(db, 'held', lease, 10_000);
-    await db.rows('vacuum howdah.jobs');
+    await db.rows('vacuum howdah._jobs');
     const fresh = await db.openLease();
     const pages = async (): Promise<number> => {
       const [{ 'QUERY PLAN': plan } = {}] = await db.rows<Record<string, unknown>>(
@@ -183,14 +183,14 @@ describe('the floor of a lane', () => {
     const hidden = () => db.rows('select queue, seq <= floor as is_below from howdah.hidden_jobs');
     expect(await hidden()).toEqual([]);
     await db.rows(
-      `insert into howdah.lane_floors select queue_id, lane, max(seq) from howdah.jobs j
-      join howdah.queues q on q.id = j.queue_id where q.name = 'hidden' group by queue_id, lane`,
+      `insert into howdah._lane_floors select queue_id, lane, max(seq) from howdah._jobs j
+      join howdah._queues q on q.id = j.queue_id where q.name = 'hidden' group by queue_id, lane`,
     );
     const job = { queue: 'hidden', is_below: true };
     expect(await hidden()).toEqual([job, job]);
     const lease = await db.openLease();
     expect(await db.claim('hidden', lease, 2)).toEqual([]);
-    await db.rows('delete from howdah.lane_floors');
+    await db.rows('delete from howdah._lane_floors');
     expect(await hidden()).toEqual([]);
     expect(await db.claim('hidden', lease, 2)).toHaveLength(2);
   });
@@ -223,7 +223,7 @@ describe('what is committed behind the cursors', () => {
     // over: claims begin at their cursors again
     await db.rows('select howdah.sweep()');
     expect(
-      await db.one('select count(*)::int from howdah.lane_floors where rewind_seq is not null'),
+      await db.one('select count(*)::int from howdah._lane_floors where rewind_seq is not null'),
     ).toBe(0);
     await db.expectTruth();
   });
@@ -246,7 +246,7 @@ describe('what is committed behind the cursors', () => {
         await work(db, 'behind', lease, 5_000);
       }
       await db.rows(
-        'update howdah.lease_marks set seen_seq = (select last_value from howdah.job_seq)',
+        'update howdah._lease_marks set seen_seq = (select last_value from howdah.job_seq)',
       );
     };
     const pages = async (): Promise<number> => {

@@ -58,7 +58,7 @@ describe('lanes', () => {
       );
       await db.complete(lease, await db.claim(queue, lease, 500));
     }
-    await db.rows('vacuum howdah.jobs');
+    await db.rows('vacuum howdah._jobs');
     for (const call of [
       (queue: string) => `select * from howdah.claim_many('${queue}', ${lease}, 10)`,
       (queue: string) => `select * from howdah.receive('${queue}')`,
@@ -89,14 +89,14 @@ describe('lanes', () => {
     await db.complete(lease, jobs);
     const cursors = Object.fromEntries(jobs.map(({ lane, seq }) => [lane, seq]));
     await db.rows(
-      `update howdah.lease_marks set seen_seq = 0, marked_at = marked_at - interval '2 s'
+      `update howdah._lease_marks set seen_seq = 0, marked_at = marked_at - interval '2 s'
       where lease_id = $1`,
       [lease],
     );
     await db.claim('told', lease, 1, cursors);
     expect(
       await db.rows(
-        'select lane, seen_seq from howdah.lease_marks where lease_id = $1 order by lane desc',
+        'select lane, seen_seq from howdah._lease_marks where lease_id = $1 order by lane desc',
         [lease],
       ),
     ).toEqual(

@@ -43,7 +43,7 @@ describe('heartbeat and extend', () => {
     expect(
       await db.one(
         `select expires_at - clock_timestamp() between interval '55 s' and interval '60 s'
-         from howdah.leases where id = $1`,
+         from howdah._leases where id = $1`,
         [lease],
       ),
     ).toBe(true);
@@ -115,7 +115,7 @@ describe('doorbell', () => {
     const lease = await db.openLease();
     await db.rows(`select howdah.sleep($1, '{forgotten}')`, [lease]);
     await db.closeLease(lease);
-    expect(await db.rows('select from howdah.sleepers where lease_id = $1', [lease])).toEqual([]);
+    expect(await db.rows('select from howdah._sleepers where lease_id = $1', [lease])).toEqual([]);
   });
 
   test('rings first those sleepers that have not missed a heartbeat', async ({ db, pool }) => {
@@ -125,7 +125,7 @@ describe('doorbell', () => {
       await db.rows(`select howdah.sleep($1, '{bells}')`, [lease]);
     // 30 s long, renewed 13 s ago
     await db.rows(
-      `update howdah.leases set expires_at = howdah.clock() + interval '17 s' where id = $1`,
+      `update howdah._leases set expires_at = howdah.clock() + interval '17 s' where id = $1`,
       [silent],
     );
     const listener = await pool.connect();
@@ -167,7 +167,7 @@ describe('lead', () => {
   });
 
   test('wants a living lease of a worker, and no more than a minute', async ({ db }) => {
-    await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+    await db.rows(`update howdah._leader set expires_at = '-infinity'`);
     const lease = await db.openLease('one');
     for (const term of [null, 0, 60_001, 2_147_483_647]) {
       await expect(db.rows(lead, [lease, term])).rejects.toMatchObject({ code: 'HW023' });
@@ -175,19 +175,19 @@ describe('lead', () => {
     for (const none of ['1', null]) {
       await expect(db.rows(lead, [none, 60_000])).rejects.toMatchObject({ code: 'HW020' });
     }
-    await db.rows('update howdah.leases set held = 1 where id = $1', [lease]);
+    await db.rows('update howdah._leases set held = 1 where id = $1', [lease]);
     await expect(db.rows(lead, [lease, 60_000])).rejects.toMatchObject({ code: 'HW020' });
     await db.rows(
-      `update howdah.leases set held = null, expires_at = howdah.clock() - interval '1 ms' where id = $1`,
+      `update howdah._leases set held = null, expires_at = howdah.clock() - interval '1 ms' where id = $1`,
       [lease],
     );
     // one that has ended and was not reaped is renewed, as by a heartbeat
     expect(await db.rows(lead, [lease, 60_000])).toHaveLength(1);
     expect(
-      await db.one('select expires_at > howdah.clock() from howdah.leases where id = $1', [lease]),
+      await db.one('select expires_at > howdah.clock() from howdah._leases where id = $1', [lease]),
     ).toBe(true);
     await db.closeLease(lease);
-    await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+    await db.rows(`update howdah._leader set expires_at = '-infinity'`);
   });
 
   describe('whether living workers may have missed their heartbeats', () => {
@@ -195,7 +195,7 @@ describe('lead', () => {
     const TERM_MS = 4_000;
 
     // the shortest lease decides, and tests before have left some
-    test.beforeEach(({ db }) => db.rows('delete from howdah.leases'));
+    test.beforeEach(({ db }) => db.rows('delete from howdah._leases'));
 
     for (const { what, vacantMs, hadGap } of [
       { what: 'who renews a term that lasts: no', vacantMs: -1_000, hadGap: false },
@@ -206,7 +206,7 @@ describe('lead', () => {
         const lease = await db.openLease('one', LEASE_MS);
         await db.rows('select howdah.lead($1, 60000)', [lease]);
         await db.rows(
-          `update howdah.leader set expires_at = howdah.clock() - $1 * interval '1 millisecond'`,
+          `update howdah._leader set expires_at = howdah.clock() - $1 * interval '1 millisecond'`,
           [vacantMs],
         );
         expect(await elect(db, lease)).toBe(hadGap);
@@ -219,10 +219,10 @@ describe('lead', () => {
       const lease = await db.openLease('one', LEASE_MS);
       const short = await db.openLease('two', 10_000);
       const vacate = () =>
-        db.rows(`update howdah.leader set expires_at = howdah.clock() - interval '3 seconds'`);
+        db.rows(`update howdah._leader set expires_at = howdah.clock() - interval '3 seconds'`);
       await vacate();
       expect(await elect(db, lease)).toBe(true);
-      await db.rows('update howdah.leases set held = 1 where id = $1', [short]);
+      await db.rows('update howdah._leases set held = 1 where id = $1', [short]);
       await vacate();
       expect(await elect(db, lease)).toBe(false);
       await db.closeLease(short);
@@ -231,7 +231,7 @@ describe('lead', () => {
 
     test('after a leader that resigned: no', async ({ db }) => {
       const [one, two] = [await db.openLease('one'), await db.openLease('two')];
-      await db.rows(`update howdah.leader set expires_at = '-infinity'`);
+      await db.rows(`update howdah._leader set expires_at = '-infinity'`);
       expect(await elect(db, one)).toBe(true);
       await db.rows('select howdah.resign($1)', [one]);
       expect(await elect(db, two)).toBe(false);

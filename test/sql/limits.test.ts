@@ -235,7 +235,7 @@ describe('rate_limited', () => {
     const [again] = await db.claim('api', lease, 9);
     expect(again).toMatchObject({ id: job?.id, attempt: 2, uncounted: 1 });
     await db.rows('select * from howdah.tend_queues()');
-    expect(await db.rows('select * from howdah.holds')).toEqual([]);
+    expect(await db.rows('select * from howdah._holds')).toEqual([]);
     await db.expectTruth();
     await db.shiftClock(0);
   });

@@ -130,7 +130,7 @@ describe('close_lease', () => {
     const lease = await db.openLease();
     const client = await pool.connect();
     await client.query('begin isolation level repeatable read');
-    await client.query('select 1 from howdah.jobs');
+    await client.query('select 1 from howdah._jobs');
     await db.claimOne('snapshot', lease);
     await expect(client.query('select howdah.close_lease($1)', [lease])).rejects.toMatchObject({
       code: '25001',
@@ -151,8 +151,8 @@ describe('find_orphans', () => {
     const [lost, alive] = [await db.openLease(), await db.openLease()];
     await db.claim('orphans', lost, 3);
     await db.claim('orphans', alive, 2);
-    await db.rows('delete from howdah.lease_marks where lease_id = $1', [lost]);
-    await db.rows('delete from howdah.leases where id = $1', [lost]);
+    await db.rows('delete from howdah._lease_marks where lease_id = $1', [lost]);
+    await db.rows('delete from howdah._leases where id = $1', [lost]);
     const walk = async (after: unknown) =>
       (await db.rows('select * from howdah.find_orphans($1, 5)', [after]))[0];
     const first = await walk(Number(id) - 1);
@@ -170,7 +170,7 @@ describe('find_orphans', () => {
     const [id = ''] = await db.enqueue('orphan');
     const lease = await db.openLease();
     await db.claimOne('orphan', lease);
-    await db.rows('delete from howdah.leases where id = $1', [lease]);
+    await db.rows('delete from howdah._leases where id = $1', [lease]);
     expect(await db.cancel(id)).toEqual([{ id, outcome: 'requested' }]);
     await expect(
       db.rows(`select howdah.edit_job($1, '{"payload": 2}')`, [id]),
@@ -178,7 +178,7 @@ describe('find_orphans', () => {
     await db.rows('select howdah.find_orphans()');
     await db.reap();
     expect(await db.state(id)).toBe('cancelled');
-    await db.rows('delete from howdah.lease_marks where lease_id = $1', [lease]);
+    await db.rows('delete from howdah._lease_marks where lease_id = $1', [lease]);
   });
 });
 
@@ -223,9 +223,9 @@ describe('expire', () => {
     const [ready, running, retried] = await db.enqueue('ttl', 3);
     const [later] = await db.enqueue('ttl', 1, { delay_ms: 30_000 });
     const [longer] = await db.enqueue('ttl', 1, { ttl_ms: 3_600_000 });
-    await db.rows(`update howdah.jobs set expires_at = null where id = any($1)`, [[retried]]);
+    await db.rows(`update howdah._jobs set expires_at = null where id = any($1)`, [[retried]]);
     const lease = await db.openLease('w', 43_200_000);
-    await db.rows(`update howdah.jobs set lane = 200 where id = $1`, [running]);
+    await db.rows(`update howdah._jobs set lane = 200 where id = $1`, [running]);
     expect((await db.claimOne('ttl', lease)).id).toBe(running);
     expect(await db.one('select howdah.expire()')).toBe(0);
     await db.shiftClock(61_000);
@@ -249,7 +249,7 @@ describe('roll_up', () => {
     expect(row).toMatchObject({ rolled: 2 });
     expect(await db.stats('fold')).toMatchObject({ ready: before.ready, enqueued: '15' });
     await db.rows('select * from howdah.roll_up(100000, 0)');
-    expect(await db.one('select count(*)::int from howdah.counter_deltas')).toBe(0);
+    expect(await db.one('select count(*)::int from howdah._counter_deltas')).toBe(0);
     expect(await db.rows('select * from howdah.roll_up()')).toMatchObject([{ rolled: 0 }]);
     expect(await db.stats('fold')).toMatchObject({ ready: '15', enqueued: '15' });
     await db.expectTruth();
@@ -258,7 +258,7 @@ describe('roll_up', () => {
 
 describe('prune', () => {
   const partitions = `select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
-    where i.inhparent = 'howdah.history'::regclass and c.relname <> 'history_default' order by 1`;
+    where i.inhparent = 'howdah._history'::regclass and c.relname <> '_history_default' order by 1`;
   const prune = 'select * from howdah.prune()';
 
   test('keeps four days of partitions ahead; a second call does nothing', async ({ db }) => {
@@ -277,9 +277,9 @@ describe('prune', () => {
     await db.complete(lease, await db.claim('missing', lease, 3));
     const count = (table: string) =>
       db.one(`select count(*)::int from howdah.${table} where id = any($1)`, [ids]);
-    expect(await count('history_default')).toBe(3);
+    expect(await count('_history_default')).toBe(3);
     expect(await db.rows(prune)).toMatchObject([{ created: 4 }]);
-    expect([await count('history_default'), await count('history')]).toEqual([0, 3]);
+    expect([await count('_history_default'), await count('history')]).toEqual([0, 3]);
     await db.shiftClock(0);
     await db.expectTruth();
   });
@@ -314,8 +314,8 @@ describe('prune', () => {
     await db.shiftClock(40 * DAY_MS);
     const reader = await pool.connect();
     await reader.query('begin');
-    await reader.query('select * from howdah.history_default');
-    const create = "select howdah.create_partition((howdah.clock() at time zone 'UTC')::date)";
+    await reader.query('select * from howdah._history_default');
+    const create = "select howdah._create_partition((howdah.clock() at time zone 'UTC')::date)";
     await expect(db.rows(create)).rejects.toMatchObject({ code: '55P03' });
     expect(await db.rows(prune)).toMatchObject([{ created: 0, problems: null }]);
     await reader.query('commit');

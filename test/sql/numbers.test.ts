@@ -94,13 +94,13 @@ describe('numbers that no client holds are refused before their text is made', (
           'select howdah.complete_many($1, array[$2::bigint], array[1], $3::text::jsonb)',
           [lease, first, `{"${first}": ${bomb}}`],
         );
+        expect(await db.one('select result from howdah.jobs where id = $1', [first])).toMatchObject(
+          {
+            howdah: 'result not stored',
+          },
+        );
         expect(
-          await db.one('select result from howdah.jobs_all where id = $1', [first]),
-        ).toMatchObject({
-          howdah: 'result not stored',
-        });
-        expect(
-          await db.one('select errors from howdah.jobs_all where id = $1', [second]),
+          await db.one('select errors from howdah.jobs where id = $1', [second]),
         ).toMatchObject([{ message: expect.stringContaining('error not stored') }]);
       } finally {
         client.release(true);
@@ -145,7 +145,7 @@ describe('numbers that no client holds are refused before their text is made', (
         JSON.stringify({ queue: 'numbers', payload: values }),
       ])
     ).split(',');
-    expect(await db.one('select payload from howdah.jobs_all where id = $1', [id])).toEqual(values);
+    expect(await db.one('select payload from howdah.jobs where id = $1', [id])).toEqual(values);
   });
 });
 
@@ -155,7 +155,7 @@ describe('what its numbers make too long is refused by an estimate', () => {
       await db.createQueue(`small${number}`, { payload_bytes_max: 10_000 });
       const queue = JSON.stringify(`small${number}`);
       const bomb = many(1_500, number);
-      expect(await db.one('select howdah.number_flaw($1::text::jsonb, 10000)', [bomb])).toBe(
+      expect(await db.one('select howdah._number_flaw($1::text::jsonb, 10000)', [bomb])).toBe(
         'long',
       );
       for (const call of ['enqueue($1::text::jsonb)', 'enqueue_many($1)']) {

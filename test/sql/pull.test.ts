@@ -40,11 +40,11 @@ const extend = async (db: Engine, { lease_id, id, attempt }: Received, ms: numbe
   return row;
 };
 
-const leases = (db: Engine) => db.one<number>('select count(*)::int from howdah.leases');
+const leases = (db: Engine) => db.one<number>('select count(*)::int from howdah._leases');
 const traces = (db: Engine) =>
-  db.one<number>(`select (select count(*) from howdah.leases where held is not null)::int
-    + (select count(*) from howdah.lease_marks m
-      where not exists (select from howdah.leases l where l.id = m.lease_id))::int`);
+  db.one<number>(`select (select count(*) from howdah._leases where held is not null)::int
+    + (select count(*) from howdah._lease_marks m
+      where not exists (select from howdah._leases l where l.id = m.lease_id))::int`);
 
 describe('receive', () => {
   test('takes jobs in order under one lease, which goes with the last of them', async ({ db }) => {
@@ -79,7 +79,7 @@ describe('receive', () => {
     await db.rows('select howdah.pause_queue($1)', [queue]);
     expect(await receive(db, queue)).toEqual([]);
     expect(await leases(db)).toBe(before);
-    expect(await db.one('select count(*)::int from howdah.lease_marks')).toBe(0);
+    expect(await db.one('select count(*)::int from howdah._lease_marks')).toBe(0);
   });
 
   test('refuses a number or a visibility out of bounds, and an unknown queue', async ({ db }) => {
@@ -133,7 +133,7 @@ describe('receive', () => {
     ]);
     expect(await receive(db, queue, 10)).toEqual([]);
     await db.rows(
-      `update howdah.queues set paused_until = howdah.clock() - interval '1 ms' where name = $1`,
+      `update howdah._queues set paused_until = howdah.clock() - interval '1 ms' where name = $1`,
       [queue],
     );
     const held = await receive(db, queue, 10);
@@ -274,7 +274,7 @@ describe('settle_received', () => {
         { ordinal: 5, id: e.id, outcome: 'stale' },
       ].sort((x, y) => Number(x.id) - Number(y.id)),
     );
-    expect(await db.rows('select id, held from howdah.leases where held is not null')).toEqual([
+    expect(await db.rows('select id, held from howdah._leases where held is not null')).toEqual([
       { id: c.lease_id, held: 1 },
     ]);
     await settle(db, ask(e, 'snooze', { delay_ms: 5 }));

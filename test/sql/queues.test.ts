@@ -30,7 +30,7 @@ describe('create_queue', () => {
 
   test('writes nothing when the declaration is unchanged', async ({ db }) => {
     await db.createQueue('same', { max_attempts: 4, dead_letter_queue: 'dead-letters' });
-    const version = () => db.one(`select xmin::text from howdah.queues where name = 'same'`);
+    const version = () => db.one(`select xmin::text from howdah._queues where name = 'same'`);
     const before = await version();
     await db.createQueue('same', { max_attempts: 4, dead_letter_queue: 'dead-letters' });
     expect(await version()).toBe(before);
@@ -52,7 +52,7 @@ describe('create_queue', () => {
     'a b',
     "a'b",
     'a"b',
-    "'; drop table howdah.jobs; --",
+    "'; drop table howdah._jobs; --",
     'naïve',
     '队列',
     '😀',

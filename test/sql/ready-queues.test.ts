@@ -152,7 +152,7 @@ describe('ready_queues', () => {
     };
     const idle = Array.from({ length: 2_000 }, (_, n) => `b-${n}`);
     await db.rows('select howdah.create_queue(q) from unnest($1::text[]) q', [idle]);
-    await db.rows('vacuum analyze howdah.queues');
+    await db.rows('vacuum analyze howdah._queues');
     const some = await buffers(idle.slice(0, 200));
     const all = await buffers(idle);
     expect(all).toBeLessThan(12 * idle.length);

@@ -135,7 +135,7 @@ describe('report', () => {
       ),
     ).toEqual([{ bounded: true, count: 32, longest: 4096, last: 150 }]);
     expect(
-      await db.one('select line_bytes from howdah.reports where job_id = $1', [large.id]),
+      await db.one('select line_bytes from howdah._reports where job_id = $1', [large.id]),
     ).toBe(262_144);
   });
 
@@ -157,7 +157,7 @@ describe('report', () => {
       const call = db.rows('select * from howdah.report($1, $2::text::jsonb)', [lease, bad]);
       expect(await sqlError(call), bad).toMatchObject({ code: 'HW184', hint: expect.any(String) });
     }
-    expect(await db.rows('select * from howdah.reports where job_id = $1', [id])).toEqual([]);
+    expect(await db.rows('select * from howdah._reports where job_id = $1', [id])).toEqual([]);
   });
 
   test('goes when the history of its time has gone, unless the job is still there', async ({
@@ -177,12 +177,12 @@ describe('report', () => {
     // looked at when it was made, when its job has ended, and as long afterwards as history is kept
     for (let looks = 0; looks < 2; looks += 1) {
       await db.rows(
-        `update howdah.reports set looked_at = howdah.clock() - interval '49 hours' where job_id = any ($1)`,
+        `update howdah._reports set looked_at = howdah.clock() - interval '49 hours' where job_id = any ($1)`,
         [ids],
       );
       await db.rows('select howdah.sweep()');
     }
-    for (const table of ['reports', 'report_lines']) {
+    for (const table of ['_reports', '_report_lines']) {
       expect(
         await db.rows(`select job_id::text from howdah.${table} where job_id = any ($1)`, [ids]),
       ).toEqual([{ job_id: jobs[1]?.id }]);
@@ -244,8 +244,8 @@ describe('watch', () => {
     await waitFor(() => ear.heard.length === 5, { what: 'the last ring' });
     // nothing is left of a lease that has gone
     await db.closeLease(client);
-    expect(await db.rows('select from howdah.watchers')).toEqual([]);
-    expect(await db.rows('select from howdah.watches')).toEqual([]);
+    expect(await db.rows('select from howdah._watchers')).toEqual([]);
+    expect(await db.rows('select from howdah._watches')).toEqual([]);
     expect(await sqlError(watch(db, client, ids))).toMatchObject({ code: 'HW020' });
     await db.expectTruth();
   });
@@ -318,10 +318,10 @@ describe('watch', () => {
 });
 
 test('nothing is written while nobody reports or waits', async ({ db }) => {
-  const before = rowOf(String(await db.one('select count(*) from howdah.reports')));
+  const before = rowOf(String(await db.one('select count(*) from howdah._reports')));
   await db.createQueue('plain');
   await db.enqueue('plain', 3);
   const lease = await db.openLease();
   await db.complete(lease, await db.claim('plain', lease, 3));
-  expect(rowOf(String(await db.one('select count(*) from howdah.reports')))).toBe(before);
+  expect(rowOf(String(await db.one('select count(*) from howdah._reports')))).toBe(before);
 });

@@ -42,7 +42,7 @@ for (const [what, { before, jobs }] of Object.entries(CALLS)) {
     await db.createQueue('pair', { max_depth: 2 });
     await db.createQueue('follows');
     const lease = await db.openLease();
-    await db.rows('update howdah.leader set lease_id = $1, expires_at = howdah.clock() + $2', [
+    await db.rows('update howdah._leader set lease_id = $1, expires_at = howdah.clock() + $2', [
       lease,
       '1 minute',
     ]);

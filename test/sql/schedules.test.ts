@@ -32,7 +32,7 @@ async function newSchedule(db: Engine, more: object = {}): Promise<string> {
 
 /** What the scheduler is given, of one schedule. */
 async function dueOf(db: Engine, name: string): Promise<Due | undefined> {
-  const id = await db.one<string>('select id from howdah.schedules where name = $1', [name]);
+  const id = await db.one<string>('select id from howdah._schedules where name = $1', [name]);
   const due = await db.one<[string, number, string, string, number][] | null>(
     'select due from howdah.due_schedules(2000)',
   );
@@ -57,12 +57,12 @@ async function planOf(db: Engine, name: string, ...minutes: number[]) {
 }
 
 const view = async (db: Engine, name: string) =>
-  (await db.rows('select * from howdah.schedules_view where name = $1', [name]))[0] ?? {};
+  (await db.rows('select * from howdah.schedules where name = $1', [name]))[0] ?? {};
 
 /** The job of each nominal time, as its headers tell. */
 const jobsOf = (db: Engine, name: string) =>
   db.rows<{ at: string }>(
-    `select headers -> 'howdah-schedule' ->> 'at' as at, id, payload, priority from howdah.jobs_all
+    `select headers -> 'howdah-schedule' ->> 'at' as at, id, payload, priority from howdah.jobs
     where headers -> 'howdah-schedule' ->> 'name' = $1 order by 1`,
     [name],
   );
@@ -142,7 +142,7 @@ describe('put_schedule', () => {
       expect(error.message.length).toBeLessThan(400);
     }
     expect(await sqlError(put(db, null, good))).toMatchObject({ code: 'HW191' });
-    expect(await db.rows(`select from howdah.schedules where name like 'x%'`)).toEqual([]);
+    expect(await db.rows(`select from howdah._schedules where name like 'x%'`)).toEqual([]);
   });
 
   test('leaves one of another owner alone', async ({ db }) => {
@@ -225,7 +225,7 @@ describe('sync_schedules', () => {
       expect(error, JSON.stringify(list)).toMatchObject({ code });
     }
     expect(await sqlError(sync(db, null))).toMatchObject({ code: 'HW191' });
-    const names = await db.rows(`select name from howdah.schedules where owner = 'whole'`);
+    const names = await db.rows(`select name from howdah._schedules where owner = 'whole'`);
     expect(names).toEqual([{ name: a }]);
   });
 });
@@ -233,7 +233,7 @@ describe('sync_schedules', () => {
 describe('fire_schedules', () => {
   test('without a schedule has nothing due, now or later', async ({ db }) => {
     await newSchedule(db);
-    await db.rows('delete from howdah.schedules');
+    await db.rows('delete from howdah._schedules');
     const rows = await db.rows('select due, next_ms from howdah.due_schedules(2000)');
     expect(rows).toEqual([{ due: null, next_ms: null }]);
   });
@@ -267,7 +267,7 @@ describe('fire_schedules', () => {
     const plan = await planOf(db, name, 1);
     await fire(db, plan);
     expect(await fire(db, plan)).toMatchObject({ planned: 0, enqueued: 0 });
-    await db.rows(`update howdah.schedules set due_at = howdah.clock() where name = $1`, [name]);
+    await db.rows(`update howdah._schedules set due_at = howdah.clock() where name = $1`, [name]);
     const stale = await planOf(db, name, 1);
     await put(db, name, { cron: '0 0 * * *', queue: 'reports' });
     expect(await fire(db, stale)).toMatchObject({ planned: 0, enqueued: 0 });
@@ -278,7 +278,7 @@ describe('fire_schedules', () => {
     const name = await newSchedule(db);
     const plan = await planOf(db, name, 1);
     await fire(db, plan);
-    await db.rows(`update howdah.schedules set due_at = howdah.clock() where name = $1`, [name]);
+    await db.rows(`update howdah._schedules set due_at = howdah.clock() where name = $1`, [name]);
     const { revision } = (await dueOf(db, name)) as Due;
     expect(await fire(db, { ...plan, revision })).toMatchObject({ planned: 1, enqueued: 0 });
     expect(await jobsOf(db, name)).toHaveLength(1);
@@ -301,7 +301,7 @@ describe('fire_schedules', () => {
     }
     const name = `s-${made - 1}`;
     await db.rows('select howdah.alter_queue($1, $2)', ['full', '{"max_depth": null}']);
-    await db.rows('update howdah.schedules set due_at = howdah.clock() where name = $1', [name]);
+    await db.rows('update howdah._schedules set due_at = howdah.clock() where name = $1', [name]);
     const plan = await planOf(db, name, 1);
     expect(await fire(db, plan)).toMatchObject({ enqueued: 1, refused: 0 });
     expect(await view(db, name)).toMatchObject({ last_outcome: 'enqueued', last_error: null });
@@ -341,12 +341,12 @@ describe('fire_schedules', () => {
     ];
     await db.rows(`create function refuse_poison() returns trigger language plpgsql as $$
       begin raise exception 'no poison here'; end $$`);
-    await db.rows(`create trigger refuse_poison before insert on howdah.jobs for each row
+    await db.rows(`create trigger refuse_poison before insert on howdah._jobs for each row
       when (new.payload = '"poison"') execute function refuse_poison()`);
     const plans = [];
     for (const name of [good, bad, other]) plans.push(await planOf(db, name, 1, 2));
     expect(await fire(db, ...plans)).toMatchObject({ planned: 3, enqueued: 4, refused: 2 });
-    await db.rows('drop trigger refuse_poison on howdah.jobs');
+    await db.rows('drop trigger refuse_poison on howdah._jobs');
     expect(await view(db, bad)).toMatchObject({ last_error: 'P0001: no poison here' });
     expect(await jobsOf(db, other)).toHaveLength(2);
     await db.expectTruth();
@@ -357,7 +357,7 @@ describe('fire_schedules', () => {
     expect(await fire(db, await planOf(db, name, 1, 2))).toMatchObject({ enqueued: 1 });
     expect(await view(db, name)).toMatchObject({ last_outcome: 'duplicate' });
     const outcomes = await db.rows(
-      'select outcome from howdah.schedule_runs_view where name = $1 order by nominal_at',
+      'select outcome from howdah.schedule_runs where name = $1 order by nominal_at',
       [name],
     );
     expect(outcomes).toEqual([{ outcome: 'enqueued' }, { outcome: 'duplicate' }]);
@@ -390,7 +390,7 @@ describe('pause, resume, run, delete', () => {
     const id = await db.one<string>('select howdah.run_schedule($1)', [name]);
     expect(await db.state(id)).toBe('ready');
     expect(await view(db, name)).toMatchObject({ last_job_id: id, last_outcome: 'enqueued' });
-    expect(await db.one('select next_at from howdah.schedules where name = $1', [name])).toEqual(
+    expect(await db.one('select next_at from howdah._schedules where name = $1', [name])).toEqual(
       next_at,
     );
   });
@@ -401,10 +401,8 @@ describe('pause, resume, run, delete', () => {
     const name = await newSchedule(db);
     await fire(db, await planOf(db, name, 1));
     await db.rows('select howdah.delete_schedule($1)', [name]);
-    expect(await db.rows('select from howdah.schedules where name = $1', [name])).toEqual([]);
-    expect(await db.rows('select from howdah.schedule_runs_view where name = $1', [name])).toEqual(
-      [],
-    );
+    expect(await db.rows('select from howdah._schedules where name = $1', [name])).toEqual([]);
+    expect(await db.rows('select from howdah.schedule_runs where name = $1', [name])).toEqual([]);
     expect(await jobsOf(db, name)).toHaveLength(1);
     for (const verb of ['pause', 'resume', 'delete', 'run']) {
       for (const each of [name, null]) {
@@ -421,13 +419,11 @@ describe('pause, resume, run, delete', () => {
     const name = await newSchedule(db);
     await fire(db, await planOf(db, name, 1));
     await db.rows(
-      `update howdah.schedule_runs set decided_at = decided_at - interval '25 hours'
-      where schedule_id = (select id from howdah.schedules where name = $1)`,
+      `update howdah._schedule_runs set decided_at = decided_at - interval '25 hours'
+      where schedule_id = (select id from howdah._schedules where name = $1)`,
       [name],
     );
     expect(await db.one<number>('select howdah.prune_schedule_runs()')).toBeGreaterThan(0);
-    expect(await db.rows('select from howdah.schedule_runs_view where name = $1', [name])).toEqual(
-      [],
-    );
+    expect(await db.rows('select from howdah.schedule_runs where name = $1', [name])).toEqual([]);
   });
 });

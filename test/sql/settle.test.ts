@@ -19,7 +19,7 @@ async function running(
 }
 
 const historyOf = async (db: Engine, id: string): Promise<Record<string, unknown>> => {
-  const [row] = await db.rows('select * from howdah.history_view where id = $1', [id]);
+  const [row] = await db.rows('select * from howdah.history where id = $1', [id]);
   return row ?? {};
 };
 
@@ -86,7 +86,7 @@ describe('complete', () => {
       job.attempt,
     ]);
     expect(await historyOf(db, job.id)).toMatchObject({ state: 'completed', result: null });
-    expect(await db.one('select result is null from howdah.history where id = $1', [job.id])).toBe(
+    expect(await db.one('select result is null from howdah._history where id = $1', [job.id])).toBe(
       true,
     );
   });
@@ -152,7 +152,7 @@ describe('fail', () => {
     await db.createQueue('backoff', { backoff_ms: 100, backoff_max_ms: 1000, backoff_jitter: 0 });
     const delays = (jitter: number) =>
       db.rows<{ ms: number }>(
-        `select howdah.backoff_ms(q, n) as ms from howdah.queues q, unnest('{0,1,2,3,4,5,50,1000}'::int[]) n
+        `select howdah._backoff_ms(q, n) as ms from howdah._queues q, unnest('{0,1,2,3,4,5,50,1000}'::int[]) n
          where name = 'backoff' and (q.backoff_jitter = $1 or true)`,
         [jitter],
       );
@@ -169,7 +169,7 @@ describe('fail', () => {
   test('keeps the last 100 errors', async ({ db }) => {
     const { queue, lease, job } = await running(db, { max_attempts: 1000 });
     await db.rows(
-      `update howdah.jobs set errors = (select jsonb_agg(jsonb_build_object('message', i::text))
+      `update howdah._jobs set errors = (select jsonb_agg(jsonb_build_object('message', i::text))
          from generate_series(1, 100) i) where id = $1`,
       [job.id],
     );
@@ -301,7 +301,7 @@ describe('the fence', () => {
     async (outcome, { db }) => {
       const { lease, job } = await running(db);
       const other = await db.openLease();
-      const before = await db.rows('select * from howdah.jobs where id = $1', [job.id]);
+      const before = await db.rows('select * from howdah._jobs where id = $1', [job.id]);
       expect(await db.end(other, job, outcome)).toBe('stale');
       for (const attempt of [0, 2, -1, null]) {
         expect(await db.settle(lease, { id: job.id, attempt, outcome })).toMatchObject([
@@ -311,7 +311,7 @@ describe('the fence', () => {
       expect(await db.settle(lease, { id: 99999999, attempt: 1, outcome })).toMatchObject([
         { outcome: 'stale' },
       ]);
-      expect(await db.rows('select * from howdah.jobs where id = $1', [job.id])).toEqual(before);
+      expect(await db.rows('select * from howdah._jobs where id = $1', [job.id])).toEqual(before);
       expect(await db.end(lease, job, outcome)).not.toBe('stale');
       expect(await db.end(lease, job, outcome)).toBe('stale');
       await db.expectTruth();

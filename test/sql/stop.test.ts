@@ -83,7 +83,7 @@ describe('a poison pill', () => {
     await db.rows('select howdah.resume_queue($1)', [queue]);
     expect(await db.claim(queue, lease)).toEqual([]);
     await place(db, queue);
-    expect(await db.one('select count(*)::int from howdah.pills where job_id = $1', [id])).toBe(0);
+    expect(await db.one('select count(*)::int from howdah._pills where job_id = $1', [id])).toBe(0);
     await db.expectTruth();
   });
 
@@ -108,7 +108,7 @@ describe('a poison pill', () => {
     );
     if (!job) throw new Error('no pill');
     expect(await obey(db, job.lease_id, job)).toBe('stop');
-    expect(await db.rows('select from howdah.leases where id = $1', [job.lease_id])).toEqual([]);
+    expect(await db.rows('select from howdah._leases where id = $1', [job.lease_id])).toEqual([]);
     await db.expectTruth();
   });
 });

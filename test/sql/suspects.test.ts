@@ -13,7 +13,7 @@ async function crash(db: Engine, queue: string, limit: number): Promise<string[]
 
 async function lanesOf(db: Engine, queue: string): Promise<number[]> {
   const rows = await db.rows<{ lane: number }>(
-    'select j.lane from howdah.jobs j join howdah.queues q on q.id = j.queue_id where q.name = $1 order by j.id',
+    'select j.lane from howdah._jobs j join howdah._queues q on q.id = j.queue_id where q.name = $1 order by j.id',
     [queue],
   );
   return rows.map(({ lane }) => lane);
@@ -186,7 +186,7 @@ describe('suspects', () => {
     const crashes = async () =>
       (
         await db.rows<{ crashes: number }>(
-          'select crashes from howdah.jobs where id = any ($1) order by id',
+          'select crashes from howdah._jobs where id = any ($1) order by id',
           [ids],
         )
       ).map((row) => row.crashes);

@@ -79,7 +79,7 @@ describe('a topic', () => {
     const job = { topic, payload: 1, dedupe: { key: 'k' }, batch };
     expect((await publish(db, job)).map(({ created }) => created)).toEqual([true, true]);
     expect((await publish(db, job)).map(({ created }) => created)).toEqual([false, false]);
-    expect(await db.rows('select total from howdah.batch_states where id = $1', [batch])).toEqual([
+    expect(await db.rows('select total from howdah.batches where id = $1', [batch])).toEqual([
       { total: '2' },
     ]);
     await db.expectTruth();

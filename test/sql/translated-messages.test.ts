@@ -43,7 +43,7 @@ test('a server that speaks another language is understood', { timeout: 60_000 },
   const admin = new pg.Client(url);
   await admin.connect();
   onTestFinished(() => admin.end());
-  await admin.query('alter table howdah.jobs add column other integer');
+  await admin.query('alter table howdah._jobs add column other integer');
   await admin.query(`select pg_terminate_backend(pid) from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid()`);
   const after = await client.enqueue('mail', { what: 'after' });

@@ -115,7 +115,7 @@ describe('upkeep_due', () => {
   test('waits no longer than 100 ms for a lock on a table', async ({ db, pool }) => {
     const other = await pool.connect();
     await other.query('begin');
-    await other.query('lock table howdah.batch_deltas in access exclusive mode');
+    await other.query('lock table howdah._batch_deltas in access exclusive mode');
     await expect(dueOf(db, 'fold-batches')).rejects.toMatchObject({ code: '55P03' });
     expect(await dueOf(db, 'roll-up', 'tend')).toBeTypeOf('object');
     await other.query('rollback');

@@ -19,7 +19,7 @@ describe('views', () => {
     const [scheduled] = await db.enqueue('views', 1, { delay_ms: 60_000 });
     const ids = [running, done, dead, cancelled, ready, scheduled];
     const rows = await db.rows<{ id: string }>(
-      'select * from howdah.jobs_all where id = any($1) order by id',
+      'select * from howdah.jobs where id = any($1) order by id',
       [ids],
     );
     expect(rows.map((row) => Object.values(row).slice(0, 4))).toEqual([

@@ -36,7 +36,7 @@ const queueOf = (random: Random): string => random.pick(ANY_QUEUES);
 
 /** Ids of some jobs, as the statement that takes them sees them. */
 const some = (where: string, count: number): string =>
-  `array(select j.id from howdah.jobs j where ${where} order by random() limit ${count})`;
+  `array(select j.id from howdah._jobs j where ${where} order by random() limit ${count})`;
 
 function anyJob(random: Random, isDroppable: boolean): object {
   const when = random.pick([{}, {}, {}, { delay_ms: 20 }, { delay_ms: 60_000 }, { ttl_ms: 30 }]);
@@ -62,7 +62,7 @@ const LATE_OUTCOMES = ['dead_letter', 'cancel', 'expire'];
 const asks = (lease: string, count: number, extra = ''): string =>
   `coalesce((select jsonb_agg(jsonb_build_object('id', h.id, 'attempt', h.attempt, ${extra}
     'delay_ms', 10, 'outcome', ('{${[...OUTCOMES, ...LATE_OUTCOMES].join(',')}}'::text[])[1 + floor(random() * 9)]))
-    from (select * from howdah.jobs where lease_id ${lease} order by random() limit ${count}) h), '[]')`;
+    from (select * from howdah._jobs where lease_id ${lease} order by random() limit ${count}) h), '[]')`;
 
 type Make = (random: Random, caller: Caller) => AnyCall;
 
@@ -91,7 +91,7 @@ const settle: Make = (random, { lease }) => ({
 const completeMany: Make = (random, { lease }) => ({
   name: 'complete_many',
   text: `select count(c) from (select array_agg(id) as ids, array_agg(attempt) as attempts from (
-      select id, attempt from howdah.jobs where lease_id = $1 and follow_seq is null order by random() limit $2) x) h
+      select id, attempt from howdah._jobs where lease_id = $1 and follow_seq is null order by random() limit $2) x) h
     cross join lateral howdah.complete_many($1, h.ids, h.attempts) c where h.ids is not null`,
   values: [lease, 1 + random.int(0, 5)],
 });
@@ -132,7 +132,7 @@ const CALLS: readonly (readonly [number, Make])[] = [
     fixed(
       'edit_job',
       `select howdah.edit_job(j.id, jsonb_build_object('payload', 'edited', 'priority', floor(random() * 3),
-        'delay_ms', floor(random() * 2) * 30)) from (select id from howdah.jobs order by random() limit 1) j`,
+        'delay_ms', floor(random() * 2) * 30)) from (select id from howdah._jobs order by random() limit 1) j`,
     ),
   ],
   [2, fixed('redrive', `select count(*) from howdah.redrive('{}', 4)`)],
@@ -142,7 +142,7 @@ const CALLS: readonly (readonly [number, Make])[] = [
     2,
     fixed(
       'settle_received',
-      `select count(*) from howdah.settle_received(${asks('in (select id from howdah.leases where held is not null)', 3, "'lease', h.lease_id,")})`,
+      `select count(*) from howdah.settle_received(${asks('in (select id from howdah._leases where held is not null)', 3, "'lease', h.lease_id,")})`,
     ),
   ],
   [
@@ -150,7 +150,7 @@ const CALLS: readonly (readonly [number, Make])[] = [
     2,
     fixed(
       'claim under a pulled lease',
-      `select count(*) from (select id from howdah.leases where held is not null order by id limit 1) l
+      `select count(*) from (select id from howdah._leases where held is not null order by id limit 1) l
         cross join lateral howdah.claim_many($queue, l.id, 2)`,
     ),
   ],

@@ -41,7 +41,7 @@ export const test = base.extend<ClientFixtures>({
 
 async function readJobs(pool: pg.Pool, queue?: string): Promise<StoredJob[]> {
   const { rows } = await pool.query(
-    `select id, queue, payload, state from howdah.jobs_all
+    `select id, queue, payload, state from howdah.jobs
     where $1::text is null or queue = $1 order by id`,
     [queue ?? null],
   );

@@ -123,7 +123,7 @@ export class Engine {
   /** The lease has ended, as if its worker had died a moment ago. */
   async killLease(lease: string): Promise<void> {
     await this.rows(
-      `update howdah.leases l set expires_at = n, due_at = case when due_at is not null then n end
+      `update howdah._leases l set expires_at = n, due_at = case when due_at is not null then n end
       from (select howdah.clock() - interval '1 ms' as n) n where id = $1`,
       [lease],
     );
@@ -144,7 +144,7 @@ export class Engine {
 
   /** Upkeep of groups that somebody held when a member ended. */
   foldGroups(): Promise<{ folded: number; is_left: boolean }> {
-    return this.rows('select * from howdah.fold_groups()').then(
+    return this.rows('select * from howdah._fold_groups()').then(
       ([row]) => row as { folded: number; is_left: boolean },
     );
   }
@@ -155,10 +155,9 @@ export class Engine {
 
   /** State of a job, or undefined when there is no row of it. */
   async state(id: string): Promise<string | undefined> {
-    const rows = await this.rows<{ state: string }>(
-      'select state from howdah.jobs_all where id = $1',
-      [id],
-    );
+    const rows = await this.rows<{ state: string }>('select state from howdah.jobs where id = $1', [
+      id,
+    ]);
     expect(rows.length, `rows of job ${id}`).toBeLessThan(2);
     return rows[0]?.state;
   }

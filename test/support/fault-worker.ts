@@ -129,7 +129,7 @@ export async function waitForAllCompleted(
     async () => {
       const { rows } = await pool.query(
         `select coalesce(j.state, 'nowhere') as state, count(*)::int as n, min(i.id) as example
-        from unnest($1::bigint[]) i (id) left join howdah.jobs_all j on j.id = i.id
+        from unnest($1::bigint[]) i (id) left join howdah.jobs j on j.id = i.id
         where j.state is distinct from 'completed' group by 1`,
         [ids],
       );

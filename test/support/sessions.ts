@@ -37,7 +37,7 @@ export class RaceSession extends Engine {
   }
 
   lockJob(id: string): Promise<unknown> {
-    return this.#client.query('select from howdah.jobs where id = $1 for update', [id]);
+    return this.#client.query('select from howdah._jobs where id = $1 for update', [id]);
   }
 
   /** Starts something that has to wait for a lock of another session, and waits until it does. */

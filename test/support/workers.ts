@@ -85,7 +85,7 @@ export interface JobRow {
 }
 
 export async function readJob(pool: pg.Pool, id: string | undefined): Promise<JobRow> {
-  const { rows } = await pool.query('select * from howdah.jobs_all where id = $1', [id]);
+  const { rows } = await pool.query('select * from howdah.jobs where id = $1', [id]);
   if (!rows[0]) throw new Error(`job ${id} is nowhere`);
   return rows[0];
 }

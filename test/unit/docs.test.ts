@@ -25,7 +25,7 @@ describe('docs/sql.md', () => {
   );
 
   test('names every policy key with its default', () => {
-    const table = /create table {{schema}}\.queues \(([\s\S]*?)-- operator/.exec(
+    const table = /create table {{schema}}\._queues \(([\s\S]*?)-- operator/.exec(
       migrations[1] ?? '',
     )?.[1];
     const columns = [...(table ?? '').matchAll(/^ {2}(\w+) +\w+.*?(?:default ('?)(.+?)\2)?,$/gm)]
@@ -39,21 +39,40 @@ describe('docs/sql.md', () => {
     }
   });
 
-  test('shows the parameters of every function that people call', () => {
-    const INTERNAL =
-      /^(clock|apply_policy|queue_id_of|lane_starts|next_lane|ready_lanes|lock_lease|notify_lease|ring_queue|ring_promoter|parse_time|run_at_of|is_out_of_range|job_problem|describe_problem|lock_queues|names_of|mark_lease|refuse_claim|finish|put_back|bury|backoff_ms|add_error|settle_one|is_bad_dedupe|is_too_long|is_too_deep|text_bytes|has_exponent|is_wide|number_flaw|number_problem|has_wide_options|kept_result|waiting_in|fold_deltas|begin_counting|retry_after_ms|drop_oldest|supersede|admit|full_details|smoothed_rate|settle_or_raise|held_jobs|find_dead|redrive_one|queue_size|give_back|create_partitions|drop_partitions|left_group|try_group|change_groups|seize_group|fold_groups|open_groups|begin_opening|lock_jobs|is_weight_wrong|ms_until|bucket_size|return_permits|note_outcome|note_completions|hold_queue|move_circuit|fold_limit|refill_ms|room_of|pick_within|charge|close_room|age_queue|error_fingerprint|settle_single|let_go|order_drain|plain_lane|lane_priority|is_alone|suspect_lane|claim_limit|pass_gate|pace_members|prune_group_rates|take_followers|is_behind|return_follower|new_head|ring_scheduler|schedule_job|ms_to_time|check_schedule|schedule_id_of|enqueue_runs|tell_watchers|drop_watches|add_lines|find_unfinished|apply_edit|batch_problem|with_counts|note_added|note_ended|note_completed|follows_plainly|rejoin_batch|fold_batch|finish_batch|check_topic|lane_floor|raise_floor|look_behind|decide_numbers|enqueue_plain|enqueue_each|lost_outcome|has_options|with_header|is_pending|attempts_of|day_start|create_partition|history_kept|clear_default|bury_orphans|add_lane|oldest_ready|is_wanted|key_until|lock_keys|has_room|queues_in_use|forget_queues|fits_dead|is_bad_plan|delta_bytes|history_of|note_days|lagging_sequences|missing_rows)$/;
-    const created = migrations.flatMap((migration) => [
-      ...migration.matchAll(/create function {{schema}}\.(\w+)\(([^)]*)\)/g),
-    ]);
-    expect(created.length).toBeGreaterThan(40);
+  const created = migrations.flatMap((migration) => [
+    ...migration.matchAll(/create function {{schema}}\.(\w+)\(([^)]*)\)/g),
+  ]);
+  const rows = text.split('\n');
+
+  test('shows the parameters of every function that is not private', () => {
+    expect(created.length).toBeGreaterThan(200);
     const missing = created.flatMap(([, name = '', list = '']) => {
-      if (INTERNAL.test(name) || name === 'hold_of') return [];
+      if (name.startsWith('_')) return [];
       const parameters = [...list.matchAll(/\bp_\w+/g)].map(([parameter]) => parameter);
-      const rows = text.split('\n').filter((line) => line.includes(`\`${name}(`));
-      const isShown = rows.some((row) => parameters.every((parameter) => row.includes(parameter)));
+      const isShown = rows.some(
+        (row) => row.includes(`\`${name}(`) && parameters.every((each) => row.includes(each)),
+      );
       return isShown ? [] : [`${name}(${parameters.join(', ')})`];
     });
     expect(missing).toEqual([]);
+  });
+
+  test('shows no function that is private, and none that is not there', () => {
+    const names = new Set(created.map(([, name]) => name));
+    const shown = rows.flatMap((row) => [...row.matchAll(/^\| `(\w+)\(/g)].map(([, name]) => name));
+    expect(shown.length).toBeGreaterThan(60);
+    expect(shown.filter((name = '') => name.startsWith('_') || !names.has(name))).toEqual([]);
+  });
+
+  test('grants every view that is not private to an operator', () => {
+    const views = migrations.flatMap((migration) => [
+      ...migration.matchAll(/create view {{schema}}\.(\w+)/g),
+    ]);
+    expect(views.length).toBeGreaterThan(10);
+    const grants = /grant select on (howdah\.queue_stats[\s\S]*?) to app_operator;/.exec(text)?.[1];
+    expect(views.flatMap(([, name]) => (grants?.includes(`howdah.${name}`) ? [] : [name]))).toEqual(
+      [],
+    );
   });
 });
 

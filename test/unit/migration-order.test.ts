@@ -42,7 +42,7 @@ test('a migration uses what it or an earlier one makes', () => {
   );
   // a settle that ends the last job of a batch finishes it, which enqueues
   expect(forward).toEqual([
-    expect.stringMatching(/^\d+_batch_counts\.sql uses fold_batch of \d+_batches\.sql$/),
+    expect.stringMatching(/^\d+_batch_counts\.sql uses _fold_batch of \d+_batches\.sql$/),
   ]);
 });
 

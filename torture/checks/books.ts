@@ -9,13 +9,13 @@ export const BOOKS: Readonly<Record<string, string>> = {
         count(group_seq) as blocked,
         count(*) filter (where lease_id is not null) as running, count(dead_at) as dead,
         sum(bytes) filter (where lease_id is null) as bytes
-      from howdah.jobs group by queue_id
+      from howdah._jobs group by queue_id
     ), counted as (
       select queue_id, sum(ready) as ready, sum(scheduled) as scheduled, sum(running) as running,
         sum(dead) as dead, sum(blocked) as blocked, sum(bytes) as bytes
       from (
-        select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah.counters
-        union all select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah.counter_deltas
+        select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah._counters
+        union all select queue_id, ready, scheduled, running, dead, blocked, bytes from howdah._counter_deltas
       ) c group by queue_id
     )
     select queue_id, to_json(t) as rows, to_json(c) as counters
@@ -28,36 +28,36 @@ export const BOOKS: Readonly<Record<string, string>> = {
 
   'bounded queues whose depth, as enqueue() sees it, differs from what waits': `
     select q.name, w.depth, w.bytes, t.depth as rows, t.bytes as rows_bytes
-    from howdah.queues q cross join lateral howdah.waiting_in(q.id) w
+    from howdah._queues q cross join lateral howdah._waiting_in(q.id) w
     cross join lateral (
       select count(*) as depth, coalesce(sum(j.bytes), 0) as bytes
-      from howdah.jobs j where j.queue_id = q.id and j.lease_id is null
+      from howdah._jobs j where j.queue_id = q.id and j.lease_id is null
     ) t
     where coalesce(q.max_depth, q.max_bytes) is not null and (w.depth, w.bytes) <> (t.depth, t.bytes)`,
 
   'bytes that differ from the payload': `
-    select id, bytes from howdah.jobs where bytes <> octet_length(payload::text)`,
+    select id, bytes from howdah._jobs where bytes <> octet_length(payload::text)`,
 
   'running jobs that no lease covers': `
-    select j.id from howdah.jobs j where j.lease_id is not null and not exists (
-      select from howdah.leases l join howdah.lease_marks m on m.lease_id = l.id
+    select j.id from howdah._jobs j where j.lease_id is not null and not exists (
+      select from howdah._leases l join howdah._lease_marks m on m.lease_id = l.id
       where l.id = j.lease_id and m.queue_id = j.queue_id and m.lane = j.lane
         and j.seq between m.low_seq and m.high_seq)`,
 
   'leases of receive() that count other jobs than they hold': `
-    select l.id, l.held, count(j.id) from howdah.leases l left join howdah.jobs j on j.lease_id = l.id
+    select l.id, l.held, count(j.id) from howdah._leases l left join howdah._jobs j on j.lease_id = l.id
     where l.held is not null group by l.id having l.held <> count(j.id)`,
 
   'jobs that are there twice': `
-    select id from (select id from howdah.jobs union all select id from howdah.history) x
+    select id from (select id from howdah._jobs union all select id from howdah._history) x
     group by id having count(*) > 1`,
 
   'limits that differ from the permits of what runs': `
-    with held as (select queue_id, sum(permit) as permits from howdah.jobs group by queue_id),
+    with held as (select queue_id, sum(permit) as permits from howdah._jobs group by queue_id),
     counted as (
       select queue_id, sum(running) as permits from (
-        select queue_id, running from howdah.limits
-        union all select queue_id, -permits from howdah.limit_deltas
+        select queue_id, running from howdah._limits
+        union all select queue_id, -permits from howdah._limit_deltas
       ) c group by queue_id
     )
     select queue_id, h.permits as held, c.permits as counted
@@ -65,19 +65,19 @@ export const BOOKS: Readonly<Record<string, string>> = {
     where coalesce(h.permits, 0) <> coalesce(c.permits, 0)`,
 
   'waiting jobs that hold a permit': `
-    select id from howdah.jobs where permit is not null and lease_id is null`,
+    select id from howdah._jobs where permit is not null and lease_id is null`,
 
   'batches that differ from their jobs': `
     with pending as (
-      select batch_id, count(*) as jobs from howdah.jobs
+      select batch_id, count(*) as jobs from howdah._jobs
       where batch_id is not null and dead_at is null group by batch_id
     )
-    select id, jobs, pending from pending p full join howdah.batch_states b on b.id = p.batch_id
+    select id, jobs, pending from pending p full join howdah.batches b on b.id = p.batch_id
     where coalesce(jobs, 0) <> coalesce(pending, 0)
       or (coalesce(jobs, 0) > 0 and state in ('completed', 'failed'))`,
 
   'dedupe keys of a job that never was': `
-    select d.key, d.job_id from howdah.dedupes d
-    join howdah.queues q on q.id = d.queue_id and q.retention_ms > 0
+    select d.key, d.job_id from howdah._dedupes d
+    join howdah._queues q on q.id = d.queue_id and q.retention_ms > 0
     where d.job_id > (select last_value from howdah.job_seq) or d.expires_at = '-infinity'`,
 };

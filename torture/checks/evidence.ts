@@ -50,7 +50,7 @@ const JOBS = `select j.id::text as id, j.queue, j.state, j.attempt, j.worker, co
     extract(epoch from j.enqueued_at)::float8 * 1000 as enqueued_ms,
     (select count(*) from jsonb_array_elements(j.errors) e
       where coalesce(e ->> 'name', '') <> 'LeaseExpired')::int as thrown
-  from howdah.jobs_all j`;
+  from howdah.jobs j`;
 
 /** Truth is counted from the rows; finished jobs are all kept. Dead ones wait in their dead-letter queue. */
 const COUNTERS = `select s.queue, s.waiting, s.waiting_rows, s.dead, s.dead_rows, s.completed, s.completed_rows
@@ -58,7 +58,7 @@ const COUNTERS = `select s.queue, s.waiting, s.waiting_rows, s.dead, s.dead_rows
     select q.queue, q.ready + q.scheduled + q.blocked + q.running as waiting, q.dead, q.completed,
       (select count(*) from howdah.job_states j where j.queue = q.queue and (j.state <> 'dead' or j.priority is not null)) as waiting_rows,
       (select count(*) from howdah.job_states j where j.queue = q.queue and j.state = 'dead') as dead_rows,
-      (select count(*) from howdah.history_view h where h.queue = q.queue and h.state = 'completed') as completed_rows
+      (select count(*) from howdah.history h where h.queue = q.queue and h.state = 'completed') as completed_rows
     from howdah.queue_stats q
   ) s where s.waiting <> s.waiting_rows or s.dead <> s.dead_rows or s.completed <> s.completed_rows`;
 

@@ -124,7 +124,7 @@ export class Model {
     if (what.endsWith('settle')) await this.#settle(own, (actor === 'first') === this.#isFirstMany);
     if (what === 'expire') {
       await client.query(
-        "update howdah.leases set expires_at = howdah.clock() - interval '1 s' where id = $1",
+        "update howdah._leases set expires_at = howdah.clock() - interval '1 s' where id = $1",
         [this.#sessions.first.lease],
       );
       this.#isExpired = true;
@@ -179,7 +179,7 @@ export class Model {
     const { pool } = this.#site;
     const leases = Object.values(this.#sessions).map(({ lease }) => lease);
     await pool.query(
-      "update howdah.leases set expires_at = howdah.clock() - interval '1 s' where id = any ($1)",
+      "update howdah._leases set expires_at = howdah.clock() - interval '1 s' where id = any ($1)",
       [leases],
     );
     this.#isExpired = true;
@@ -195,7 +195,7 @@ export class Model {
 
   async #judge(): Promise<void> {
     const { rows } = await this.#site.pool.query(
-      'select state, attempt from howdah.jobs_all where id = $1',
+      'select state, attempt from howdah.jobs where id = $1',
       [this.#job],
     );
     const ends = rows.map(({ state, attempt }) => `${state} in attempt ${attempt}`).join(', ');

@@ -139,7 +139,7 @@ export class Site {
   /** Jobs that the worker holds now. */
   async heldBy({ pid }: Hand): Promise<string[]> {
     const { rows } = await this.pool.query(
-      `select j.id::text from howdah.jobs j join howdah.leases l on l.id = j.lease_id
+      `select j.id::text from howdah._jobs j join howdah._leases l on l.id = j.lease_id
       where l.info ->> 'pid' = $1`,
       [String(pid)],
     );
@@ -151,7 +151,7 @@ export class Site {
     let best = Number.POSITIVE_INFINITY;
     let movedAt = performance.now();
     const left = (): Promise<number> =>
-      this.value('select count(*)::int from howdah.jobs where dead_at is null');
+      this.value('select count(*)::int from howdah._jobs where dead_at is null');
     await waitFor(
       async () => {
         const now = await left().catch(() => best);
@@ -168,7 +168,7 @@ export class Site {
     const { rows } = await this.pool.query(
       `with done as (select job_id, count(*) as n from effects group by job_id),
       mine as (select i.id, j.state, coalesce(e.n, 0) as n from unnest($1::bigint[]) i (id)
-        left join howdah.jobs_all j on j.id = i.id left join done e on e.job_id = i.id)
+        left join howdah.jobs j on j.id = i.id left join done e on e.job_id = i.id)
       select count(*) filter (where state is distinct from 'completed')::int as lost,
         count(*) filter (where n > 1)::int as doubled,
         count(*) filter (where state = 'completed' and n = 0)::int as missing from mine`,

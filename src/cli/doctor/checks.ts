@@ -193,7 +193,7 @@ async function floors({ database }: Patient): Promise<Finding> {
   if (!job) return ok('claims begin before every ready job');
   return fail(
     `job ${job.id} of queue ${job.queue} is ready, but lies below the floor of its lane: no claim finds it`,
-    `DELETE FROM ${database.schema}.lane_floors (they are made again), and report it: it must not happen.`,
+    `DELETE FROM ${database.schema}._lane_floors (they are made again), and report it: it must not happen.`,
   );
 }
 

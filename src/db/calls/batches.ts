@@ -35,10 +35,10 @@ export function batchCalls(database: Database): BatchCalls {
       `select {{schema}}.close_batch($1::text::bigint, ${isEmptyAllowed === true}) as state`,
     );
   const get = database.sql(
-    withPlainTimes('select * from {{schema}}.batch_states where id = $1::bigint'),
+    withPlainTimes('select * from {{schema}}.batches where id = $1::bigint'),
   );
   const list = database.sql(
-    withPlainTimes(`select * from {{schema}}.batch_states
+    withPlainTimes(`select * from {{schema}}.batches
     where ($1::text[] is null or state = any ($1)) and ($2::bigint is null or id < $2)
     order by id desc limit $3::integer`),
   );

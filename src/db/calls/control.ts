@@ -42,7 +42,7 @@ interface ControlCalls {
     ids: readonly string[],
     reason: string | null,
   ): Promise<CancelledRow[]>;
-  /** @param filter a JSON object; see `find_unfinished` */
+  /** @param filter a JSON object; see `_find_unfinished` */
   cancelJobs(
     executor: Executor,
     filter: string,

@@ -103,7 +103,7 @@ export async function jobsTableFacts(
       coalesce(c.reloptions && array['autovacuum_enabled=false', 'autovacuum_enabled=off'], false)
         as "isAutovacuumOff"
     from pg_stat_user_tables s join pg_class c on c.oid = s.relid
-    where s.schemaname = $1 and s.relname = 'jobs'`;
+    where s.schemaname = $1 and s.relname = '_jobs'`;
   return (await executor.query<TableFacts>({ text }, [schema]))[0];
 }
 

@@ -37,7 +37,7 @@ found as (
       and (a -> 'headers' = 'null' or coalesce(j.headers, '{}') @> (a -> 'headers'))
       and (a -> 'priority' = 'null' or to_jsonb(j.priority) = a -> 'priority')
       and (a -> 'group' = 'null' or to_jsonb(j.group_key) = a -> 'group') as is_match
-  from {{schema}}.jobs_all j, ask
+  from {{schema}}.jobs j, ask
   where j.queue = a ->> 'queue' and a -> 'states' @> to_jsonb(j.state)
 )
 select count(*)::integer as jobs, (count(*) filter (where is_match is true))::integer as matching,

@@ -78,7 +78,7 @@ export function leaseCalls(database: Database): LeaseCalls {
     'select {{schema}}.stop_ringing($1::bigint, $2::text[])',
   );
   const ring = database.statement('ring', 'select {{schema}}.ring($1, 1, $2::bigint)');
-  // as notify_lease() does it
+  // as _notify_lease() does it
   const ringSelf = database.statement(
     'ring_self',
     'select pg_catalog.pg_notify($1, $2) where pg_catalog.pg_notification_queue_usage() < 0.5',

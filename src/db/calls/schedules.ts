@@ -59,12 +59,12 @@ export function scheduleCalls(database: Database): ScheduleCalls {
   const remove = text('select {{schema}}.delete_schedule($1)');
   const run = text('select {{schema}}.run_schedule($1) as id');
   const list = text(
-    withPlainTimes(`select * from {{schema}}.schedules_view
+    withPlainTimes(`select * from {{schema}}.schedules
     where ($1::text is null or name = $1) and ($2::text is null or queue = $2) and name > $3
     order by name limit $4`),
   );
   const runs = text(
-    withPlainTimes(`select * from {{schema}}.schedule_runs_view where name = $1
+    withPlainTimes(`select * from {{schema}}.schedule_runs where name = $1
     order by nominal_at desc limit $2`),
   );
   const now = text('select extract(epoch from {{schema}}.clock()) * 1000 as ms');

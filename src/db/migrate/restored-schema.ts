@@ -2,7 +2,7 @@ import { HowdahError } from '../../core/errors.js';
 import type { Connection } from '../connect/connection.js';
 
 /** Which schema the functions were made for, and whether its tables are there. */
-const LOOK = `select pg_catalog.to_regclass('"' || $1 || '".queues') is not null as "hasTables",
+const LOOK = `select pg_catalog.to_regclass('"' || $1 || '"._queues') is not null as "hasTables",
   (select pg_catalog.substring(s.setting, '^search_path="?([^",]+)')
     from pg_catalog.pg_proc p join pg_catalog.pg_namespace n on n.oid = p.pronamespace
     cross join lateral pg_catalog.unnest(p.proconfig) s (setting)

@@ -59,7 +59,7 @@ export async function readNow(executor: Executor, database: Database): Promise<D
 /** Two that replace a function at once get in each other's way. */
 async function lockClock(tx: Executor, database: Database): Promise<void> {
   await tx.query({
-    text: database.sql('select id from {{schema}}.locks where id = 65 for update'),
+    text: database.sql('select id from {{schema}}._locks where id = 65 for update'),
   });
 }
 

@@ -33,7 +33,7 @@ async function drained() {
 
 async function noneFailed() {
   const { rows } = await pool.query(
-    "select queue, last_error from howdah.jobs_all where last_error <> '' and enqueued_at > $1",
+    "select queue, last_error from howdah.jobs where last_error <> '' and enqueued_at > $1",
     [startedAt],
   );
   if (rows.length > 0) throw new Error(`failed: ${JSON.stringify(rows)}`);

@@ -17,9 +17,11 @@ describe('heldKindOf', () => {
   test('the function that waited tells what was held', () => {
     const of = (where: string | undefined) =>
       heldKindOf(new HowdahError('HOWDAH_TIMEOUT', 'held', { cause: { where } }));
-    expect(of('fonction PL/pgSQL howdah.change_groups(howdah.groups[], …), ligne 3')).toBe('group');
-    expect(of('PL/pgSQL function howdah.lock_keys(jsonb) line 2')).toBe('dedupe');
-    expect(of('PL/pgSQL function howdah.batch_problem(jsonb) line 2')).toBe('batch');
+    expect(of('fonction PL/pgSQL howdah._change_groups(howdah._groups[], …), ligne 3')).toBe(
+      'group',
+    );
+    expect(of('PL/pgSQL function howdah._lock_keys(jsonb) line 2')).toBe('dedupe');
+    expect(of('PL/pgSQL function howdah._batch_problem(jsonb) line 2')).toBe('batch');
     expect(of('something else')).toBeUndefined();
     expect(of(undefined)).toBeUndefined();
   });

@@ -64,7 +64,7 @@ async function deafen(lab: Lab, site: Site, number: number): Promise<Deafness> {
     latenciesMs.push(
       await site.value<number>(
         `select extract(epoch from r.at - j.enqueued_at)::float8 * 1000
-        from runs r join howdah.jobs_all j on j.id = r.job_id where r.job_id = $1`,
+        from runs r join howdah.jobs j on j.id = r.job_id where r.job_id = $1`,
         [id],
       ),
     );

@@ -52,7 +52,7 @@ export const fullQueue: Subject = {
     await producers;
     const { rows } = await site.pool.query(
       `select count(*)::int as there, count(*) filter (where id = any ($2))::int as known
-      from howdah.jobs_all where queue = $1`,
+      from howdah.jobs where queue = $1`,
       [queue, accepted],
     );
     const { there, known } = rows[0];

@@ -32,7 +32,7 @@ const TEXTS = [
   '\ud800',
   '\udfff\ud800',
   '\u202e\ufeff\u2028',
-  "'; drop table howdah.jobs; --",
+  "'; drop table howdah._jobs; --",
   '"quoted"',
   '$1 $$ \\x00 \\',
   '%s %n {} #{x}',

@@ -50,7 +50,7 @@ export const liveHolders: Subject = {
 /** Jobs that have lost a lease since they were begun. */
 function reapedOf(site: Site, ids: readonly string[]): Promise<number> {
   return site.value(
-    `select count(*)::int from howdah.jobs_all
+    `select count(*)::int from howdah.jobs
     where id = any ($1) and (attempt > 1 or errors @> '[{"name": "LeaseExpired"}]')`,
     [ids],
   );

@@ -59,7 +59,7 @@ async function loseEnqueues(lab: Lab, site: Site): Promise<Losses> {
       proxy.loseReplyTo(key);
       const id = await insist(() => client.enqueue(queue, null, { dedupe: { key, window: '1h' } }));
       cuts += proxy.repliesLost - before;
-      const there = await site.value('select count(*)::int from howdah.jobs where id = $1', [id]);
+      const there = await site.value('select count(*)::int from howdah._jobs where id = $1', [id]);
       if (there !== 1) lost += 1;
     }
   };

@@ -39,7 +39,7 @@ export const oneKey: Subject = {
     const seconds = (performance.now() - begun) / 1_000;
     const { rows } = await site.pool.query<{ id: string; gap_ms: number | null }>(
       `select id::text, extract(epoch from enqueued_at - lag(enqueued_at) over (order by enqueued_at))::float8 * 1000 as gap_ms
-      from howdah.jobs_all where queue = $1`,
+      from howdah.jobs where queue = $1`,
       [queue],
     );
     const tooSoon = rows.filter(({ gap_ms }) => gap_ms !== null && gap_ms < WINDOW_MS - 1).length;

@@ -52,7 +52,7 @@ export const poisonous: Subject = {
     const deaths = await watch;
     const { rows } = await site.pool.query<{ crashes: number; state: string }>(
       `select state, jsonb_array_length(jsonb_path_query_array(errors, '$[*] ? (@.name == "LeaseExpired")')) as crashes
-      from howdah.jobs_all where id = any ($1)`,
+      from howdah.jobs where id = any ($1)`,
       [poison],
     );
     const alive = poison.length - rows.filter(({ state }) => state === 'dead').length;

@@ -77,7 +77,7 @@ async function failOver(lab: Lab, isSynchronous: boolean): Promise<Failover> {
   await site.crew(2, { ...options, binding: { concurrency: 5 } });
   const stream = Stream.of(site.client(pair.url), 'failover', RATE, EFFECT);
   await sleep(lab.random.int(1_500, 3_000));
-  const held = 'select count(lease_id)::int from howdah.jobs';
+  const held = 'select count(lease_id)::int from howdah._jobs';
   await waitFor(() => before?.value<number>(held), { what: 'jobs to be held', intervalMs: 5 });
   const failures = stream.failures;
   await pair.primary.stop('immediate');
@@ -106,7 +106,7 @@ async function failOver(lab: Lab, isSynchronous: boolean): Promise<Failover> {
 /** Effects of an attempt that is not the one under which the job is completed. */
 function staleAcks(site: Site): Promise<number> {
   return site.value(
-    `select count(*)::int from effects e left join howdah.history h on h.id = e.job_id
+    `select count(*)::int from effects e left join howdah._history h on h.id = e.job_id
     where h.attempt is distinct from e.attempt`,
   );
 }

@@ -66,7 +66,7 @@ async function expired(site: Site, queue: string, count: number): Promise<[strin
     [queue, lease, count, [], []],
   );
   await site.pool.query(
-    "update howdah.leases set expires_at = howdah.clock() - interval '1 ms' where id = $1",
+    "update howdah._leases set expires_at = howdah.clock() - interval '1 ms' where id = $1",
     [lease],
   );
   return [lease, rows];
@@ -92,7 +92,7 @@ async function wrongOf(site: Site, jobs: readonly Asked[]): Promise<number> {
   const { rows } = await site.pool.query<{ id: string; reaped: boolean; running: boolean }>(
     `select id::text, state = 'running' as running,
       coalesce(errors @> '[{"name": "LeaseExpired"}]', false) as reaped
-    from howdah.jobs_all where id = any ($1)`,
+    from howdah.jobs where id = any ($1)`,
     [jobs.map(({ id }) => id)],
   );
   const found = new Map(rows.map((row) => [row.id, row]));

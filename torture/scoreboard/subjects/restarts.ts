@@ -45,7 +45,7 @@ export const restarts: Subject = {
     const left = await site.settled();
     await site.dismiss();
     const burnt = await site.value<number>(
-      'select count(*)::int from howdah.jobs_all where id = any ($1) and attempt > 1',
+      'select count(*)::int from howdah.jobs where id = any ($1) and attempt > 1',
       [ids],
     );
     for (const why of await reasons(site, ids)) lab.say(why);
@@ -69,7 +69,7 @@ export const restarts: Subject = {
 async function reasons(site: Site, ids: readonly string[]): Promise<string[]> {
   const { rows } = await site.pool.query<{ why: string }>(
     `select count(*) || ' burnt: ' || coalesce(errors -> 0 ->> 'message', 'no error') as why
-    from howdah.jobs_all where id = any ($1) and attempt > 1
+    from howdah.jobs where id = any ($1) and attempt > 1
     group by coalesce(errors -> 0 ->> 'message', 'no error')`,
     [ids],
   );

@@ -62,7 +62,7 @@ export const schedulers: Subject = {
 
 async function nominal(site: Site, queue: string): Promise<number[]> {
   const { rows } = await site.pool.query(
-    `select headers -> 'howdah-schedule' ->> 'at' as at from howdah.jobs_all where queue = $1`,
+    `select headers -> 'howdah-schedule' ->> 'at' as at from howdah.jobs where queue = $1`,
     [queue],
   );
   return rows.map(({ at }) => Date.parse(at)).sort((a, b) => a - b);

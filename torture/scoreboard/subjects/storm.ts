@@ -65,10 +65,9 @@ export const storm: Subject = {
       deadlocks: await deadlocks(site),
     };
     const struck = Object.entries(hits).map(([name, n]) => `${n} ${name}`);
-    const all = await site.value<number>(
-      'select count(*)::int from howdah.jobs_all where queue = $1',
-      [queue],
-    );
+    const all = await site.value<number>('select count(*)::int from howdah.jobs where queue = $1', [
+      queue,
+    ]);
     const jobs = ids.length + plain.length;
     const surplus = all - jobs;
     const unknown = unknownOf(stream) + unknownOf(bursts) * BURST.length;
@@ -108,7 +107,7 @@ async function lockTimeout(site: Site, { random }: Lab): Promise<number> {
     await client.query('set lock_timeout = 0');
     await client.query('begin');
     await client.query(
-      `lock table howdah.${random.pick(['jobs', 'leases', 'history'])} in access exclusive mode`,
+      `lock table howdah.${random.pick(['_jobs', '_leases', '_history'])} in access exclusive mode`,
     );
     await sleep(50);
     const waiting = await site.value<number>(
@@ -129,8 +128,8 @@ async function lockBackwards(site: Site): Promise<number> {
   await site.pool
     .query(
       `do $$ declare r record; begin
-        for r in select id from howdah.jobs order by id desc limit 60 loop
-          perform 1 from howdah.jobs where id = r.id for update; perform pg_sleep(0.002);
+        for r in select id from howdah._jobs order by id desc limit 60 loop
+          perform 1 from howdah._jobs where id = r.id for update; perform pg_sleep(0.002);
         end loop; end $$`,
     )
     .catch(() => undefined);

@@ -76,7 +76,7 @@ async function round(site: Site, number: number): Promise<Round> {
   const stale = new Set(zombie.of('job.stale').map(({ job }) => job?.id));
   await zombie.end('SIGKILL');
   const { rows } = await site.pool.query(
-    'select id::text from howdah.jobs where lease_id = $1 and id = any ($2)',
+    'select id::text from howdah._jobs where lease_id = $1 and id = any ($2)',
     [owner, running],
   );
   return {
@@ -99,7 +99,7 @@ async function runningOf(site: Site, ids: readonly string[]): Promise<string[]> 
 async function takeOver(site: Site, queues: string[], held: readonly string[]): Promise<string> {
   const owner = await site.value<string>("select howdah.open_lease('owner', 3600000)::text");
   const owned = (): Promise<number> =>
-    site.value('select count(*)::int from howdah.jobs where lease_id = $1 and id = any ($2)', [
+    site.value('select count(*)::int from howdah._jobs where lease_id = $1 and id = any ($2)', [
       owner,
       held,
     ]);
