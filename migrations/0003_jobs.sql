@@ -114,7 +114,7 @@ language sql immutable parallel safe as $$
 $$;
 
 -- 100 to -100; null for a parked job.
-create function {{schema}}._lane_priority(p_lane smallint) returns integer
+create function {{schema}}.lane_priority(p_lane smallint) returns integer
 language sql immutable parallel safe as $$
   select case when p_lane <> 32767 then 100 - (p_lane + 2000) % 1000 / 2 end
 $$;
@@ -159,7 +159,7 @@ drop function {{schema}}._suspect_lane(smallint, integer, boolean);
 drop function {{schema}}._is_alone(smallint);
 drop function {{schema}}._kept_result(jsonb, boolean);
 drop function {{schema}}._with_header(jsonb, text, jsonb);
-drop function {{schema}}._lane_priority(smallint);
+drop function {{schema}}.lane_priority(smallint);
 drop function {{schema}}._plain_lane(smallint);
 drop function {{schema}}._is_pending(bigint);
 drop function {{schema}}._delta_bytes(integer, bigint);

@@ -14,8 +14,10 @@ select j.id, q.name as queue,
     when j.seq is not null then 'ready'
     when j.group_seq is not null then 'blocked'
     else 'scheduled' end as state,
-  {{schema}}._lane_priority(j.lane) as priority,
-  {{schema}}._attempts_of(j) as attempt,
+  {{schema}}.lane_priority(j.lane) as priority,
+  -- as _attempts_of(), which whoever reads this may not call
+  case when j.dead_at is not null and j.lease_id is null
+    then coalesce((j.errors -> -1 ->> 'attempt')::integer, 0) else j.attempt - j.uncounted end as attempt,
   coalesce(j.max_attempts, q.max_attempts) as max_attempts,
   j.crashes, j.enqueued_at, j.run_at, j.claimed_at, j.expires_at,
   l.worker, o.name as origin_queue, j.dead_at, j.dead_reason,
@@ -28,7 +30,7 @@ left join {{schema}}._leases l on l.id = j.lease_id;
 
 create view {{schema}}.history as
 select h.id, q.name as queue, h.state,
-  {{schema}}._lane_priority(h.lane) as priority, h.attempt, h.reason, h.worker,
+  {{schema}}.lane_priority(h.lane) as priority, h.attempt, h.reason, h.worker,
   h.enqueued_at, h.claimed_at, h.finished_at, h.errors -> -1 ->> 'message' as last_error,
   h.payload, h.headers, h.errors, h.result, h.group_key, h.batch_id
 from {{schema}}._history h join {{schema}}._queues q on q.id = h.queue_id;
@@ -51,7 +53,7 @@ language sql stable security definer {{settings}} as $$
     dead_reason, last_error, payload, headers, errors, null::jsonb, group_key, batch_id
   from job_states where id = any (p_ids)
   union all
-  select h.id, q.name, h.state, _lane_priority(h.lane), h.attempt, h.enqueued_at, null, h.claimed_at, h.finished_at,
+  select h.id, q.name, h.state, lane_priority(h.lane), h.attempt, h.enqueued_at, null, h.claimed_at, h.finished_at,
     h.worker, h.reason, h.errors -> -1 ->> 'message', h.payload, h.headers, h.errors, h.result, h.group_key, h.batch_id
   from _history_of(p_ids) h join _queues q on q.id = h.queue_id
 $$;

@@ -47,7 +47,6 @@ describe('privileges', () => {
       '_is_wide',
       '_job_problem',
       '_kept_result',
-      '_lane_priority',
       '_lane_starts',
       '_left_group',
       '_lock_lease',
@@ -68,6 +67,7 @@ describe('privileges', () => {
       'clock',
       'error_fingerprint',
       'has_exponent',
+      'lane_priority',
     ]);
   });
 

@@ -722,7 +722,6 @@ function howdah._job_problem(jsonb,integer,integer,boolean) returns text
 function howdah._kept_result(jsonb,boolean) returns jsonb
 function howdah._key_until(jsonb,bigint,timestamp with time zone) returns timestamp with time zone security definer
 function howdah._lane_floor(integer,smallint) returns bigint security definer
-function howdah._lane_priority(smallint) returns integer
 function howdah._lane_starts(integer,smallint[],bigint[],bigint) returns record
 function howdah._left_group(howdah._jobs) returns howdah._groups
 function howdah._let_go(bigint,integer) returns void security definer
@@ -829,6 +828,7 @@ function howdah.has_exponent(text) returns boolean
 function howdah.heartbeat(bigint) returns TABLE(alive boolean, attention boolean) security definer
 function howdah.held_jobs(bigint[]) returns SETOF bigint security definer
 function howdah.lagging_sequences() returns TABLE(name text, last bigint, used bigint) security definer
+function howdah.lane_priority(smallint) returns integer
 function howdah.lead(bigint,integer) returns TABLE(term bigint, had_gap boolean) security definer
 function howdah.leave_settles(bigint,jsonb) returns integer security definer
 function howdah.limit_queue(text,bigint,text) returns void security definer
