@@ -35,14 +35,14 @@ export type {
   DiscardOptions,
   RedriveOptions,
 } from './client/operate/dead-letters.js';
-export type { BlockedGroup, Groups } from './client/operate/groups.js';
+export type { BlockedGroup, BlockedGroupOptions, Groups } from './client/operate/groups.js';
 export type { JobDetails, JobFilter, JobLogLine, JobSummary, Jobs } from './client/operate/jobs.js';
 export type {
   DrainProgress,
   DrainQueueOptions,
   PauseOptions,
 } from './client/operate/queue-control.js';
-export type { QueueStats, Queues } from './client/operate/queues.js';
+export type { DeleteQueueOptions, QueueStats, Queues } from './client/operate/queues.js';
 export type {
   PreviewedRun,
   PreviewTarget,
@@ -53,7 +53,12 @@ export type {
   Schedules,
 } from './client/operate/schedules.js';
 export type { Subscription, SubscriptionFilter, Topics } from './client/operate/topics.js';
-export type { StopMode, WorkerInfo, Workers } from './client/operate/workers.js';
+export type {
+  StopConsumersOptions,
+  StopMode,
+  WorkerInfo,
+  Workers,
+} from './client/operate/workers.js';
 export type { ReceiveOptions } from './client/pull/receive-options.js';
 export type { FailOptions, Receipt, ReceivedJob } from './client/pull/received-job.js';
 export type { ClientEvents, EnqueuedRef } from './core/client-events.js';

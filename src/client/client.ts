@@ -5,13 +5,14 @@ import { codecsOf } from '../core/codec/codec.js';
 import { snapshotError } from '../core/codec/error-snapshot.js';
 import { EventHub, type EventListener, type EventOf } from '../core/events.js';
 import { fenceOf } from '../core/fence.js';
-import { givenObject } from '../core/given-object.js';
 import type { Json } from '../core/json.js';
+import { givenOptions, type KnownKeys } from '../core/option.js';
 import type { AnyQueue, Queue } from '../core/queue/queue.js';
 import { enqueueCalls, type JobsText } from '../db/calls/enqueue.js';
 import type { Published } from '../db/calls/topics.js';
 import { Database } from '../db/database.js';
 import { Declarations } from '../db/declarations.js';
+import { DATABASE_OPTIONS } from '../db/options.js';
 import { jsonLogger } from '../telemetry/logger.js';
 import { JobHandle } from './await/job-handle.js';
 import { JobWatcher } from './await/job-watcher.js';
@@ -45,6 +46,28 @@ import { Pull } from './pull/pull.js';
 import type { ReceiveOptions } from './pull/receive-options.js';
 import type { Receipt, ReceivedJob } from './pull/received-job.js';
 import { SharedStation } from './station/shared-station.js';
+
+const OPTIONS: KnownKeys<ClientOptions> = {
+  ...DATABASE_OPTIONS,
+  gather: true,
+  onFull: true,
+  waitMax: true,
+  queues: true,
+  middleware: true,
+  codec: true,
+  logger: true,
+};
+const RESULT: KnownKeys<ResultOptions & { readonly queue: AnyQueue }> = {
+  timeout: true,
+  signal: true,
+  queue: true,
+};
+const RECEIVE: KnownKeys<ReceiveOptions> = {
+  max: true,
+  wait: true,
+  visibility: true,
+  signal: true,
+};
 
 /** Makes a client. It connects at its first use. @throws HowdahError HOWDAH_OPTION_INVALID */
 export function createClient(options: ClientOptions = {}): Client {
@@ -86,7 +109,7 @@ export class Client {
   #closing: Promise<void> | undefined;
 
   constructor(options: ClientOptions = {}) {
-    givenObject('options', options);
+    givenOptions('options', options, OPTIONS);
     checkFullOptions({ onFull: options.onFull, waitMax: options.waitMax });
     const layers = layersOf(options.middleware);
     const database = new Database(options);
@@ -222,11 +245,11 @@ export class Client {
   result<Result = Json>(id: string, options?: ResultOptions): Promise<Result>;
   async result(
     id: string,
-    options?: ResultOptions & { readonly queue?: AnyQueue },
+    options: ResultOptions & { readonly queue?: AnyQueue } = {},
   ): Promise<unknown> {
     if (this.#closing) throw clientClosed();
-    const given = options === undefined ? undefined : givenObject('options', options);
-    return new Results(this.#watcher).result(id, given, given?.queue);
+    const { queue, ...given } = givenOptions('options', options, RESULT);
+    return new Results(this.#watcher).result(id, given, queue);
   }
 
   /**
@@ -237,7 +260,7 @@ export class Client {
     id: string,
     options: { readonly signal?: AbortSignal } = {},
   ): AsyncIterableIterator<JobReport> {
-    return watchJob(this.#watcher, id, givenObject('options', options).signal);
+    return watchJob(this.#watcher, id, givenOptions('options', options, { signal: true }).signal);
   }
 
   /**
@@ -299,7 +322,7 @@ export class Client {
    */
   async receive(queue: AnyQueue | string, options: ReceiveOptions = {}): Promise<ReceivedJob[]> {
     if (this.#closing) return Promise.reject(clientClosed());
-    return this.#pull.receive(queue, givenObject('options', options));
+    return this.#pull.receive(queue, givenOptions('options', options, RECEIVE));
   }
 
   /**

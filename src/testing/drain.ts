@@ -1,7 +1,7 @@
 import { Client } from '../client/client.js';
 import { systemClock } from '../core/clock.js';
 import { HowdahError } from '../core/errors.js';
-import { wholeNumber } from '../core/option.js';
+import { givenObject, wholeNumber } from '../core/option.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
 import type { DatabaseOptions } from '../db/options.js';
 import { createWorker } from '../runtime/create-worker.js';
@@ -34,6 +34,7 @@ export interface DrainOptions extends DatabaseOptions {
  *   jobs are put off for ever; as `Worker.start` else
  */
 export async function drain(options: DrainOptions): Promise<Counts> {
+  givenObject('options', options);
   const { queues, scheduled = false, rounds, deadline, logger = silentLogger, ...rest } = options;
   const deadlineMs = parseDuration(deadline ?? '30s', 'deadline', { min: 1, max: 86_400_000 });
   const roundsMax = checkRounds(rounds);

@@ -6,6 +6,7 @@ import { HowdahError } from '../core/errors.js';
 import { EventHub, type WorkerEvent } from '../core/events.js';
 import type { JobOptions } from '../core/job/enqueue-options.js';
 import type { Json } from '../core/json.js';
+import { givenObject } from '../core/option.js';
 import { claimCalls } from '../db/calls/claim.js';
 import type { DatabaseOptions } from '../db/options.js';
 import { type Logger, silentLogger } from '../telemetry/logger.js';
@@ -59,7 +60,7 @@ export async function performJob(
   payload: unknown,
   options: PerformOptions,
 ): Promise<Performed> {
-  const { job = {}, logger = silentLogger, ...database } = options;
+  const { job = {}, logger = silentLogger, ...database } = givenObject('options', options);
   const settings = resolveWorkerOptions({
     ...database,
     queues: [binding],

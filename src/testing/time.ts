@@ -1,5 +1,6 @@
 import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
+import { givenObject } from '../core/option.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
 import { Database } from '../db/database.js';
 import type { DatabaseOptions } from '../db/options.js';
@@ -37,6 +38,7 @@ export interface TestTime {
  * @throws HowdahError HOWDAH_OPTION_INVALID; each call HOWDAH_CLOCK_FIXED in any other database
  */
 export function testTime(options: TimeOptions): TestTime {
+  givenObject('options', options);
   const use = <T>(run: (database: Database) => Promise<T>): Promise<T> => once(options, run);
   return {
     now: () => use((database) => readNow(database, database)),
@@ -60,7 +62,8 @@ export function testTime(options: TimeOptions): TestTime {
  * Lets tests move the time of a schema that `createTestDatabase` has not made, for good. Never call
  * it for a database that anybody relies on: whoever owns the schema may then move its clock.
  */
-export function permitTimeTravel(options: TimeOptions): Promise<void> {
+export async function permitTimeTravel(options: TimeOptions): Promise<void> {
+  givenObject('options', options);
   return once(options, permitMoves);
 }
 

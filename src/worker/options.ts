@@ -3,14 +3,14 @@ import { type CodecOption, checkCodecs, codecsOf } from '../core/codec/codec.js'
 import { describeValue } from '../core/describe-value.js';
 import { HowdahError } from '../core/errors.js';
 import { checkMiddleware } from '../core/layers.js';
-import { invalidOption, truth, unknownOption } from '../core/option.js';
+import { givenOptions, invalidOption, type KnownKeys, truth } from '../core/option.js';
 import {
   type AnySchedule,
   type EncodedSchedule,
   encodeSchedules,
 } from '../core/schedule/schedule.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
-import { checkSchema, type DatabaseOptions } from '../db/options.js';
+import { checkSchema, DATABASE_OPTIONS, type DatabaseOptions } from '../db/options.js';
 import { jsonLogger, type Logger } from '../telemetry/logger.js';
 import type { AttemptMiddleware } from './handler/attempt-middleware.js';
 import type { Binding } from './handler/binding.js';
@@ -91,33 +91,23 @@ export interface WorkerSettings {
   readonly database: DatabaseOptions;
 }
 
-const DATABASE_OPTIONS = [
-  'url',
-  'pool',
-  'directUrl',
-  'schema',
-  'applicationName',
-  'connectionsMax',
-  'statementTimeout',
-  'connectTimeout',
-] as const satisfies readonly (keyof DatabaseOptions)[];
-
-const OWN_OPTIONS = [
-  'queues',
-  'lease',
-  'heartbeat',
-  'poll',
-  'grace',
-  'startWithin',
-  'suspectWait',
-  'name',
-  'maintain',
-  'middleware',
-  'codec',
-  'schedules',
-  'schedulesOwner',
-  'logger',
-] as const satisfies readonly (keyof WorkerOptions)[];
+const OPTIONS: KnownKeys<WorkerOptions> = {
+  ...DATABASE_OPTIONS,
+  queues: true,
+  lease: true,
+  heartbeat: true,
+  poll: true,
+  grace: true,
+  startWithin: true,
+  suspectWait: true,
+  name: true,
+  maintain: true,
+  middleware: true,
+  codec: true,
+  schedules: true,
+  schedulesOwner: true,
+  logger: true,
+};
 
 /** Most connections of one pool of ours. */
 const CONNECTIONS_MAX = 1_000;
@@ -132,7 +122,7 @@ function resolveSchedules(options: WorkerOptions): readonly EncodedSchedule[] | 
 
 /** @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID naming option and value */
 export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
-  assertKnown(options);
+  givenOptions('options', options, OPTIONS);
   const bindings = checkBindings(options.queues);
   checkConnections(bindings, options);
   const leaseMs = parseDuration(options.lease ?? '30s', 'lease', { min: 1_000, max: HOUR_MS });
@@ -153,21 +143,6 @@ export function resolveWorkerOptions(options: WorkerOptions): WorkerSettings {
     logger: resolveLogger(options.logger),
     database: pickDatabaseOptions(options),
   };
-}
-
-function assertKnown(options: unknown): void {
-  if (typeof options !== 'object' || options === null) {
-    throw new HowdahError(
-      'HOWDAH_OPTION_INVALID',
-      `The options of a worker are an object, not ${describeValue(options)}.`,
-    );
-  }
-  const known: readonly string[] = [...OWN_OPTIONS, ...DATABASE_OPTIONS];
-  for (const option of Object.keys(options)) {
-    if (!known.includes(option)) {
-      throw unknownOption(option, known);
-    }
-  }
 }
 
 function checkBindings(bindings: unknown): readonly Binding[] {
@@ -248,6 +223,7 @@ function resolveLogger(logger: Logger = jsonLogger({ level: 'warn' })): Logger {
 }
 
 function pickDatabaseOptions(options: WorkerOptions): DatabaseOptions {
-  const picked = DATABASE_OPTIONS.filter((key) => options[key] !== undefined);
+  const keys = Object.keys(DATABASE_OPTIONS) as (keyof DatabaseOptions)[];
+  const picked = keys.filter((key) => options[key] !== undefined);
   return Object.fromEntries(picked.map((key) => [key, options[key]]));
 }

@@ -7,6 +7,7 @@ import {
   type WorkerEvents,
   type WorkerEventType,
 } from '../core/events.js';
+import { givenOptions } from '../core/option.js';
 import { whenAborted } from '../core/time/abort.js';
 import { backoffMs, RECONNECT } from '../core/time/backoff.js';
 import { type Duration, parseDuration } from '../core/time/duration.js';
@@ -99,6 +100,7 @@ export class Worker {
    * back. Called again while it stops, it hurries: the grace is over at once. Never rejects.
    */
   stop(options: StopOptions = {}): Promise<StopReport> {
+    givenOptions('options', options, { grace: true });
     const graceMs =
       options.grace === undefined
         ? this.#settings.graceMs
@@ -115,6 +117,7 @@ export class Worker {
    * again; jobs delayed into the future are left.
    */
   async runOnce(options: RunOnceOptions = {}): Promise<RunOnceReport> {
+    givenOptions('options', options, { deadline: true });
     const deadlineMs = parseDuration(options.deadline ?? '24h', 'deadline', {
       min: 1,
       max: 86_400_000,

@@ -1,9 +1,16 @@
 import {
   type AnyQueue,
+  type Batch,
+  type Client,
   cancelJob,
   createClient,
+  createWorker,
   deadLetter,
   HowdahError,
+  type JobHandle,
+  migrate,
+  migrationStatus,
+  printMigrations,
   queue,
   rateLimited,
   release,
@@ -11,6 +18,8 @@ import {
   snooze,
   work,
 } from 'howdah';
+import { startEmbeddedPostgres } from 'howdah/embedded';
+import { createTestDatabase, drain, performJob } from 'howdah/testing';
 import { describe, expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
 import { createQueue, enqueue, makeWorker, readJob } from '../support/workers.js';
@@ -69,10 +78,11 @@ describe('wrong arguments are refused by an error of ours', () => {
     const client = createClient({ url });
     onTestFinished(() => client.close());
     const faults: string[] = [];
-    for (const [path, object] of Object.entries<object>({
-      client,
-      schedules: client.schedules,
-    })) {
+    // the client and its nouns
+    for (const [path, object] of [
+      ['client', client] as const,
+      ...Object.entries<object>({ ...client }),
+    ]) {
       const names = Object.getOwnPropertyNames(Object.getPrototypeOf(object)).filter((each) => {
         const { value } =
           Object.getOwnPropertyDescriptor(Object.getPrototypeOf(object), each) ?? {};
@@ -95,6 +105,88 @@ describe('wrong arguments are refused by an error of ours', () => {
     }
     expect(faults).toEqual([]);
   }, 60_000);
+});
+
+describe('an option that does not exist is refused', () => {
+  const wrong = { conection: 'postgres://app:secret@db/app' } as never;
+  const handler = () => undefined;
+  const calls: Readonly<
+    Record<string, (client: Client, batch: Batch, handle: JobHandle) => unknown>
+  > = {
+    createClient: () => createClient(wrong),
+    gather: () => createClient({ gather: wrong }),
+    createWorker: () => createWorker(wrong),
+    'worker.stop': () => createWorker({ queues: [work('any', handler)] }).stop(wrong),
+    'worker.runOnce': () => createWorker({ queues: [work('any', handler)] }).runOnce(wrong),
+    migrate: () => migrate(wrong),
+    migrationStatus: () => migrationStatus(wrong),
+    printMigrations: () => printMigrations(wrong),
+    createTestDatabase: () => createTestDatabase({ url: 'postgres://u@h/d', ...(wrong as object) }),
+    performJob: () => performJob(work('any', handler), 1, wrong),
+    drain: () => drain(wrong),
+    startEmbeddedPostgres: () => startEmbeddedPostgres(wrong),
+    queue: () => queue('any', wrong),
+    work: () => work('any', handler, wrong),
+    enqueue: (client) => client.enqueue('any', 1, wrong),
+    enqueueMany: (client) => client.enqueueMany('any', [1], wrong),
+    publish: (client) => client.publish('any', 1, wrong),
+    receive: (client) => client.receive('any', wrong),
+    result: (client) => client.result('1', wrong),
+    'handle.result': (_client, _batch, handle) => handle.result(wrong),
+    watch: (client) => client.watch('1', wrong),
+    'receipt.fail': (client) => client.receipt('1.2.1').fail('no', wrong),
+    'queues.delete': (client) => client.queues.delete('any', wrong),
+    'queues.pause': (client) => client.queues.pause('any', wrong),
+    'queues.drain': (client) => client.queues.drain('any', wrong),
+    'queues.alter': (client) => client.queues.alter('any', wrong),
+    'jobs.list': (client) => client.jobs.list(wrong),
+    'jobs.cancelWhere': (client) => client.jobs.cancelWhere({ queue: 'any' }, wrong),
+    'deadLetters.list': (client) => client.deadLetters.list(wrong),
+    'deadLetters.groups': (client) => client.deadLetters.groups(wrong),
+    'deadLetters.redrive': (client) => client.deadLetters.redrive({ queue: 'any' }, wrong),
+    'deadLetters.discard': (client) => client.deadLetters.discard({ queue: 'any' }, wrong),
+    'groups.blocked': (client) => client.groups.blocked('any', wrong),
+    'workers.stopConsumers': (client) => client.workers.stopConsumers('any', wrong),
+    'batches.open': (client) => client.batches.open(wrong),
+    'batches.list': (client) => client.batches.list(wrong),
+    'batch.close': (_client, batch) => batch.close(wrong),
+    'batch.jobs': (_client, batch) => batch.jobs(wrong),
+    'batch.enqueue': (_client, batch) => batch.enqueue('any', 1, wrong),
+    'topics.subscriptions': (client) => client.topics.subscriptions(wrong),
+    'schedules.list': (client) => client.schedules.list(wrong),
+    'schedules.runs': (client) => client.schedules.runs('any', wrong),
+    'schedules.preview': (client) => client.schedules.preview({ cron: '* * * * *' }, wrong),
+  };
+  for (const [name, call] of Object.entries(calls)) {
+    test(name, async ({ url, pool }) => {
+      const client = createClient({ url });
+      onTestFinished(() => client.close());
+      await pool.query(`select howdah.create_queue('any')`);
+      const handle = await client.enqueue('any', 1);
+      const error = await thrownBy(() => call(client, client.batches.of('1'), handle));
+      expect(error).toMatchObject({
+        code: 'HOWDAH_OPTION_INVALID',
+        message: expect.stringContaining('Option conection does not exist.'),
+        details: { option: 'conection' },
+        remedy: expect.stringMatching(/^Known are \w+/),
+      });
+    });
+  }
+
+  test('text where options belong is not shown: it may be a URL with its password', async () => {
+    const url = 'postgres://app:topsecret@db.example.com/app' as never;
+    for (const call of [
+      () => createClient(url),
+      () => createWorker(url),
+      () => migrate(url),
+      () => drain(url),
+      () => startEmbeddedPostgres(url),
+    ]) {
+      const error = await thrownBy(call);
+      expect(error).toMatchObject({ code: 'HOWDAH_OPTION_INVALID' });
+      expect(JSON.stringify([error, String(error)])).not.toContain('topsecret');
+    }
+  });
 });
 
 function isPromise(value: unknown): boolean {

@@ -1,5 +1,5 @@
 import type { JobOptions } from '../../core/job/enqueue-options.js';
-import { countOption } from '../../core/option.js';
+import { countOption, givenOptions } from '../../core/option.js';
 import type { Duration } from '../../core/time/duration.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
 
@@ -43,6 +43,7 @@ export type GatherSettings = Readonly<Record<keyof GatherOptions, number>>;
 
 /** @throws HowdahError HOWDAH_OPTION_INVALID */
 export function resolveGatherOptions(options: GatherOptions = {}): GatherSettings {
+  givenOptions('gather', options, { jobsMax: true, statementsMax: true, waitingMax: true });
   return {
     jobsMax: countOption('gather.jobsMax', options.jobsMax, 500, 1000),
     statementsMax: countOption('gather.statementsMax', options.statementsMax, 2, 100),

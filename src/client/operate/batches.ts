@@ -1,12 +1,11 @@
 import type { Clock } from '../../core/clock.js';
 import type { Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
-import { givenObject } from '../../core/given-object.js';
 import { batchIdOf } from '../../core/job/batch-id.js';
 import type { JobOptions } from '../../core/job/enqueue-options.js';
 import { jobEncoder } from '../../core/job/job-text.js';
 import { encodeJson } from '../../core/json.js';
-import { countOption, invalidOption } from '../../core/option.js';
+import { countOption, givenOptions, invalidOption, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf, type Queue } from '../../core/queue/queue.js';
 import { type BatchState, batchCalls } from '../../db/calls/batches.js';
 import type { Database } from '../../db/database.js';
@@ -49,6 +48,12 @@ export interface BatchFilter {
 
 const STATES: readonly BatchState[] = ['open', 'closed', 'completed', 'failed'];
 
+const FILTER: KnownKeys<BatchFilter> = { state: true, limit: true, after: true };
+
+const OPEN: KnownKeys<OpenBatchOptions> = { onComplete: true, name: true, tx: true };
+
+const CLOSE: KnownKeys<CloseBatchOptions> = { allowEmpty: true, tx: true };
+
 /** What {@link Batches} are made with. */
 interface BatchesParts {
   readonly database: Database;
@@ -87,7 +92,11 @@ export class Batches {
    */
   async open<In>(options: OpenBatchOptions<In> = {}): Promise<Batch> {
     this.#parts.producer.assertOpen();
-    return this.of(await this.#surrounded(givenObject('options', options)));
+    return this.of(
+      await this.#surrounded(
+        givenOptions('options', options, OPEN as KnownKeys<OpenBatchOptions<In>>),
+      ),
+    );
   }
 
   /** The batch of an id, in any process. It is not looked up. @throws HowdahError HOWDAH_BATCH_UNKNOWN */
@@ -97,7 +106,7 @@ export class Batches {
 
   /** Batches, newest first, at most `limit`; give the last id as `after` for the next page. */
   async list(filter: BatchFilter = {}): Promise<readonly BatchInfo[]> {
-    const { state, after, limit } = givenObject('filter', filter);
+    const { state, after, limit } = givenOptions('filter', filter, FILTER);
     const states = state === undefined ? undefined : [state].flat();
     for (const each of states ?? []) assertState(each);
     const rows = await this.#calls.list({
@@ -142,7 +151,8 @@ export class Batches {
     return String((row as { id?: unknown } | undefined)?.id);
   }
 
-  async #close(id: string, { tx, allowEmpty = false }: CloseBatchOptions): Promise<BatchState> {
+  async #close(id: string, options: CloseBatchOptions): Promise<BatchState> {
+    const { tx, allowEmpty = false } = givenOptions('options', options, CLOSE);
     if (typeof allowEmpty !== 'boolean') {
       throw invalid('allowEmpty', allowEmpty, 'Use true or false.');
     }

@@ -2,11 +2,10 @@ import type { ClientEvents } from '../../core/client-events.js';
 import type { CodecField, Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
 import type { EventHub } from '../../core/events.js';
-import { givenObject } from '../../core/given-object.js';
 import type { JobError } from '../../core/job/job.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import type { Json } from '../../core/json.js';
-import { countOption } from '../../core/option.js';
+import { countOption, givenObject, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import {
   type DeadLetterGroup,
@@ -104,6 +103,24 @@ export interface DeadLetter {
   readonly undecoded: readonly CodecField[];
 }
 
+const LIST: KnownKeys<DeadLetterListOptions> = {
+  queue: true,
+  deadLetterQueue: true,
+  reason: true,
+  limit: true,
+  after: true,
+};
+
+const GROUPS: KnownKeys<DeadLetterGroupOptions> = {
+  queue: true,
+  deadLetterQueue: true,
+  limit: true,
+};
+
+const REDRIVE: KnownKeys<RedriveOptions> = { limit: true, preview: true, to: true, rate: true };
+
+const DISCARD: KnownKeys<DiscardOptions> = { limit: true, preview: true };
+
 /** `client.deadLetters`: looks at dead jobs, sends them back, deletes them. */
 export class DeadLetters {
   readonly #database: Executor;
@@ -128,7 +145,7 @@ export class DeadLetters {
 
   /** Dead jobs with their errors, newest first, at most `limit`. */
   async list(options: DeadLetterListOptions = {}): Promise<readonly DeadLetter[]> {
-    const { queue, deadLetterQueue, reason, after } = givenObject('options', options);
+    const { queue, deadLetterQueue, reason, after } = givenOptions('options', options, LIST);
     if (after !== undefined) assertJobIds([after]);
     const rows = await this.#inspect.deadLetters({
       queue: queue === undefined ? undefined : nameOf(queue),
@@ -149,7 +166,7 @@ export class DeadLetters {
     filter: DeadLetterFilter,
     options: RedriveOptions = {},
   ): Promise<readonly RedrivenRow[]> {
-    const { preview = false, to, rate = null } = givenObject('options', options);
+    const { preview = false, to, rate = null } = givenOptions('options', options, REDRIVE);
     const limit = countOption('limit', options.limit, 1000, LIMIT_MAX);
     const target = to === undefined ? null : nameOf(to);
     const encoded = encodeFilter(givenObject('filter', filter), KEYS);
@@ -165,7 +182,7 @@ export class DeadLetters {
 
   /** Dead jobs whose last errors are alike, the largest groups first. @throws HowdahError HOWDAH_QUEUE_UNKNOWN */
   async groups(options: DeadLetterGroupOptions = {}): Promise<readonly DeadLetterGroup[]> {
-    const { queue, deadLetterQueue } = givenObject('options', options);
+    const { queue, deadLetterQueue } = givenOptions('options', options, GROUPS);
     return this.#calls.groups(
       this.#database,
       queue === undefined ? null : nameOf(queue),
@@ -179,7 +196,7 @@ export class DeadLetters {
     filter: DeadLetterFilter,
     options: DiscardOptions = {},
   ): Promise<readonly DiscardedRow[]> {
-    const { preview: isPreview = false } = givenObject('options', options);
+    const { preview: isPreview = false } = givenOptions('options', options, DISCARD);
     const limit = countOption('limit', options.limit, 1000, LIMIT_MAX);
     const encoded = encodeFilter(givenObject('filter', filter), KEYS);
     const rows = await this.#calls.discard(this.#database, encoded, limit, isPreview);

@@ -1,5 +1,4 @@
-import { givenObject } from '../../core/given-object.js';
-import { countOption } from '../../core/option.js';
+import { countOption, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { inspectCalls } from '../../db/calls/inspect.js';
 import type { Database } from '../../db/database.js';
@@ -22,6 +21,14 @@ export interface BlockedGroup {
   readonly since: Date;
 }
 
+/** Which groups to list: the longest blocked first. */
+export interface BlockedGroupOptions {
+  /** How many, 1 to 1000. Default 100. */
+  readonly limit?: number | undefined;
+}
+
+const OPTIONS: KnownKeys<BlockedGroupOptions> = { limit: true };
+
 /** `client.groups`: looks at groups. */
 export class Groups {
   readonly #inspect;
@@ -38,9 +45,9 @@ export class Groups {
    */
   async blocked(
     queue: AnyQueue | string,
-    options: { readonly limit?: number } = {},
+    options: BlockedGroupOptions = {},
   ): Promise<readonly BlockedGroup[]> {
-    const limit = countOption('limit', givenObject('options', options).limit, 100, 1000);
+    const limit = countOption('limit', givenOptions('options', options, OPTIONS).limit, 100, 1000);
     const rows = await this.#inspect.blockedGroups(nameOf(queue), limit);
     return rows.map(blockedGroupOf);
   }

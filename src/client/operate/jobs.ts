@@ -4,14 +4,13 @@ import type { CodecField, Codecs } from '../../core/codec/codec.js';
 import { decodeErrors } from '../../core/codec/error-codec.js';
 import { HowdahError } from '../../core/errors.js';
 import type { EventHub } from '../../core/events.js';
-import { givenObject } from '../../core/given-object.js';
 import { batchIdOf } from '../../core/job/batch-id.js';
 import type { JobError, JobState } from '../../core/job/job.js';
 import { encodeJobEdit, type JobEdit } from '../../core/job/job-edit.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import { codecOf } from '../../core/job/job-text.js';
 import type { Json } from '../../core/json.js';
-import { countOption } from '../../core/option.js';
+import { countOption, givenObject, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import type {
   CancelCounts,
@@ -105,6 +104,16 @@ export interface JobFilter {
   readonly after?: string | undefined;
 }
 
+const FILTER: KnownKeys<JobFilter> = {
+  queue: true,
+  state: true,
+  batch: true,
+  limit: true,
+  after: true,
+};
+
+const CANCEL: KnownKeys<CancelOptions> = { reason: true, limit: true, preview: true };
+
 /** `client.jobs`: looks at jobs, cancels and changes them. */
 export class Jobs {
   readonly #database: Executor;
@@ -136,7 +145,7 @@ export class Jobs {
 
   /** Jobs, newest first, at most `limit`; give the last id as `after` for the next page. */
   async list(filter: JobFilter = {}): Promise<readonly JobSummary[]> {
-    const { queue, state, batch, after } = givenObject('filter', filter);
+    const { queue, state, batch, after } = givenOptions('filter', filter, FILTER);
     if (after !== undefined) assertJobIds([after]);
     const states = state === undefined ? undefined : [state].flat();
     for (const each of states ?? []) assertState(each);
@@ -175,7 +184,7 @@ export class Jobs {
    * @throws HowdahError HOWDAH_FILTER_INVALID, HOWDAH_QUEUE_UNKNOWN
    */
   async cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
-    const { reason = null, preview = false } = givenObject('options', options);
+    const { reason = null, preview = false } = givenOptions('options', options, CANCEL);
     const limit = countOption('limit', options.limit, 10_000, 100_000);
     const encoded = encodeCancelFilter(givenObject('filter', filter));
     const counts = await this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);

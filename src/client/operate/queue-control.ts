@@ -1,7 +1,7 @@
 import type { Clock } from '../../core/clock.js';
 import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { exclusiveOptions } from '../../core/option.js';
+import { exclusiveOptions, givenOptions, type KnownKeys } from '../../core/option.js';
 import { WAIT_MS_MAX } from '../../core/queue/queue-policy.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
 
@@ -17,6 +17,8 @@ export interface PauseOptions {
   /** 1 ms to 10 years from now, on the clock of the database. */
   readonly for?: Duration;
 }
+
+const PAUSE: KnownKeys<PauseOptions> = { reason: true, until: true, for: true };
 
 /** What is left of a queue that is drained. */
 export interface DrainProgress {
@@ -46,7 +48,7 @@ export function encodePause(given: string | PauseOptions | undefined): EncodedPa
     reason = null,
     until,
     for: wait,
-  } = typeof given === 'string' ? { reason: given } : (given ?? {});
+  } = typeof given === 'string' ? { reason: given } : givenOptions('options', given ?? {}, PAUSE);
   if (until !== undefined && wait !== undefined) {
     throw exclusiveOptions('until', 'for');
   }

@@ -1,5 +1,5 @@
 import { systemClock } from '../../core/clock.js';
-import { givenObject } from '../../core/given-object.js';
+import { givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf, namesOf, toPolicy } from '../../core/queue/queue.js';
 import { encodePolicy, type QueuePolicy, WAIT_MS_MAX } from '../../core/queue/queue-policy.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
@@ -58,6 +58,16 @@ export interface QueueStats {
   readonly waitingBytes: number | null;
 }
 
+/** How to delete a queue. */
+export interface DeleteQueueOptions {
+  /** Also its waiting jobs, which are recorded as discarded. Default false: a queue with jobs stays. */
+  readonly force?: boolean | undefined;
+}
+
+const DELETE: KnownKeys<DeleteQueueOptions> = { force: true };
+
+const DRAIN: KnownKeys<DrainQueueOptions> = { timeout: true, signal: true, onProgress: true };
+
 /** `client.queues`: makes queues, changes, pauses, closes and drains them, says how they stand. */
 export class Queues {
   readonly #database: Executor;
@@ -95,11 +105,8 @@ export class Queues {
    * Deletes a queue without jobs; with `force` also its waiting jobs, which are recorded as discarded.
    * @throws HowdahError HOWDAH_QUEUE_UNKNOWN, HOWDAH_QUEUE_NOT_EMPTY
    */
-  async delete(
-    queue: AnyQueue | string,
-    options: { readonly force?: boolean } = {},
-  ): Promise<void> {
-    const { force = false } = givenObject('options', options);
+  async delete(queue: AnyQueue | string, options: DeleteQueueOptions = {}): Promise<void> {
+    const { force = false } = givenOptions('options', options, DELETE);
     await this.#calls.delete(this.#database, nameOf(queue), force);
   }
 
@@ -142,7 +149,7 @@ export class Queues {
   async drain(queue: AnyQueue | string, options: DrainQueueOptions = {}): Promise<void> {
     const name = nameOf(queue);
     const look = async () => (await this.stats(name))[0];
-    await drainQueue(name, look, givenObject('options', options), systemClock);
+    await drainQueue(name, look, givenOptions('options', options, DRAIN), systemClock);
   }
 
   /** As `rateLimited()` from a handler: nothing is claimed for so long. 0 to 10 years. */

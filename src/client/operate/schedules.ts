@@ -2,10 +2,9 @@ import type { Clock } from '../../core/clock.js';
 import type { Codecs } from '../../core/codec/codec.js';
 import { decodeErrors } from '../../core/codec/error-codec.js';
 import { HowdahError } from '../../core/errors.js';
-import { givenObject } from '../../core/given-object.js';
 import type { JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
-import { countOption } from '../../core/option.js';
+import { countOption, givenObject, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { cronTimes, normalizeCron } from '../../core/schedule/cron.js';
 import type { MissedPolicy } from '../../core/schedule/nominal-times.js';
@@ -88,6 +87,8 @@ export interface PreviewedRun {
   readonly local: string;
 }
 
+const FILTER: KnownKeys<ScheduleFilter> = { queue: true, limit: true, after: true };
+
 /** Cron schedules: `client.schedules`. Times are those of the database's clock. */
 export class Schedules {
   readonly #codecs: Codecs | undefined;
@@ -131,7 +132,7 @@ export class Schedules {
 
   /** Schedules by name, at most `limit`; give the last name as `after` for the next page. */
   async list(filter: ScheduleFilter = {}): Promise<readonly ScheduleInfo[]> {
-    const { queue, after } = givenObject('filter', filter);
+    const { queue, after } = givenOptions('filter', filter, FILTER);
     const rows = await this.#calls.list({
       queue: queue === undefined ? undefined : nameOf(queue),
       after,
@@ -155,7 +156,7 @@ export class Schedules {
     assertScheduleName(name);
     const rows = await this.#calls.runs(
       name,
-      countOption('limit', givenObject('options', options).limit, 100, 1000),
+      countOption('limit', givenOptions('options', options, { limit: true }).limit, 100, 1000),
     );
     return rows.map(runOf);
   }
@@ -168,7 +169,12 @@ export class Schedules {
     target: PreviewTarget,
     options: { readonly count?: number } = {},
   ): Promise<readonly PreviewedRun[]> {
-    const count = countOption('count', givenObject('options', options).count, 10, 1000);
+    const count = countOption(
+      'count',
+      givenOptions('options', options, { count: true }).count,
+      10,
+      1000,
+    );
     if (typeof target !== 'string') givenObject('target', target);
     const { cron, zone, afterMs } = await this.#resolve(target);
     const times = cronTimes(normalizeCron(cron), zone);

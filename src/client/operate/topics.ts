@@ -1,5 +1,4 @@
-import { givenObject } from '../../core/given-object.js';
-import { countOption } from '../../core/option.js';
+import { countOption, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { topicCalls } from '../../db/calls/topics.js';
 import type { Database } from '../../db/database.js';
@@ -18,6 +17,8 @@ export interface SubscriptionFilter {
   /** How many, 1 to 10,000. Default 1000. */
   readonly limit?: number | undefined;
 }
+
+const FILTER: KnownKeys<SubscriptionFilter> = { topic: true, limit: true };
 
 /** `client.topics`: which queues get what is published to which topic. `client.publish` publishes. */
 export class Topics {
@@ -46,7 +47,7 @@ export class Topics {
 
   /** Which queue gets what, by topic and queue. @throws HowdahError HOWDAH_OPTION_INVALID */
   async subscriptions(filter: SubscriptionFilter = {}): Promise<readonly Subscription[]> {
-    const { topic, limit } = givenObject('filter', filter);
+    const { topic, limit } = givenOptions('filter', filter, FILTER);
     const rows = await this.#calls.list(topic, countOption('limit', limit, 1000, 10_000));
     return rows.map((row) => ({
       topic: row.topic,

@@ -1,4 +1,4 @@
-import { givenObject } from '../../core/given-object.js';
+import { givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import { overviewCalls } from '../../db/calls/overview.js';
 import { type DrainedWorker, stopCalls } from '../../db/calls/stop.js';
@@ -23,6 +23,14 @@ export interface WorkerInfo {
 
 /** Whom a poison pill stops: whoever meets it, or all workers of the queue. */
 export type StopMode = 'one' | 'all';
+
+/** How to stop the workers of a queue. */
+export interface StopConsumersOptions {
+  /** Default `one`. */
+  readonly mode?: StopMode | undefined;
+}
+
+const STOP: KnownKeys<StopConsumersOptions> = { mode: true };
 
 /** `client.workers`: looks at workers and stops them. */
 export class Workers {
@@ -60,9 +68,9 @@ export class Workers {
    */
   async stopConsumers(
     queue: AnyQueue | string,
-    options: { readonly mode?: StopMode } = {},
+    options: StopConsumersOptions = {},
   ): Promise<string> {
-    const { mode = 'one' } = givenObject('options', options);
+    const { mode = 'one' } = givenOptions('options', options, STOP);
     return this.#stops.place(this.#database, nameOf(queue), mode);
   }
 }

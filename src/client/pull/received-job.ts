@@ -4,6 +4,7 @@ import { type ErrorSnapshot, snapshotError } from '../../core/codec/error-snapsh
 import { HowdahError } from '../../core/errors.js';
 import { type Job, priorityOf } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
+import { givenOptions } from '../../core/option.js';
 import { WAIT_MS_MAX } from '../../core/queue/queue-policy.js';
 import { encodeResult } from '../../core/result.js';
 import { textOf } from '../../core/shown-text.js';
@@ -104,7 +105,7 @@ export class HeldReceipt implements Receipt {
   }
 
   async fail(error: unknown, options: FailOptions = {}): Promise<string> {
-    const { delay } = options;
+    const { delay } = givenOptions('options', options, { delay: true });
     const delayMs =
       delay === undefined ? undefined : parseDuration(delay, 'delay', { max: WAIT_MS_MAX });
     const ask = { outcome: 'fail', error: this.#errorOf(snapshotError(error)), delay_ms: delayMs };

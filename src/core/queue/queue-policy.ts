@@ -1,5 +1,4 @@
-import { givenObject } from '../given-object.js';
-import { invalidOption, unknownOption, wholeNumber } from '../option.js';
+import { givenObject, invalidOption, unknownOption, wholeNumber } from '../option.js';
 import { type Duration, parseDuration } from '../time/duration.js';
 import { assertQueueName } from './queue-name.js';
 

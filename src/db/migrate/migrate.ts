@@ -1,5 +1,6 @@
 import type { MigrationBuilder } from 'node-pg-migrate';
 import { HowdahError } from '../../core/errors.js';
+import { givenOptions, type KnownKeys } from '../../core/option.js';
 import type { Connection } from '../connect/connection.js';
 import { toHowdahError } from '../errors/pg-error.js';
 import { checkSchema } from '../options.js';
@@ -27,13 +28,31 @@ const MENDS_FROM = 38;
 
 export type { MigrateOptions, MigrateResult, MigrationStatus } from './plan.js';
 
+const STATUS: KnownKeys<MigrationSessionOptions & Pick<MigrateOptions, 'dir'>> = {
+  url: true,
+  directUrl: true,
+  schema: true,
+  applicationName: true,
+  connectTimeout: true,
+  lockTimeout: true,
+  dir: true,
+};
+const MIGRATE: KnownKeys<MigrateOptions> = {
+  ...STATUS,
+  to: true,
+  direction: true,
+  dryRun: true,
+  log: true,
+};
+
 /**
  * Brings the schema to a version, all in one transaction. Any number of processes may call it at
  * once: one works, the others wait and find nothing left to do.
  * @throws HowdahError HOWDAH_SCHEMA_NEWER, HOWDAH_SCHEMA_UNSAFE, HOWDAH_MIGRATION_LOCKED,
  *   HOWDAH_MIGRATION_FAILED, HOWDAH_PERMISSION_DENIED
  */
-export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
+export async function migrate(options: MigrateOptions = {}): Promise<MigrateResult> {
+  givenOptions('options', options, MIGRATE);
   const schema = checkSchema(options.schema);
   const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
   checkTarget(options.to, files);
@@ -57,8 +76,9 @@ export async function migrate(options: MigrateOptions): Promise<MigrateResult> {
 
 /** Compares a database with this version of the code, and changes nothing. */
 export async function migrationStatus(
-  options: MigrationSessionOptions & Pick<MigrateOptions, 'dir'>,
+  options: MigrationSessionOptions & Pick<MigrateOptions, 'dir'> = {},
 ): Promise<MigrationStatus> {
+  givenOptions('options', options, STATUS);
   const schema = checkSchema(options.schema);
   const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
   return withMigrationSession(options, async (connection) =>
@@ -73,6 +93,7 @@ export async function migrationStatus(
 export async function printMigrations(
   options: Pick<MigrateOptions, 'schema' | 'to' | 'dir'> & { readonly from?: number } = {},
 ): Promise<string> {
+  givenOptions('options', options, { schema: true, to: true, dir: true, from: true });
   const schema = checkSchema(options.schema);
   const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
   checkTarget(options.to, files);

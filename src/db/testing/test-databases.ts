@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { systemClock } from '../../core/clock.js';
 import { HowdahError } from '../../core/errors.js';
+import { givenOptions, type KnownKeys } from '../../core/option.js';
 import { type Connection, connectionConfig, connectToPrimary } from '../connect/connection.js';
 import { Hosts } from '../connect/hosts.js';
 import { Database } from '../database.js';
@@ -27,6 +28,13 @@ export interface TestDatabaseOptions {
   /** Another text, another template: name a version of what `prepare` does. Needed with it. */
   readonly prepareVersion?: string;
 }
+
+const OPTIONS: KnownKeys<TestDatabaseOptions> = {
+  url: true,
+  schema: true,
+  prepare: true,
+  prepareVersion: true,
+};
 
 /** The database of a test, or of a file of tests. */
 export interface TestDatabase {
@@ -76,6 +84,7 @@ export async function dropTestDatabases(options: { readonly url: string }): Prom
 }
 
 function checkOptions(options: TestDatabaseOptions): void {
+  givenOptions('options', options, OPTIONS);
   checkUrl(options?.url);
   const { prepare, prepareVersion } = options;
   if (prepare === undefined || (typeof prepare === 'function' && prepareVersion)) return;
