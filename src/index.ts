@@ -144,6 +144,7 @@ export type {
   TxHandle,
   TypeOrmHandle,
 } from './db/handles/tx-handle.js';
+export { viewsOf } from './db/kysely.js';
 export {
   type MigrateOptions,
   type MigrateResult,

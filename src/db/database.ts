@@ -1,7 +1,7 @@
-import type { Kysely } from 'kysely';
 import type pg from 'pg';
 import { HowdahError } from '../core/errors.js';
-import { type ConnectContext, type ConnectOptions, openSession } from './connect/connect.js';
+import { type ConnectContext, openSession } from './connect/connect.js';
+import type { ConnectOptions } from './connect/connect-options.js';
 import { Hosts } from './connect/hosts.js';
 import { DEFAULT_ISOLATION, ISOLATION, isIsolationFailure } from './connect/isolation.js';
 import { createPool, type OwnPool } from './connect/pool.js';
@@ -11,7 +11,6 @@ import { isConnectionUnusable, isTermination, toHowdahError } from './errors/pg-
 import { type Executor, prepare, type Session, type Statement } from './executor.js';
 import { type DatabaseOptions, type DatabaseSettings, resolveDatabaseOptions } from './options.js';
 import { StatementNames } from './query.js';
-import type { Tables } from './tables.js';
 import type { LentTransaction } from './tx/lent-transaction.js';
 import { lendTransaction, runTransaction, type TransactionContext } from './tx/transaction.js';
 import { checkVersion } from './version.js';
@@ -30,7 +29,6 @@ export class Database implements Executor {
   #isIsolationRaised = false;
   /** The way to a pool that was handed in. */
   readonly #gate: PoolGate | undefined;
-  #kysely: Promise<Kysely<Tables>> | undefined;
   #closing: Promise<void> | undefined;
 
   /** Opens nothing yet. @throws HowdahError HOWDAH_OPTION_INVALID */
@@ -97,16 +95,9 @@ export class Database implements Executor {
     return openSession(this.#context, purpose, options);
   }
 
-  /** Query builder on the same pool, for lists and filters; loaded on first use. */
-  kysely(): Promise<Kysely<Tables>> {
-    this.#kysely ??= import('./kysely.js').then(
-      ({ createKysely }) => createKysely({ connect: () => this.#lendClient() }, this.schema),
-      (error) => {
-        this.#kysely = undefined; // too many open files, perhaps
-        throw error;
-      },
-    );
-    return this.#kysely;
+  /** Connections of its pool, for libraries that take them from one; see `viewsOf`. */
+  get lender(): PoolLike {
+    return { connect: () => this.#lendClient() } as PoolLike;
   }
 
   /** @throws HowdahError HOWDAH_SCHEMA_MISSING, HOWDAH_SCHEMA_OLDER, HOWDAH_SCHEMA_NEWER */

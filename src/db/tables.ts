@@ -2,7 +2,7 @@ import type { JobError } from '../core/job/job.js';
 
 /** Row types of the views that may be read. `bigint` is text, `timestamptz` is Date. */
 
-export interface JobStatesView {
+interface JobStatesView {
   id: string;
   queue: string;
   state: 'scheduled' | 'blocked' | 'ready' | 'running' | 'dead';

@@ -10,7 +10,7 @@ import { type LeaseCalls, leaseCalls } from '../db/calls/leases.js';
 import { reportCalls } from '../db/calls/reports.js';
 import { settleCalls } from '../db/calls/settle.js';
 import { type StopCalls, stopCalls } from '../db/calls/stop.js';
-import type { ConnectOptions } from '../db/connect/connect.js';
+import type { ConnectOptions } from '../db/connect/connect-options.js';
 import { Line } from '../db/connect/line.js';
 import { Listener } from '../db/connect/listener.js';
 import { Database } from '../db/database.js';

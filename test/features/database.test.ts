@@ -1,4 +1,4 @@
-import { Database, type Executor, HowdahError } from 'howdah';
+import { Database, type Executor, HowdahError, viewsOf } from 'howdah';
 import pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
 import { test } from '../support/database.js';
@@ -267,7 +267,7 @@ describe('a connection of its own', () => {
 describe('the query builder', () => {
   test('reads the views of the schema, with their real columns', async ({ url }) => {
     const database = open({ url });
-    const kysely = await database.kysely();
+    const kysely = await viewsOf(database);
     const views = [
       'job_states',
       'history',

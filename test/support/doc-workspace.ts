@@ -54,6 +54,11 @@ export class DocWorkspace {
     this.#write('package.json', JSON.stringify({ type: 'module' }));
     this.#write('tsconfig.json', JSON.stringify(TSCONFIG));
     this.#write('globals.d.ts', GLOBALS);
+    // what the README says is the reader's own
+    this.#write(
+      'resize.ts',
+      'export async function resizeImage(_image: string, _signal: AbortSignal): Promise<void> {}\n',
+    );
     const runner = 'test/support/scripts/run-doc-block.mjs';
     copyFileSync(path.join(ROOT, runner), path.join(this.folder, 'run-block.mjs'));
   }

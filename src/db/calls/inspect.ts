@@ -1,15 +1,7 @@
-import type { Compilable, ExpressionBuilder } from 'kysely';
 import type { JobError, JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
-import type {
-  BlockedGroupsView,
-  DeadLettersView,
-  JobStatesView,
-  JobsAllView,
-  QueueStatsView,
-  Tables,
-} from '../tables.js';
+import type { BlockedGroupsView, DeadLettersView, JobsAllView, QueueStatsView } from '../tables.js';
 import { withPlainTimes } from '../times.js';
 
 /** A job without its payload, headers, errors and result. */
@@ -81,8 +73,6 @@ const COLUMNS = [
   'batch_id',
 ] as const;
 
-type UnfinishedState = JobStatesView['state'];
-
 /** Days of the history that a call of `finished_ids` looks at. */
 const DAYS_MAX = 60;
 
@@ -93,7 +83,7 @@ const FINISHED: ReadonlySet<JobState> = new Set<JobState>([
   'discarded',
 ]);
 
-/** Lists are built by Kysely, which is loaded at the first; one job and the counters are not. */
+/** Prepares the statements of {@link InspectCalls}; those of lists have only the conditions that are asked for. */
 export function inspectCalls(database: Database): InspectCalls {
   const job = database.statement(
     'job',
@@ -125,15 +115,27 @@ export function inspectCalls(database: Database): InspectCalls {
   };
 }
 
-/** The last of a job's errors, whole. */
-function lastError(eb: ExpressionBuilder<Tables, 'job_states'>) {
-  return eb.ref('errors', '->').at(-1).as('error');
-}
+/** A condition of a list, with `?` for its value; null: it is not asked for. */
+type Condition = readonly [text: string, value?: unknown] | null;
 
-/** Built by Kysely, run by us: with our time-outs and our errors. */
-function run<R extends object>(database: Database, query: Compilable<R>): Promise<R[]> {
-  const { sql, parameters } = query.compile();
-  return database.query<R>({ text: withPlainTimes(sql) }, parameters);
+/** Rows of a view that meet all conditions, the greatest ids first. */
+function list<R extends object>(
+  database: Database,
+  select: string,
+  conditions: readonly Condition[],
+  limit: number,
+): Promise<R[]> {
+  const values: unknown[] = [];
+  const met = conditions.flatMap((condition) => {
+    if (condition === null) return [];
+    const [text, ...given] = condition;
+    values.push(...given);
+    return [text.replace('?', `$${values.length}`)];
+  });
+  values.push(limit);
+  const where = met.length > 0 ? `where ${met.join(' and ')}` : '';
+  const text = `${select} ${where} order by id desc limit $${values.length}::integer`;
+  return database.query<R>({ text: withPlainTimes(database.sql(text)) }, values);
 }
 
 /** Reads the history only where finished jobs are asked for, and the others likewise. */
@@ -167,23 +169,18 @@ async function listUnfinished(
   database: Database,
   { queue, states, batch, after, limit, isErrorWanted }: JobListFilter,
 ): Promise<JobSummaryRow[]> {
-  const db = await database.kysely();
-  const query = db
-    .selectFrom('job_states')
-    .select([...COLUMNS, 'run_at', 'dead_reason as reason'])
-    .$if(states !== undefined, (list) => list.where('state', 'in', states as UnfinishedState[]))
-    .$if(isErrorWanted, (list) => list.select(lastError).select('origin_queue'))
-    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
-    .$if(batch !== undefined, (list) => list.where('batch_id', '=', batch as string))
+  const error = isErrorWanted ? ', errors -> -1 as error, origin_queue' : '';
+  const select = `select ${COLUMNS.join(', ')}, run_at, null::timestamptz as finished_at,
+    dead_reason as reason${error} from {{schema}}.job_states`;
+  const conditions: readonly Condition[] = [
+    states === undefined ? null : ['state = any (?::text[])', states],
+    queue === undefined ? null : ['queue = ?::text', queue],
+    batch === undefined ? null : ['batch_id = ?::bigint', batch],
     // says the same again in words that an index knows
-    .$if(states?.every((state) => state === 'dead') === true, (list) =>
-      list.where('dead_at', 'is not', null),
-    )
-    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
-    .orderBy('id', 'desc')
-    .limit(limit);
-  const rows = await run(database, query);
-  return rows.map((row) => ({ ...row, finished_at: null }));
+    states?.every((state) => state === 'dead') ? ['dead_at is not null'] : null,
+    after === undefined ? null : ['id < ?::bigint', after],
+  ];
+  return list<JobSummaryRow>(database, select, conditions, limit);
 }
 
 async function listFinished(
@@ -223,17 +220,11 @@ async function listDeadLetters(
   database: Database,
   { queue, deadLetterQueue, reason, after, limit }: DeadLetterListFilter,
 ): Promise<DeadLettersView[]> {
-  const db = await database.kysely();
-  const query = db
-    .selectFrom('dead_letters')
-    .selectAll()
-    .$if(queue !== undefined, (list) => list.where('queue', '=', queue as string))
-    .$if(deadLetterQueue !== undefined, (list) =>
-      list.where('dead_letter_queue', '=', deadLetterQueue as string),
-    )
-    .$if(reason !== undefined, (list) => list.where('reason', '=', reason as string))
-    .$if(after !== undefined, (list) => list.where('id', '<', after as string))
-    .orderBy('id', 'desc')
-    .limit(limit);
-  return run(database, query);
+  const conditions: readonly Condition[] = [
+    queue === undefined ? null : ['queue = ?::text', queue],
+    deadLetterQueue === undefined ? null : ['dead_letter_queue = ?::text', deadLetterQueue],
+    reason === undefined ? null : ['reason = ?::text', reason],
+    after === undefined ? null : ['id < ?::bigint', after],
+  ];
+  return list(database, 'select * from {{schema}}.dead_letters', conditions, limit);
 }

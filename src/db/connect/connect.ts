@@ -3,26 +3,11 @@ import { toHowdahError } from '../errors/pg-error.js';
 import type { Session } from '../executor.js';
 import type { DatabaseSettings } from '../options.js';
 import type { StatementNames } from '../query.js';
+import type { ConnectOptions } from './connect-options.js';
 import { connectAgain, connectionConfig, connectToPrimary } from './connection.js';
 import type { Hosts } from './hosts.js';
 import { PINNED, type Setting } from './pinned.js';
 import { PgSession } from './session.js';
-
-/** What a connection of its own is for. */
-export interface ConnectOptions {
-  /**
-   * Commits do not wait for the disk: for claims and heartbeats, whose loss in a crash of the server
-   * only means a redelivery. Default false.
-   */
-  readonly asyncCommit?: boolean;
-  /** Statements of many jobs pass here: see KEEP_MEMORY. Default false. */
-  readonly isBusy?: boolean;
-  /**
-   * A statement gives up (55P03) after waiting for a lock for so long: an application's transaction may hold
-   * it for hours, and others wait for this connection. Default: it waits as long as a statement may take.
-   */
-  readonly lockTimeoutMs?: number;
-}
 
 /** What is needed to open sessions. */
 export interface ConnectContext {

@@ -7,7 +7,7 @@ import { Outage } from '../../core/time/outage.js';
 import type { Database } from '../database.js';
 import { toHowdahError } from '../errors/pg-error.js';
 import type { Executor, Session, Statement } from '../executor.js';
-import type { ConnectOptions } from './connect.js';
+import type { ConnectOptions } from './connect-options.js';
 
 /** What a line is made of. */
 interface LineParts {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,8 +14,24 @@ export interface MigrationFile {
   readonly down: string;
 }
 
-/** The package's own migrations; the path is the same seen from `src/db` and from `dist/db`. */
-export const MIGRATIONS_DIR = fileURLToPath(new URL('../../../migrations/', import.meta.url));
+/**
+ * The package's own migrations; the path is the same seen from `src/db` and from `dist/db`. In a bundle they are
+ * not there. @throws HowdahError HOWDAH_MIGRATION_FAILED
+ */
+export function migrationsDir(): string {
+  const here = import.meta.url as string | undefined; // none in a bundle for CommonJS
+  const dir = here && fileURLToPath(new URL('../../../migrations/', here));
+  if (dir && existsSync(dir)) return dir;
+  throw new HowdahError(
+    'HOWDAH_MIGRATION_FAILED',
+    'The migration files are not beside this code.',
+    {
+      details: { dir },
+      remedy:
+        'It was bundled: keep howdah external, run `howdah migrate`, or give the option dir, a copy of its folder migrations.',
+    },
+  );
+}
 
 /**
  * Settings of every function (`{{settings}}`). Plans must not depend on statistics: a table that was

@@ -4,24 +4,19 @@ import { givenOptions, type KnownKeys } from '../../core/option.js';
 import type { Connection } from '../connect/connection.js';
 import { toHowdahError } from '../errors/pg-error.js';
 import { checkSchema } from '../options.js';
-import { MIGRATIONS_DIR, type MigrationFile, readMigrations } from './files.js';
+import { type MigrationFile, migrationsDir, readMigrations } from './files.js';
 import {
   checkTarget,
   type MigrateOptions,
   type MigrateResult,
+  type MigrationSessionOptions,
   type MigrationStatus,
   planMigration,
   statusOf,
 } from './plan.js';
 import { assertWhole, mend } from './restored-schema.js';
 import { distrustScript } from './schema-trust.js';
-import {
-  assertTrusted,
-  type MigrationSessionOptions,
-  RECORD_TABLE,
-  withMigrationLock,
-  withMigrationSession,
-} from './session.js';
+import { assertTrusted, RECORD_TABLE, withMigrationLock, withMigrationSession } from './session.js';
 
 /** The first version that has all that mend() looks at. */
 const MENDS_FROM = 38;
@@ -54,7 +49,7 @@ const MIGRATE: KnownKeys<MigrateOptions> = {
 export async function migrate(options: MigrateOptions = {}): Promise<MigrateResult> {
   givenOptions('options', options, MIGRATE);
   const schema = checkSchema(options.schema);
-  const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
+  const files = await readMigrations(options.dir ?? migrationsDir(), schema);
   checkTarget(options.to, files);
   const plan = async (connection: Connection): Promise<MigrateResult> =>
     planMigration(await readRecorded(connection, schema), schema, files, options);
@@ -80,7 +75,7 @@ export async function migrationStatus(
 ): Promise<MigrationStatus> {
   givenOptions('options', options, STATUS);
   const schema = checkSchema(options.schema);
-  const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
+  const files = await readMigrations(options.dir ?? migrationsDir(), schema);
   return withMigrationSession(options, async (connection) =>
     statusOf(await readRecorded(connection, schema), files),
   );
@@ -95,7 +90,7 @@ export async function printMigrations(
 ): Promise<string> {
   givenOptions('options', options, { schema: true, to: true, dir: true, from: true });
   const schema = checkSchema(options.schema);
-  const files = await readMigrations(options.dir ?? MIGRATIONS_DIR, schema);
+  const files = await readMigrations(options.dir ?? migrationsDir(), schema);
   checkTarget(options.to, files);
   const { from = 0, to = Number.POSITIVE_INFINITY } = options;
   const wanted = files.filter(({ version }) => version > from && version <= to);
@@ -131,7 +126,7 @@ async function run(
     const { runner } = await import('node-pg-migrate');
     await runner({
       dbClient: connection,
-      dir: options.dir ?? MIGRATIONS_DIR,
+      dir: options.dir ?? migrationsDir(),
       ignorePattern: '(?!\\d{4}_.*\\.sql$).*',
       direction: planned.direction,
       count: planned.applied.length,

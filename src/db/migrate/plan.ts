@@ -1,6 +1,16 @@
 import { HowdahError } from '../../core/errors.js';
+import type { DatabaseOptions } from '../options.js';
 import type { MigrationFile } from './files.js';
-import type { MigrationSessionOptions } from './session.js';
+
+/** How to reach the database for a migration. */
+export interface MigrationSessionOptions
+  extends Pick<
+    DatabaseOptions,
+    'url' | 'directUrl' | 'schema' | 'applicationName' | 'connectTimeout'
+  > {
+  /** How long to wait for another process that migrates: up to 24 h, default 2 minutes. */
+  readonly lockTimeout?: DatabaseOptions['statementTimeout'];
+}
 
 /** What to migrate, and how far. */
 export interface MigrateOptions extends MigrationSessionOptions {

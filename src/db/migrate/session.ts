@@ -10,18 +10,9 @@ import {
 import { Hosts } from '../connect/hosts.js';
 import { PINNED } from '../connect/pinned.js';
 import { sqlstateOf, toHowdahError } from '../errors/pg-error.js';
-import { type DatabaseOptions, resolveDatabaseOptions } from '../options.js';
+import { resolveDatabaseOptions } from '../options.js';
+import type { MigrationSessionOptions } from './plan.js';
 import { distrustSql, unsafe } from './schema-trust.js';
-
-/** How to reach the database for a migration. */
-export interface MigrationSessionOptions
-  extends Pick<
-    DatabaseOptions,
-    'url' | 'directUrl' | 'schema' | 'applicationName' | 'connectTimeout'
-  > {
-  /** How long to wait for another process that migrates: up to 24 h, default 2 minutes. */
-  readonly lockTimeout?: DatabaseOptions['statementTimeout'];
-}
 
 /** Between two looks at the lock. */
 const POLL_MS = 100;

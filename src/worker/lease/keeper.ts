@@ -14,6 +14,10 @@ import { LeaseSignals } from './signals.js';
 /** Between two renewals here that failed; sooner where the heartbeat is short. */
 const RENEW_RETRY_MS = 2_000;
 
+/** What is said of a bundle, once: the worker works, from its event loop. */
+const NO_THREAD =
+  'the file of the thread is not beside this code, which was bundled: the lease is renewed from the event loop, and lost when a handler blocks that for longer. Keep howdah external';
+
 /** What a lease keeper is made of. */
 interface LeaseKeeperParts {
   readonly calls: LeaseCalls;
@@ -159,8 +163,9 @@ export class LeaseKeeper {
       leaseMs,
       signals: this.signals.data,
     };
+    const here = import.meta.url as string | undefined; // none in a bundle for CommonJS
     try {
-      const thread = new Thread(new URL('./thread.js', import.meta.url), {
+      const thread = new Thread(new URL('./thread.js', here), {
         workerData: data,
         name: 'howdah lease',
         resourceLimits: { maxOldGenerationSizeMb: 48, maxYoungGenerationSizeMb: 4 },
@@ -174,7 +179,8 @@ export class LeaseKeeper {
       this.#tellThread();
     } catch (error) {
       // Options that cannot be handed to a thread: a pool made with functions, for instance.
-      this.#parts.hub.emit('lease.thread-ended', { reason: String(error) });
+      const reason = here === undefined ? NO_THREAD : String(error);
+      this.#parts.hub.emit('lease.thread-ended', { reason });
     }
   }
 
@@ -194,6 +200,10 @@ export class LeaseKeeper {
     this.#thread = undefined;
     this.#threadFailures += 1;
     const { clock, hub } = this.#parts;
+    if (isMissing(error)) {
+      hub.emit('lease.thread-ended', { reason: NO_THREAD });
+      return;
+    }
     hub.emit('lease.thread-ended', { reason: String(error ?? 'it exited') });
     const waitMs = backoffMs(this.#threadFailures, { min: 100, max: 30_000 }, clock.random());
     void this.#fence.follow('lease', async () => {
@@ -228,4 +238,10 @@ function connectionConfigOf(options: object | undefined): object {
   const { password } = (options ?? {}) as { password?: unknown };
   const plain = Object.entries({ ...options }).filter(([, value]) => typeof value !== 'function');
   return Object.fromEntries(password === undefined ? plain : [...plain, ['password', password]]);
+}
+
+/** The file of a thread is not there. */
+function isMissing(error: unknown): boolean {
+  const { code } = (error ?? {}) as { code?: unknown };
+  return code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND';
 }
