@@ -154,6 +154,15 @@ const IMPORT_NAMES =
   /\b(?:import|export)\s+(?:type\s+)?(?:\w+\s*,\s*)?\{([^}]*)\}\s*from\s+'([^'\n]+)'/g;
 const WHOLE_FILE = /(?:\bimport\s*\(\s*|\*(?:\s+as\s+\w+)?\s+from\s+)['`]([^'`\n]+)['`]/g;
 
+test('no statement names what is private in SQL, but for the clock of tests', () => {
+  const named = files.flatMap((file) =>
+    [...readFileSync(path.join(SRC, file), 'utf8').matchAll(/\{\{schema\}\}\."?_\w+/g)].map(
+      ([name]) => `${file}: ${name}`,
+    ),
+  );
+  expect(named).toEqual(['db/testing/test-clock.ts: {{schema}}._locks']);
+});
+
 test('what is exported has a reader outside its file', () => {
   const read = new Set<string>();
   for (const [file, text] of readers) {

@@ -71,6 +71,29 @@ describe('privileges', () => {
     ]);
   });
 
+  test('whoever may call all that is not private needs no right on what is', async ({ db }) => {
+    // with the rights of the caller: the body of a function, and the functions that a view calls
+    expect(
+      await db.rows(`select proname from pg_proc where pronamespace = 'howdah'::regnamespace
+        and not prosecdef and not starts_with(proname, '_') and prosrc ~ '(^|[^[:alnum:]_])_[a-z]'`),
+    ).toEqual([]);
+    expect(
+      await db.rows(`select c.relname as view, p.proname from pg_rewrite r
+        join pg_class c on c.oid = r.ev_class
+        join pg_depend d on d.objid = r.oid and d.classid = 'pg_rewrite'::regclass
+          and d.refclassid = 'pg_proc'::regclass
+        join pg_proc p on p.oid = d.refobjid
+        where p.pronamespace = 'howdah'::regnamespace and starts_with(p.proname, '_')`),
+    ).toEqual([]);
+  });
+
+  test('a view has a good name, what is a table of Howdah none', async ({ db }) => {
+    const wrong = `select relname from pg_class where relnamespace = 'howdah'::regnamespace
+      and relkind in ('r', 'p', 'v', 'm', 'c') and (relkind = 'v') = starts_with(relname, '_')
+      and relname <> 'migration'`;
+    expect(await db.rows(wrong)).toEqual([]);
+  });
+
   test('no body has a plain literal with a backslash: standard_conforming_strings may be off where it is called', async ({
     db,
   }) => {

@@ -75,7 +75,7 @@ describe('work for n jobs is linear in n', () => {
     expect(calls).toBe(1);
   });
 
-  test('lock_jobs', { timeout: 60_000 }, async ({ pool, db }) => {
+  test('_lock_jobs', { timeout: 60_000 }, async ({ pool, db }) => {
     await db.createQueue('locked');
     await fill(db, 'locked', 20_000);
     const lock = (n: number) => `select howdah._lock_jobs(${idsOf('locked', n)})`;
