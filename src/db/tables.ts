@@ -47,7 +47,7 @@ interface HistoryView {
   batch_id: string | null;
 }
 
-export interface JobsAllView {
+export interface JobsView {
   id: string;
   queue: string;
   state: string;
@@ -174,7 +174,7 @@ export interface BlockedGroupsView {
   since: Date;
 }
 
-export interface BatchStatesView {
+export interface BatchesView {
   id: string;
   name: string | null;
   state: 'open' | 'closed' | 'completed' | 'failed';
@@ -259,13 +259,13 @@ export interface Tables {
   job_logs: JobLogsView;
   job_states: JobStatesView;
   history: HistoryView;
-  jobs: JobsAllView;
+  jobs: JobsView;
   queue_stats: QueueStatsView;
   dead_letters: DeadLettersView;
   workers: WorkersView;
   queue_policies: QueuePoliciesView;
   blocked_groups: BlockedGroupsView;
-  batches: BatchStatesView;
+  batches: BatchesView;
   topics: TopicsView;
   schedules: SchedulesView;
   schedule_runs: ScheduleRunsView;

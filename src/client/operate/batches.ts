@@ -11,7 +11,7 @@ import { type BatchState, batchCalls } from '../../db/calls/batches.js';
 import type { Database } from '../../db/database.js';
 import type { Executor } from '../../db/executor.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
-import type { BatchStatesView } from '../../db/tables.js';
+import type { BatchesView } from '../../db/tables.js';
 import { CallerTransaction, type CallerTransactionContext } from '../enqueue/caller-transaction.js';
 import type { Producer } from '../enqueue/producer.js';
 import { send, sendPatiently } from '../enqueue/send.js';
@@ -215,7 +215,7 @@ function assertState(state: string): void {
   });
 }
 
-function infoOf(row: BatchStatesView): BatchInfo {
+function infoOf(row: BatchesView): BatchInfo {
   return {
     id: row.id,
     name: row.name,

@@ -1,6 +1,6 @@
 import type { Database } from '../database.js';
 import type { Executor } from '../executor.js';
-import type { BatchStatesView } from '../tables.js';
+import type { BatchesView } from '../tables.js';
 import { withPlainTimes } from '../times.js';
 
 /** `closed`: waits for its jobs. `failed`: all have ended, not all of them well. */
@@ -23,8 +23,8 @@ interface BatchCalls {
   readonly openText: string;
   /** SQL of `close`, likewise. */
   closeText(isEmptyAllowed: boolean): string;
-  get(id: string): Promise<BatchStatesView | undefined>;
-  list(filter: BatchListFilter): Promise<BatchStatesView[]>;
+  get(id: string): Promise<BatchesView | undefined>;
+  list(filter: BatchListFilter): Promise<BatchesView[]>;
 }
 
 /** Prepares the statements of {@link BatchCalls}. */
@@ -56,8 +56,8 @@ export function batchCalls(database: Database): BatchCalls {
       );
       return (row as { state: BatchState }).state;
     },
-    get: async (id) => (await database.query<BatchStatesView>({ text: get }, [id]))[0],
+    get: async (id) => (await database.query<BatchesView>({ text: get }, [id]))[0],
     list: ({ states, after, limit }) =>
-      database.query<BatchStatesView>({ text: list }, [states ?? null, after ?? null, limit]),
+      database.query<BatchesView>({ text: list }, [states ?? null, after ?? null, limit]),
   };
 }

@@ -1,12 +1,11 @@
 import type { JobError, JobState } from '../../core/job/job.js';
 import type { Json } from '../../core/json.js';
 import type { Database } from '../database.js';
-import type { BlockedGroupsView, DeadLettersView, JobsAllView, QueueStatsView } from '../tables.js';
+import type { BlockedGroupsView, DeadLettersView, JobsView, QueueStatsView } from '../tables.js';
 import { withPlainTimes } from '../times.js';
 
 /** A job without its payload, headers, errors and result. */
-export interface JobSummaryRow
-  extends Omit<JobsAllView, 'payload' | 'headers' | 'errors' | 'result'> {
+export interface JobSummaryRow extends Omit<JobsView, 'payload' | 'headers' | 'errors' | 'result'> {
   /** Its last error, where that is wanted. */
   readonly error?: JobError | null;
   /** Where a dead one came from, where that is wanted. */
@@ -14,7 +13,7 @@ export interface JobSummaryRow
 }
 
 /** A job with what it has reported. */
-export interface JobDetailsRow extends JobsAllView {
+export interface JobDetailsRow extends JobsView {
   /** Where a dead one came from. */
   readonly origin_queue: string | null;
   readonly progress: unknown;
