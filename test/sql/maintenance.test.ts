@@ -279,7 +279,7 @@ describe('prune', () => {
       db.one(`select count(*)::int from howdah.${table} where id = any($1)`, [ids]);
     expect(await count('_history_default')).toBe(3);
     expect(await db.rows(prune)).toMatchObject([{ created: 4 }]);
-    expect([await count('_history_default'), await count('history')]).toEqual([0, 3]);
+    expect([await count('_history_default'), await count('_history')]).toEqual([0, 3]);
     await db.shiftClock(0);
     await db.expectTruth();
   });
