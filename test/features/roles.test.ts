@@ -4,6 +4,7 @@ import pg from 'pg';
 import { describe, expect, onTestFinished } from 'vitest';
 import { createClient, createWorker, work } from '../../src/index.js';
 import { silentLogger } from '../../src/telemetry/logger.js';
+import { runCli } from '../support/cli.js';
 import { test } from '../support/client.js';
 import { waitForState } from '../support/workers.js';
 
@@ -72,6 +73,10 @@ describe('the roles of docs/sql.md', () => {
     expect(await client.batches.list()).toEqual([]);
     expect(await client.topics.subscriptions()).toEqual([]);
     expect(await client.schedules.list()).toEqual([]);
+    const doctor = await runCli(['doctor', '--json'], { url: roles.operator });
+    const findings = doctor.json as { check: string; result: string }[];
+    expect(findings.length).toBeGreaterThan(10);
+    expect(findings.filter(({ result }) => result === 'fail')).toEqual([]);
   });
 
   test('a producer enqueues, and reads nothing', async ({ url, pool }) => {
