@@ -16,7 +16,7 @@ import { eventLog } from '../telemetry/event-log.js';
 import type { CompanionFactory } from './companion.js';
 import { Engine } from './engine.js';
 import { resolveWorkerOptions, type WorkerOptions, type WorkerSettings } from './options.js';
-import type { Counts } from './settle/tally.js';
+import { type Counts, NO_COUNTS, type Tally } from './settle/tally.js';
 import { drain, finish } from './stop/drain.js';
 import { shutDown } from './stop/shutdown.js';
 import type { StopOptions, StopReport } from './stop/stop-report.js';
@@ -59,6 +59,8 @@ export class Worker {
   #hasFailed = false;
   #isOnce = false;
   #isDraining = false;
+  /** Of the last life. */
+  #tally: Tally | undefined;
   readonly #stopAsked = new AbortController();
 
   /**
@@ -76,6 +78,11 @@ export class Worker {
   /** Resolves when the worker has stopped, or its start has failed; never rejects. Another start begins another. */
   get stopped(): Promise<void> {
     return this.#stopped;
+  }
+
+  /** How the attempts of its whole life have ended so far, as the database confirmed. */
+  get counts(): Counts {
+    return { ...(this.#tally?.counts ?? NO_COUNTS) };
   }
 
   /** Name in the views. */
@@ -240,7 +247,9 @@ export class Worker {
       clock: this.#clock,
       hub: this.#hub,
     };
-    return new Engine({ settings, clock, hub, companion, ...(onDrain && { onDrain }) });
+    const engine = new Engine({ settings, clock, hub, companion, ...(onDrain && { onDrain }) });
+    this.#tally = engine.tally;
+    return engine;
   }
 }
 

@@ -24,7 +24,7 @@ describe('howdah dev', () => {
     await dev.waitForOutput(`job ${enqueued.stdout.trim()} of mails: completed`);
     dev.kill('SIGINT');
     expect((await dev.exited).code).toBe(0);
-    expect(dev.stdout).toMatch(/stopped \(SIGINT\): .*\n$/);
+    expect(dev.stdout).toMatch(/stopped \(SIGINT\): .*\nsince its start: 1 completed, 0 failed\n$/);
     await waitFor(async () => (await runCli(['status'], { url })).code === 1);
   });
 

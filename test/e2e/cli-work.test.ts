@@ -66,14 +66,19 @@ describe('howdah work', () => {
     const cwd = makeFolder({ 'howdah.config.ts': CONFIG });
     const worker = startCli(['work', '--grace', '5s'], { url, cwd });
     for (const act of ['ok', 'hang', 'polite']) await worker.waitForOutput(`begin ${act}`);
+    const client = createClient({ url });
+    const [before = ''] = await enqueue(url, [{ act: 'ok' }]);
+    await client.result(before);
     worker.kill('SIGTERM');
     expect((await worker.exited).code).toBe(0);
     expect(worker.stdout).toContain('SIGTERM: stopping (jobs running: 3)');
     expect(worker.stdout).toMatch(new RegExp(`job ${slow} of acts, attempt 1: completed after `));
     expect(worker.stdout).toMatch(new RegExp(`job ${hung} of acts, attempt 1: released after `));
     expect(worker.stdout).toMatch(new RegExp(`job ${polite} of acts, attempt 1: released after `));
-    expect(worker.stdout).toContain('stopped (SIGTERM): 1 completed, 0 failed, 2 released');
-    const client = createClient({ url });
+    expect(worker.stdout).toContain(
+      'stopped (SIGTERM): while stopping 1 completed, 0 failed, 2 released',
+    );
+    expect(worker.stdout).toContain('since its start: 2 completed, 0 failed, 2 released');
     expect(await client.jobs.get(slow)).toMatchObject({ state: 'completed', attempt: 1 });
     expect(await client.jobs.get(hung)).toMatchObject({ state: 'ready', attempt: 0 });
     await client.close();

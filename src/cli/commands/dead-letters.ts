@@ -170,6 +170,15 @@ function filterOptions(yargs: Argv<GlobalOptions>) {
     .option('yes', { type: 'boolean', default: false, describe: 'All of them, without a filter' });
 }
 
+const REDRIVEN = [
+  { key: 'id' },
+  { key: 'from' },
+  { key: 'to' },
+  { key: 'reason' },
+  { key: 'error' },
+] as const;
+const DISCARDED = [{ key: 'id' }, { key: 'queue' }, { key: 'reason' }, { key: 'error' }] as const;
+
 type ChangedRow =
   | Awaited<ReturnType<Client['deadLetters']['redrive']>>[number]
   | Awaited<ReturnType<Client['deadLetters']['discard']>>[number];
@@ -188,11 +197,8 @@ async function change(
   }
   const rows = await withClient(options, (client) => run(client, filter));
   const output = outputOf(options);
-  const columns = Object.keys(rows[0] ?? { id: '' }) as (keyof ChangedRow & string)[];
-  output.list(
-    rows,
-    columns.map((key) => ({ key })),
-  );
+  const columns = done === 'redriven' ? REDRIVEN : DISCARDED;
+  output.list(rows, columns as readonly { key: keyof ChangedRow & string }[]);
   const what = options.preview ? `would be ${done}` : `${done}`;
   output.remark(`\n${showCount(rows.length)} ${what}.`);
   if (rows.length === options.limit) output.remark('There may be more: see --limit.');

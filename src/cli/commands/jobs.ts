@@ -1,8 +1,8 @@
 import type { JobSummary } from '../../client/operate/jobs.js';
+import { HowdahError } from '../../core/errors.js';
 import type { JobState } from '../../core/job/job.js';
 import { command } from '../command.js';
 import { type GlobalOptions, outputOf, withClient } from '../context.js';
-import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
 import { readIds } from '../read-ids.js';
 import {
@@ -82,8 +82,10 @@ const show = command<GlobalOptions & { id: string }>({
       outputOf(options).record(job);
       return;
     }
-    process.stderr.write(`There is no job ${options.id}, or no longer.\n`);
-    process.exitCode = EXIT.notFound;
+    throw new HowdahError('HOWDAH_JOB_UNKNOWN', `There is no job ${options.id}, or no longer.`, {
+      details: { id: options.id },
+      remedy: 'Finished jobs are kept as long as the retention of their queue says.',
+    });
   },
 });
 

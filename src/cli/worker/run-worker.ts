@@ -64,7 +64,7 @@ export async function runWorker(options: RunWorkerOptions): Promise<number> {
       await worker.stopped;
     }
     const report = await worker.stop();
-    account?.end(reason, report);
+    account?.end(reason, report, worker.counts);
   } finally {
     isOver = true;
     guard.end();

@@ -1,4 +1,5 @@
 import type { WorkerEvent } from '../../core/events.js';
+import type { Counts } from '../../worker/settle/tally.js';
 import type { StopReport } from '../../worker/stop/stop-report.js';
 import type { Worker } from '../../worker/worker.js';
 import type { Output } from '../output.js';
@@ -25,20 +26,21 @@ export class StopAccount {
     return this.#open.size;
   }
 
-  /** Everything has been said. @param why the signal */
-  end(why: string, report: StopReport): void {
+  /** Everything has been said. @param why the signal @param life counts since the start */
+  end(why: string, report: StopReport, life: Counts): void {
     this.#unlisten();
     for (const job of this.#open.values()) this.#tell(job, 'unsettled');
     const { completed, failed, released, aborted, left } = report;
     if (this.#output.mode === 'json') {
-      this.#output.json({ event: 'stopped', why, ...report });
+      this.#output.json({ event: 'stopped', why, ...report, life });
       return;
     }
     const cut = aborted > 0 ? `; ${aborted} were aborted after the grace` : '';
     const held = left > 0 ? `; ${left} end when an open transaction lets go of them` : '';
     this.#output.line(
-      `stopped (${why}): ${completed} completed, ${failed} failed, ${released} released${cut}${held}`,
+      `stopped (${why}): while stopping ${completed} completed, ${failed} failed, ${released} released${cut}${held}`,
     );
+    this.#output.line(`since its start: ${showCounts(life)}`);
   }
 
   #hear(event: WorkerEvent): void {
@@ -62,4 +64,12 @@ export class StopAccount {
       );
     }
   }
+}
+
+/** The counts that are not 0; completed and failed always. */
+function showCounts(counts: Counts): string {
+  return Object.entries(counts)
+    .filter(([key, count]) => count > 0 || key === 'completed' || key === 'failed')
+    .map(([key, count]) => `${count} ${key}`)
+    .join(', ');
 }

@@ -109,7 +109,7 @@ function notStored(row: WatchedRow): HowdahError | undefined {
   if (problem === undefined) return undefined;
   return new HowdahError(
     'HOWDAH_RESULT_NOT_KEPT',
-    `Job ${row.id} is completed, but its result was not stored: ${problem}`,
+    `Job ${row.id} is completed, but its result was not stored: ${problem.replace(/\.$/, '')}.`,
     { details: detailsOf(row), remedy: 'Store it elsewhere and return a reference.' },
   );
 }

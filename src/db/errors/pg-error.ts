@@ -115,9 +115,20 @@ function isServerError(error: unknown): error is ServerError {
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && severity !== undefined;
 }
 
+/** Where PostgreSQL gives no hint. */
+const REMEDIES: Readonly<Record<string, string>> = {
+  '28000': 'Check the user, and pg_hba.conf of the server.',
+  '28P01': 'Check user and password.',
+  '3D000': 'Create the database, or name another.',
+  '42501': 'Grant the right to this role: see docs/sql.md, Grants.',
+};
+
 function fromServer(error: ServerError, schema: string): HowdahError {
   const code = codeOfServer(error, schema);
-  const remedy = code === 'HOWDAH_SCHEMA_MISSING' ? 'Run `howdah migrate`.' : sentence(error.hint);
+  const remedy =
+    code === 'HOWDAH_SCHEMA_MISSING'
+      ? 'Run `howdah migrate`.'
+      : (sentence(error.hint) ?? REMEDIES[error.code]);
   const details = {
     sqlstate: error.code,
     ...(error.code.startsWith('HW04')
@@ -163,6 +174,13 @@ function fromDriver(error: unknown): HowdahError {
   if (message.startsWith('Cannot use a pool after calling end')) {
     return new HowdahError('HOWDAH_CLIENT_CLOSED', 'The pool has been closed.', { cause: error });
   }
+  if (message === 'Invalid URL') {
+    return new HowdahError('HOWDAH_OPTION_INVALID', 'Option url is not a URL.', {
+      details: { option: 'url' },
+      remedy:
+        'Write special characters of user and password by their codes: # is %23, @ %40, / %2F.',
+    });
+  }
   const errno = (error as { code?: unknown } | undefined)?.code;
   const isUnavailable =
     (typeof errno === 'string' && UNAVAILABLE_ERRNO.has(errno)) ||
@@ -170,6 +188,8 @@ function fromDriver(error: unknown): HowdahError {
   return isUnavailable
     ? new HowdahError('HOWDAH_DATABASE_UNAVAILABLE', `No connection to PostgreSQL: ${message}.`, {
         cause: error,
+        remedy:
+          'See that the server runs, and where: option url, HOWDAH_DATABASE_URL, DATABASE_URL, or PGHOST and so on.',
       })
     : new HowdahError('HOWDAH_DATABASE_ERROR', `PostgreSQL driver: ${message}`, { cause: error });
 }

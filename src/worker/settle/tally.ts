@@ -19,18 +19,21 @@ export interface Counts {
   readonly stale: number;
 }
 
+/** Of a worker that has run nothing yet. */
+export const NO_COUNTS: Counts = Object.freeze({
+  completed: 0,
+  failed: 0,
+  dead: 0,
+  snoozed: 0,
+  released: 0,
+  cancelled: 0,
+  expired: 0,
+  stale: 0,
+});
+
 /** Counts settled attempts and reports each as an event. */
 export class Tally {
-  readonly counts: { -readonly [K in keyof Counts]: Counts[K] } = {
-    completed: 0,
-    failed: 0,
-    dead: 0,
-    snoozed: 0,
-    released: 0,
-    cancelled: 0,
-    expired: 0,
-    stale: 0,
-  };
+  readonly counts: { -readonly [K in keyof Counts]: Counts[K] } = { ...NO_COUNTS };
   readonly #hub: EventHub;
 
   constructor(hub: EventHub) {
