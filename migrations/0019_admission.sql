@@ -99,8 +99,13 @@ begin
           and (v_mode = 'skip' or v_job.id is not null or v_old.job_id = ids[v_count]) then
           answer_ids[v_row.n] := v_old.job_id;
           created[v_row.n] := false;
-          same[v_row.n] := v_old.digest = v_digest;
-          exit decide when v_mode = 'skip' or (v_mode <> 'replace' and same[v_row.n]);
+          -- the digest is of what was enqueued; a job that is there may have been edited since
+          same[v_row.n] := coalesce(case when v_job.id is not null then v_job.payload::text
+            else (select j.payload::text from _jobs j where j.id = v_old.job_id) end
+            = (v_row.j -> 'payload')::text, v_old.digest = v_digest);
+          exit decide when v_mode = 'skip' or (v_mode <> 'replace' and same[v_row.n]
+            and case when v_job.id is not null then v_job.headers else nullif(v_out[v_count] -> 'headers', 'null') end
+              is not distinct from nullif(v_row.j -> 'headers', 'null'));
           v_old_size := case when v_job.id is not null then v_job.bytes
             else octet_length((v_out[v_count] -> 'payload')::text) end;
           if v_size > v_old_size and v_bytes + v_size - v_old_size > v_row.max_bytes then

@@ -130,7 +130,7 @@ end $$;
 create function {{schema}}._finish_batch(p_batch {{schema}}._batches) returns boolean
 language plpgsql security definer {{settings}} as $$
 declare
-  v_job record;
+  v_job_id bigint;
   v_problem text;
 begin
   if p_batch.on_complete is null then
@@ -138,17 +138,20 @@ begin
     return true;
   end if;
   begin
-    select * into v_job from enqueue(_with_counts(p_batch.on_complete, p_batch), 'report');
-    v_problem := v_job.error_message || '; ' || v_job.error_hint;
+    select e.id, e.error_message || '; ' || e.error_hint into v_job_id, v_problem
+    from enqueue(_with_counts(p_batch.on_complete, p_batch), 'report') e;
   exception
     when lock_not_available then
       -- an open transaction holds its group or its dedupe key
       update _batches set retry_at = clock() + interval '1 second' where id = p_batch.id;
       return false;
+    when deadlock_detected or serialization_failure then
+      raise;  -- passing: whoever called tries again
     when others then
+      v_job_id := null;
       v_problem := sqlerrm;
   end;
-  update _batches set job_id = v_job.id, problem = left(v_problem, 500),
+  update _batches set job_id = v_job_id, problem = left(v_problem, 500),
     finished_at = case when v_problem is null then clock() end,
     retry_at = case when v_problem is not null then clock() + interval '10 seconds' end
   where id = p_batch.id;

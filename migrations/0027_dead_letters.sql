@@ -157,6 +157,10 @@ begin
     raise exception 'rate % is out of bounds', p_rate using errcode = 'HW072',
       hint = 'use more than 0 and at most 100000 jobs a second, or null for all at once';
   end if;
+  if least(greatest(p_limit, 1), 100000) / p_rate > 315360000 then
+    raise exception 'rate % is too low: the last of % jobs would run in more than 10 years', p_rate, p_limit
+      using errcode = 'HW072', hint = 'raise the rate, or redrive fewer at a time';
+  end if;
   for v_job in select * from _find_dead(p_filter, p_limit) loop
     id := v_job.id;
     reason := v_job.dead_reason;

@@ -191,7 +191,7 @@ declare
 begin
   select array_agg(f.id), count(*) filter (where f.running) into v_ids, v_running
   from _find_unfinished(p_filter, v_limit) f;
-  more := coalesce(cardinality(v_ids), 0) >= v_limit;
+  more := v_limit > 0 and coalesce(cardinality(v_ids), 0) >= v_limit;
   if p_preview or v_ids is null then
     cancelled := coalesce(cardinality(v_ids), 0) - v_running;
     requested := v_running;
@@ -255,7 +255,8 @@ declare
   v_queue _queues := (select q from _queues q where q.id = p_job.queue_id);
   v_ask jsonb := jsonb_build_object('queue', v_queue.name, 'payload', p_job.payload) || p_changes;
   v_now timestamptz := clock();
-  v_problem text := _job_problem(v_ask, v_queue.id, v_queue.payload_bytes_max);
+  v_problem text := _job_problem(v_ask, v_queue.id,
+    case when p_changes ? 'payload' then v_queue.payload_bytes_max end);
   v_text record;
   v_details jsonb;
   v_waiting record;

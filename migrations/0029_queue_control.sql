@@ -75,6 +75,8 @@ begin
     raise exception 'queue % still has jobs', quote_literal(p_name) using errcode = 'HW005',
       hint = 'drain it, or force the deletion: waiting jobs are then discarded';
   end if;
+  -- by id, as whoever pauses many locks them
+  perform 1 from _queues q where q.id = v_id or q.dead_letter_queue_id = v_id order by q.id for no key update;
   update _queues set dead_letter_queue_id = 1 where dead_letter_queue_id = v_id and id <> v_id;
   update _queues set deleted_at = clock() where id = v_id;
   -- unforced, what an enqueue brought since the count is left to prune()

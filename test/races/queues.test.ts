@@ -277,3 +277,28 @@ describe('prune', () => {
     await db.expectTruth();
   });
 });
+
+test('a dead-letter queue is deleted while all queues are paused: no deadlock', async ({
+  db,
+  a,
+  b,
+  c,
+}) => {
+  await db.createQueue('letters');
+  await db.createQueue('writer', { dead_letter_queue: 'letters' });
+  await c.begin();
+  await c.rows(`select from howdah._queues where name = 'writer' for update`);
+  const [deleted] = await b.blocks((session) =>
+    session.rows(`select howdah.delete_queue('letters')`),
+  );
+  const [paused] = await a.blocks((session) =>
+    session.rows(`select * from howdah.pause_queue('*')`),
+  );
+  await c.commit();
+  await deleted;
+  await paused;
+  await db.rows(`select * from howdah.resume_queue('*')`);
+  expect(
+    await db.one(`select dead_letter_queue from howdah.queue_policies where queue = 'writer'`),
+  ).toBe('dead-letters');
+});

@@ -370,3 +370,10 @@ describe('delete_queue', () => {
     });
   });
 });
+
+test('a limit of none, or less, leaves nothing more to do', async ({ db }) => {
+  for (const limit of [0, -5, null]) {
+    const [row] = await db.rows('select * from howdah.cancel_jobs($1, null, $2)', [{}, limit]);
+    expect(row).toMatchObject({ cancelled: 0, requested: 0, more: false });
+  }
+});

@@ -298,7 +298,8 @@ describe('redrive at a rate', () => {
 
   test('refuses a rate out of bounds and the dead-letter queue itself', async ({ db }) => {
     const { queue, ids } = await dead(db, ['a']);
-    for (const rate of [0, -1, 'nan', 100_001]) {
+    // the last ones: the tenth job would run in more than ten years, or never
+    for (const rate of [0, -1, 'nan', 100_001, 1e-8, 1e-300]) {
       const call = db.rows('select * from howdah.redrive($1, 10, false, null, $2)', [
         JSON.stringify({ queue }),
         rate,

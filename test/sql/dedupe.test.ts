@@ -372,3 +372,44 @@ describe('prune_dedupes', () => {
     await db.shiftClock(0);
   });
 });
+
+describe('what a waiting job has now counts, not what it was enqueued with', () => {
+  for (const mode of ['skip', 'replace', 'throttle', 'latest']) {
+    test(`mode ${mode}: a job that was edited is told from its first payload`, async ({ db }) => {
+      const queue = `edited-${mode}`;
+      await db.createQueue(queue);
+      const later = { delay_ms: MINUTE_MS };
+      const first = await put(db, queue, { v: 1 }, { key: 'k', mode }, later);
+      await db.one('select howdah.edit_job($1, $2)', [first.id, { payload: { v: 2 } }]);
+      const again = await put(db, queue, { v: 1 }, { key: 'k', mode }, later);
+      expect(again).toMatchObject({ id: first.id, created: false, same: false });
+      const kept = mode === 'skip' ? { v: 2 } : { v: 1 };
+      expect(await db.job(first.id)).toMatchObject({ payload: kept });
+      expect(await put(db, queue, kept, { key: 'k', mode }, later)).toMatchObject({ same: true });
+      await db.expectTruth();
+    });
+  }
+
+  for (const mode of ['replace', 'throttle', 'latest']) {
+    test(`mode ${mode}: newer headers are taken with the same payload`, async ({ db }) => {
+      const queue = `headers-${mode}`;
+      await db.createQueue(queue);
+      const more = (trace: string) => ({ delay_ms: MINUTE_MS, headers: { trace } });
+      const first = await put(db, queue, 1, { key: 'k', mode }, more('old'));
+      expect(await put(db, queue, 1, { key: 'k', mode }, more('new'))).toMatchObject({
+        id: first.id,
+        same: true,
+      });
+      expect(await db.job(first.id)).toMatchObject({ payload: 1, headers: { trace: 'new' } });
+      const rows = ['a', 'b'].map((trace) => ({
+        queue,
+        payload: 1,
+        dedupe: { key: 'together', mode },
+        ...more(trace),
+      }));
+      const [made] = await db.enqueueRows(rows);
+      expect(await db.job(String(made?.id))).toMatchObject({ headers: { trace: 'b' } });
+      await db.expectTruth();
+    });
+  }
+});

@@ -6,6 +6,17 @@ const edit = (db: Engine, id: string | undefined, changes: unknown): Promise<str
   db.one('select howdah.edit_job($1, $2::text::jsonb)', [id, JSON.stringify(changes)]);
 
 describe('edit_job', () => {
+  test('looks at the payload only where it is changed', async ({ db }) => {
+    await db.createQueue('shrunk', { payload_bytes_max: 1000 });
+    const [id] = await db.enqueueRows([{ queue: 'shrunk', payload: 'x'.repeat(900) }]);
+    await db.rows(`select howdah.alter_queue('shrunk', '{"payload_bytes_max": 100}')`);
+    expect(await edit(db, String(id?.id), { priority: 5 })).toBe('ready');
+    expect(await sqlError(edit(db, String(id?.id), { payload: 'y'.repeat(900) }))).toMatchObject({
+      code: 'HW011',
+    });
+    await db.expectTruth();
+  });
+
   test('changes payload, headers, priority and time of what waits', async ({ db }) => {
     await db.createQueue('edit');
     const [first, second, later] = await db.enqueue('edit', 3);
