@@ -197,6 +197,7 @@ language plpgsql security definer {{settings}} as $$
 declare
   v_names text[];
   v_gone bigint[];  -- of those that are there and not given
+  v_moves jsonb;    -- a new name, and the id of the one that had the same content under another
   v_given record;
   v_renamed _schedules;
   v_change text;
@@ -223,24 +224,35 @@ begin
   perform 1 from _schedules s where s.owner = p_owner order by s.id for update;
   v_gone := array(
     select s.id from _schedules s where s.owner = p_owner and s.name not in (select unnest(v_names)));
+  -- those of one content by name, the new beside the gone: sorted, for each with each would be quadratic
+  select coalesce(jsonb_object_agg(m.new_name, m.gone_id), '{}') into v_moves from (
+    select max(c.new_name) as new_name, max(c.gone_id) as gone_id from (
+      select u.zone, u.cron, u.job, u.new_name, u.gone_id,
+        row_number() over (partition by u.zone, u.cron, u.job, u.gone_id is null order by u.name) as n
+      from (
+        select s.name, s.zone, s.cron, s.job, null::text as new_name, s.id as gone_id
+        from _schedules s where s.id = any (v_gone)
+        union all
+        select e ->> 'name', coalesce(e ->> 'zone', 'UTC'),
+          regexp_replace(btrim(e ->> 'cron'), '[[:space:]]+', ' ', 'g'),
+          '{"payload": null}' || (e - '{name,cron,zone,missed,missed_max}'::text[]), e ->> 'name', null
+        from jsonb_array_elements(p_schedules) e
+        where not exists (select from _schedules s where s.name = e ->> 'name')
+      ) u
+    ) c group by c.zone, c.cron, c.job, c.n having count(*) = 2
+  ) m;
+  v_gone := array(select g from unnest(v_gone) g except select v::bigint from jsonb_each_text(v_moves) m (k, v));
   for v_given in
     select e ->> 'name' as name, e - 'name' as schedule from jsonb_array_elements(p_schedules) e
     order by e ->> 'name' collate "C"
   loop
     name := v_given.name;
     change := null;
-    if not exists (select from _schedules s where s.name = v_given.name) then
+    if v_moves ? v_given.name then
       perform _check_schedule(v_given.name, v_given.schedule);
-      select s.* into v_renamed from _schedules s
-      where s.id = any (v_gone) and s.zone = coalesce(v_given.schedule ->> 'zone', 'UTC')
-        and s.cron = regexp_replace(btrim(v_given.schedule ->> 'cron'), '[[:space:]]+', ' ', 'g')
-        and s.job = '{"payload": null}' || (v_given.schedule - '{cron,zone,missed,missed_max}'::text[])
-      order by s.name limit 1 for update;
-      if found then
-        update _schedules s set name = v_given.name, revision = revision + 1 where s.id = v_renamed.id;
-        v_gone := array_remove(v_gone, v_renamed.id);
-        change := 'renamed';
-      end if;
+      update _schedules s set name = v_given.name, revision = revision + 1
+      where s.id = (v_moves ->> v_given.name)::bigint;
+      change := 'renamed';
     end if;
     v_change := put_schedule(v_given.name, v_given.schedule, p_owner);
     change := coalesce(change, v_change);

@@ -91,6 +91,22 @@ describe('work for n jobs is linear in n', () => {
     expect(cpu).toBeLessThan(LINEAR);
   });
 
+  for (const [what, payload] of [
+    ['names', 'i'],
+    ['names-and-payloads', '-i'],
+  ]) {
+    test(`sync_schedules, all with other ${what}`, { timeout: 60_000 }, async ({ pool, db }) => {
+      await db.createQueue('planned');
+      const sync = (n: number, prefix: string, value: string) =>
+        `select count(*) from howdah.sync_schedules('app ${what} ${n}', (select jsonb_agg(jsonb_build_object(
+          'name', '${what}-${n}-${prefix}' || i, 'cron', '0 3 * * *', 'queue', 'planned', 'payload', ${value}))
+          from generate_series(1, ${n}) i))`;
+      for (const n of [150, 1_500]) await db.rows(sync(n, 'old', 'i'));
+      const again = (n: number) => sync(n, 'new', String(payload));
+      expect((await growth(pool, again(150), again(1_500))).cpu).toBeLessThan(LINEAR);
+    });
+  }
+
   test('enqueue with keys of jobs that wait, which it changes', { timeout: 60_000 }, async ({
     pool,
     db,
