@@ -141,6 +141,10 @@ declare
   v_new _schedules;
 begin
   perform _check_schedule(p_name, p_schedule);
+  if length(p_owner) not between 1 and 200 then
+    raise exception 'owner % is not valid', quote_literal(left(p_owner, 140))
+      using errcode = 'HW191', hint = 'use 1 to 200 characters, or null for none';
+  end if;
   v_new.cron := regexp_replace(btrim(p_schedule ->> 'cron'), '[[:space:]]+', ' ', 'g');
   v_new.zone := coalesce(p_schedule ->> 'zone', 'UTC');
   v_new.missed := coalesce(p_schedule ->> 'missed', 'once');

@@ -58,6 +58,10 @@ begin
     raise exception 'what is published must be a JSON object without a queue' using errcode = 'HW018',
       hint = 'for example {"topic": "orders", "payload": {"id": 1}}';
   end if;
+  if jsonb_typeof(p_job -> 'topic') <> 'string' then
+    raise exception 'topic % is not text', left((p_job -> 'topic')::text, 140) using errcode = 'HW203',
+      hint = 'for example {"topic": "orders", "payload": {"id": 1}}';
+  end if;
   perform _check_topic(v_topic);
   v_queues := array(
     select q.name from _subscriptions s join _queues q on q.id = s.queue_id and q.deleted_at is null

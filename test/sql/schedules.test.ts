@@ -145,6 +145,14 @@ describe('put_schedule', () => {
     expect(await db.rows(`select from howdah._schedules where name like 'x%'`)).toEqual([]);
   });
 
+  test('refuses an owner that is empty or too long, as sync_schedules does', async ({ db }) => {
+    await db.createQueue('reports');
+    for (const owner of ['', 'o'.repeat(201)]) {
+      const made = put(db, 'owned', { cron: '* * * * *', queue: 'reports' }, owner);
+      expect(await sqlError(made)).toMatchObject({ code: 'HW191' });
+    }
+  });
+
   test('leaves one of another owner alone', async ({ db }) => {
     const name = await newSchedule(db);
     const given = { cron: '* * * * *', queue: 'reports' };

@@ -90,6 +90,7 @@ describe('a topic', () => {
       expect(await sqlError(subscribe(db, topic, 'dead-letters'))).toMatchObject({ code: 'HW203' });
       expect(await sqlError(publish(db, { topic, payload: 1 }))).toMatchObject({ code: 'HW203' });
     }
+    expect(await sqlError(publish(db, { topic: 5, payload: 1 }))).toMatchObject({ code: 'HW203' });
     expect(await sqlError(subscribe(db, 'orders', 'nowhere'))).toMatchObject({ code: 'HW001' });
     expect(await sqlError(unsubscribe(db, 'orders', 'nowhere'))).toMatchObject({ code: 'HW001' });
     expect(await sqlError(publish(db, []))).toMatchObject({ code: 'HW018' });
