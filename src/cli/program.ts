@@ -70,6 +70,7 @@ export function buildParser(args: readonly string[]): Argv<GlobalOptions> {
     .epilogue(EPILOGUE)
     .wrap(Math.min(100, process.stdout.columns ?? 100))
     .strict()
+    .recommendCommands()
     .demandCommand(1, 'Name a command.')
     .exitProcess(false) as Argv<GlobalOptions>;
   for (const each of COMMANDS) parser.command(each);
@@ -94,10 +95,21 @@ export async function run(typed: readonly string[]): Promise<void> {
 
 function usageOf(message: string, args: readonly string[]): Error {
   const [group = '', action = ''] = args;
-  const words = GROUPS.includes(group) && /^[a-z]+$/.test(action) ? [group, action] : [group];
-  const known = COMMANDS.some(({ command }) => String(command).split(' ')[0] === group);
+  const isGroup = GROUPS.includes(group);
   const text = message.trim().replace(/\s*\n\s*/g, ' ');
-  return usageError(text, `See howdah ${[...(known ? words : []), '--help'].join(' ')}.`);
+  const isMistyped = text.startsWith('Did you mean');
+  const words = isGroup && !isMistyped && /^[a-z]+$/.test(action) ? [group, action] : [group];
+  const known = COMMANDS.some(({ command }) => String(command).split(' ')[0] === group);
+  const typed = isGroup ? action : group;
+  const told = isMistyped ? `Unknown command: ${typed}. ${text}` : withDashes(text, args);
+  return usageError(told, `See howdah ${[...(known ? words : []), '--help'].join(' ')}.`);
+}
+
+/** yargs names options without their dashes. */
+function withDashes(text: string, args: readonly string[]): string {
+  const [, name = ''] = /^Unknown argument: (\S+)$/.exec(text) ?? [];
+  const typed = args.find((each) => /^--?/.test(each) && each.replace(/^--?|=.*$/g, '') === name);
+  return typed === undefined ? text : `Unknown option: ${typed.replace(/=.*$/, '')}`;
 }
 
 /** yargs makes an array of an option that is given twice, which no command expects. */
