@@ -88,6 +88,10 @@ describe('queues', () => {
     expect((await put()).stderr).toContain('HOWDAH_QUEUE_CLOSED');
     const status = await runCli(['status', '--json'], { url });
     expect(JSON.stringify(status.json)).toContain('"closedReason":"moved"');
+    const shown = await runCli(['queues', 'show', 'narrow', '--json'], { url });
+    expect(shown.json[0]).toMatchObject({ queue: 'narrow', maxDepth: 1, ready: 1 });
+    const none = await runCli(['queues', 'show', 'nowhere'], { url });
+    expect([none.code, none.stderr]).toEqual([3, expect.stringContaining('HOWDAH_QUEUE_UNKNOWN')]);
     const opened = await runCli(['queues', 'open', 'narrow', '--json'], { url });
     expect(opened.json[0]).toMatchObject({ closed: false });
     await runCli(['queues', 'delete', 'narrow', '--force'], { url });

@@ -1,8 +1,8 @@
 import type { Argv } from 'yargs';
 import type { QueueStats } from '../../client/operate/queues.js';
+import { HowdahError } from '../../core/errors.js';
 import type { QueuePoliciesView } from '../../db/tables.js';
 import { type GlobalOptions, outputOf, withDatabase } from '../context.js';
-import { EXIT } from '../exit-codes.js';
 import type { Column } from '../output.js';
 
 type Standing = Pick<
@@ -112,11 +112,16 @@ export async function showQueue(options: NameArguments): Promise<void> {
   await showQueues(options, [options.name]);
 }
 
-/** Those of these names that there are; exit code 3 where there is none. */
+/** Those of these names that there are. @throws HowdahError HOWDAH_QUEUE_UNKNOWN where there is none */
 export async function showQueues(options: NameArguments, names: readonly string[]): Promise<void> {
   const rows = await readRows(options, names);
-  if (rows[0] === undefined) process.exitCode = EXIT.notFound;
-  else if (rows.length === 1) outputOf(options).record(rows[0]);
+  if (rows[0] === undefined) {
+    throw new HowdahError('HOWDAH_QUEUE_UNKNOWN', `Queue ${options.name} does not exist.`, {
+      details: { queue: options.name },
+      remedy: 'See `howdah queues list`.',
+    });
+  }
+  if (rows.length === 1) outputOf(options).record(rows[0]);
   else outputOf(options).list(rows, COLUMNS);
 }
 

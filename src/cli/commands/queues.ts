@@ -13,6 +13,13 @@ const list = command({
   handler: listQueues,
 });
 
+const show = command<NameArguments>({
+  command: 'show <name>',
+  describe: 'Show how a queue stands, and its policy',
+  builder: (yargs) => positionalName(yargs).example('$0 queues show emails', ''),
+  handler: showQueue,
+});
+
 const set = command<NameArguments & PolicyArguments>({
   command: 'set <name>',
   describe: 'Create a queue, or change the given part of its policy',
@@ -73,10 +80,11 @@ const groups = command<NameArguments & { limit: number }>({
 export const queuesCommand = command({
   command: 'queues',
   describe:
-    'List, create, change, pause, resume, close, open, drain and delete queues, list their groups',
+    'List, show, create, change, pause, resume, close, open, drain and delete queues, list their groups',
   builder: (yargs) =>
     yargs
       .command(list)
+      .command(show)
       .command(set)
       .command(pause)
       .command(resume)
@@ -89,7 +97,7 @@ export const queuesCommand = command({
       .command(groups)
       .demandCommand(
         1,
-        'Name an action: list, set, pause, resume, close, open, drain, circuit, limit, delete or groups.',
+        'Name an action: list, show, set, pause, resume, close, open, drain, circuit, limit, delete or groups.',
       ),
   handler: () => undefined,
 });
