@@ -134,10 +134,13 @@ describe('bundles of esbuild', () => {
     async function main() {
       const told = [];
       const worker = createWorker({ logger: silentLogger, queues: [work(queue('bundled'), () => 'ok')] });
-      worker.onEvent((event) => { if (event.type === 'lease.thread-ended') told.push(event.reason); });
+      const ended = new Promise((resolve) => worker.on('lease.thread-ended', (event) => {
+        told.push(event.reason);
+        resolve();
+      }));
       const done = new Promise((resolve) => worker.on('job.completed', resolve));
       await worker.start();
-      await done;
+      await Promise.all([done, ended]);
       await worker.stop();
       console.log(JSON.stringify(told));
     }

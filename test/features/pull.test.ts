@@ -68,7 +68,12 @@ describe('receive', () => {
     expect(await client.jobs.get(b.id)).toMatchObject({ state: 'scheduled', lastError: 'refused' });
     expect(await client.jobs.get(c.id)).toMatchObject({ state: 'scheduled', attempt: 0 });
     expect(await client.jobs.get(d.id)).toMatchObject({ state: 'ready', attempt: 0 });
-    expect(await client.jobs.get(e.id)).toMatchObject({ state: 'dead', reason: 'no such address' });
+    expect(await client.jobs.get(e.id)).toMatchObject({
+      state: 'dead',
+      reason: 'no such address',
+      queue: 'dead-letters',
+      originQueue: expect.any(String),
+    });
     const again = await one(client, queue);
     expect(again).toMatchObject({ id: d.id, attempt: 1 });
     await again.complete();

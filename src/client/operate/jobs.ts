@@ -68,6 +68,8 @@ export interface JobSummary {
 
 /** Everything about a job. */
 export interface JobDetails extends JobSummary {
+  /** The queue that a dead job came from, and goes back to; null of all others, or when that is gone. */
+  readonly originQueue: string | null;
   readonly payload: Json;
   readonly headers: Readonly<Record<string, Json>>;
   /** Errors of its attempts, oldest first; the last 100. */
@@ -270,6 +272,7 @@ function detailsOf(row: JobDetailsRow, codecs: Codecs | undefined): JobDetails {
   const { progress, isDecoded } = readProgress(row, place, codecs);
   return {
     ...summaryOf(row),
+    originQueue: row.origin_queue,
     ...fields,
     undecoded: isDecoded ? fields.undecoded : [...fields.undecoded, 'progress'],
     lastError: lastErrorOf(fields.errors, row.last_error),
