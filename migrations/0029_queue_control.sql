@@ -76,7 +76,9 @@ begin
       hint = 'drain it, or force the deletion: waiting jobs are then discarded';
   end if;
   -- by id, as whoever pauses many locks them
-  perform 1 from _queues q where q.id = v_id or q.dead_letter_queue_id = v_id order by q.id for no key update;
+  perform 1 from _queues q
+  where q.id = any (array(select v_id union all select d.id from _queues d where d.dead_letter_queue_id = v_id))
+  order by q.id for no key update;
   update _queues set dead_letter_queue_id = 1 where dead_letter_queue_id = v_id and id <> v_id;
   update _queues set deleted_at = clock() where id = v_id;
   -- unforced, what an enqueue brought since the count is left to prune()
