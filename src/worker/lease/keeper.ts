@@ -56,6 +56,7 @@ export class LeaseKeeper {
   #opening: Promise<string> | undefined;
   #thread: Thread | undefined;
   #threadFailures = 0;
+  #isThreadMissing = false;
   #isRenewing = false;
   #renewsAfter = Number.NEGATIVE_INFINITY;
 
@@ -200,11 +201,12 @@ export class LeaseKeeper {
     this.#thread = undefined;
     this.#threadFailures += 1;
     const { clock, hub } = this.#parts;
-    if (isMissing(error)) {
-      hub.emit('lease.thread-ended', { reason: NO_THREAD });
-      return;
-    }
-    hub.emit('lease.thread-ended', { reason: String(error ?? 'it exited') });
+    // it may be there later: what is installed is replaced under a worker that runs
+    const isToldAlready = this.#isThreadMissing;
+    this.#isThreadMissing = isMissing(error);
+    if (!this.#isThreadMissing) {
+      hub.emit('lease.thread-ended', { reason: String(error ?? 'it exited') });
+    } else if (!isToldAlready) hub.emit('lease.thread-ended', { reason: NO_THREAD });
     const waitMs = backoffMs(this.#threadFailures, { min: 100, max: 30_000 }, clock.random());
     void this.#fence.follow('lease', async () => {
       await clock.sleep(waitMs, this.#closing.signal);
