@@ -24,11 +24,11 @@ export function unknownOption(option: string, known: readonly string[]): HowdahE
 }
 
 /** The error of two options that cannot be given together. */
-export function exclusiveOptions(one: string, other: string, remedy?: string): HowdahError {
+export function exclusiveOptions(one: string, other: string): HowdahError {
   const message = `Options ${one} and ${other} exclude each other.`;
   return new HowdahError('HOWDAH_OPTION_INVALID', message, {
     details: { option: one },
-    remedy: remedy ?? 'Leave one out.',
+    remedy: 'Leave one out.',
   });
 }
 

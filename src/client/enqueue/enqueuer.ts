@@ -3,7 +3,7 @@ import type { Codecs } from '../../core/codec/codec.js';
 import { HowdahError } from '../../core/errors.js';
 import type { JobOptions } from '../../core/job/enqueue-options.js';
 import { bulkEncoder, jobEncoder } from '../../core/job/job-text.js';
-import { countOption, exclusiveOptions, invalidOption } from '../../core/option.js';
+import { countOption, invalidOption } from '../../core/option.js';
 import type { AnyQueue } from '../../core/queue/queue.js';
 import type { Enqueued, JobsText } from '../../db/calls/enqueue.js';
 import type { TxHandle } from '../../db/handles/tx-handle.js';
@@ -131,10 +131,13 @@ export class Enqueuer {
     checkFullOptions(options);
     if (options.tx === undefined) return waiterOf(options, full, clock);
     if (options.onFull === 'wait') {
-      throw exclusiveOptions(
-        "onFull: 'wait'",
-        'tx',
-        'Roll back and begin again: a transaction that waits holds its locks.',
+      throw new HowdahError(
+        'HOWDAH_OPTION_INVALID',
+        "Options tx and onFull: 'wait' exclude each other.",
+        {
+          details: { option: 'onFull' },
+          remedy: 'Roll back and begin again: a transaction that waits holds its locks.',
+        },
       );
     }
     return undefined;

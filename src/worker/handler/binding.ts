@@ -4,7 +4,14 @@ import type { Job } from '../../core/job/job.js';
 import type { Outcome } from '../../core/job/outcome.js';
 import type { Json } from '../../core/json.js';
 import { checkMiddleware } from '../../core/layers.js';
-import { invalidOption, truth, unknownOption, wholeNumber } from '../../core/option.js';
+import {
+  givenOptions,
+  invalidOption,
+  type KnownKeys,
+  truth,
+  unknownOption,
+  wholeNumber,
+} from '../../core/option.js';
 import { type AnyQueue, nameOf, type Queue } from '../../core/queue/queue.js';
 import { assertQueueName } from '../../core/queue/queue-name.js';
 import { type Duration, parseDuration } from '../../core/time/duration.js';
@@ -131,7 +138,20 @@ export interface Binding {
   readonly middleware: readonly AttemptMiddleware<never>[];
 }
 
-const OPTIONS = ['concurrency', 'prefetch', 'batch', 'transactional', 'middleware', 'keepLogs'];
+/** Of any handler. */
+interface AnyWorkOptions extends WorkOptions<never> {
+  readonly batch?: BatchOptions | undefined;
+  readonly transactional?: boolean | undefined;
+}
+
+const OPTIONS: KnownKeys<AnyWorkOptions> = {
+  concurrency: true,
+  prefetch: true,
+  batch: true,
+  transactional: true,
+  middleware: true,
+  keepLogs: true,
+};
 
 /**
  * Binds a handler to a queue. With `batch` the handler takes an array of jobs. With `{ file }` it is
@@ -172,10 +192,7 @@ export function work(
 export function work(
   queue: AnyQueue | string,
   handler: ((input: never, context: never) => unknown) | HandlerFileOptions,
-  options: WorkOptions<never> & {
-    readonly batch?: BatchOptions | undefined;
-    readonly transactional?: boolean | undefined;
-  } = {},
+  options: AnyWorkOptions = {},
 ): Binding {
   const name = nameOf(queue);
   assertQueueName(name);
@@ -186,9 +203,6 @@ export function work(
       `The handler of queue ${name} is ${describeValue(handler)}, not a function.`,
     );
   }
-  for (const key of Object.keys(options)) {
-    if (!OPTIONS.includes(key)) throw unknownOption(key, OPTIONS);
-  }
   const {
     concurrency = 10,
     prefetch,
@@ -196,7 +210,7 @@ export function work(
     transactional = false,
     middleware,
     keepLogs = true,
-  } = options;
+  } = givenOptions('options', options, OPTIONS);
   if (truth('transactional', transactional) && batch) {
     throw invalidOption(
       'transactional',
@@ -240,9 +254,9 @@ function bindFile(
   handler: HandlerFileOptions,
   options: WorkOptions<never>,
 ): Binding {
-  for (const key of Object.keys(options)) {
+  for (const [key, value] of Object.entries(options)) {
     if (key !== 'prefetch') {
-      throw invalidOption(key, undefined, 'With a handler file, only prefetch goes beside it.');
+      throw invalidOption(key, value, 'With a handler file, only prefetch goes beside it.');
     }
   }
   const file = resolveHandlerFile(name, handler);
