@@ -130,6 +130,15 @@ begin
   end if;
 end $$;
 
+create function {{schema}}._check_owner(p_owner text) returns void
+language plpgsql immutable security definer {{settings}} as $$
+begin
+  if p_owner is null or length(p_owner) not between 1 and 200 then
+    raise exception 'owner % is not valid', coalesce(quote_literal(left(p_owner, 140)), 'null')
+      using errcode = 'HW191', hint = 'use 1 to 200 characters';
+  end if;
+end $$;
+
 -- Creates the schedule, or gives the one of this name these values; keys that are left out take their
 -- default. A pause stays. 'created', 'changed' or 'unchanged', which writes nothing.
 create function {{schema}}.put_schedule(p_name text, p_schedule jsonb, p_owner text default null)
@@ -141,9 +150,8 @@ declare
   v_new _schedules;
 begin
   perform _check_schedule(p_name, p_schedule);
-  if length(p_owner) not between 1 and 200 then
-    raise exception 'owner % is not valid', quote_literal(left(p_owner, 140))
-      using errcode = 'HW191', hint = 'use 1 to 200 characters, or null for none';
+  if p_owner is not null then
+    perform _check_owner(p_owner);
   end if;
   v_new.cron := regexp_replace(btrim(p_schedule ->> 'cron'), '[[:space:]]+', ' ', 'g');
   v_new.zone := coalesce(p_schedule ->> 'zone', 'UTC');
@@ -206,10 +214,7 @@ declare
   v_renamed _schedules;
   v_change text;
 begin
-  if p_owner is null or length(p_owner) not between 1 and 200 then
-    raise exception 'owner % is not valid', coalesce(quote_literal(left(p_owner, 140)), 'null')
-      using errcode = 'HW191', hint = 'use 1 to 200 characters';
-  end if;
+  perform _check_owner(p_owner);
   if jsonb_typeof(p_schedules) is distinct from 'array' or exists (
     select from jsonb_array_elements(p_schedules) e
     where coalesce(jsonb_typeof(e -> 'name'), '') <> 'string') then
@@ -329,6 +334,7 @@ drop function {{schema}}.pause_schedule(text, text);
 drop function {{schema}}._schedule_id_of(text);
 drop function {{schema}}.sync_schedules(text, jsonb);
 drop function {{schema}}.put_schedule(text, jsonb, text);
+drop function {{schema}}._check_owner(text);
 drop function {{schema}}._check_schedule(text, jsonb);
 drop function {{schema}}._schedule_job(text, jsonb, timestamptz);
 drop table {{schema}}._schedule_runs;

@@ -670,6 +670,7 @@ function howdah._bury(howdah._jobs,text) returns void security definer
 function howdah._bury_orphans() returns void security definer
 function howdah._change_groups(howdah._groups[],boolean,boolean) returns void security definer
 function howdah._charge(howdah._queues,howdah._room,tid[],bigint) returns howdah._room security definer
+function howdah._check_owner(text) returns void security definer
 function howdah._check_schedule(text,jsonb) returns void security definer
 function howdah._check_topic(text) returns void security definer
 function howdah._claim_limit(smallint,integer) returns integer

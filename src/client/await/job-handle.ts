@@ -1,4 +1,5 @@
 import type { Json } from '../../core/json.js';
+import { givenOptions } from '../../core/option.js';
 import type { AnyQueue } from '../../core/queue/queue.js';
 import type { Enqueued } from '../../db/calls/enqueue.js';
 import type { JobWatcher } from './job-watcher.js';
@@ -29,14 +30,18 @@ export class JobHandle<Result = Json> implements Enqueued {
    *   HOWDAH_JOB_UNKNOWN, HOWDAH_RESULT_NOT_KEPT, HOWDAH_RESULT_INVALID (it does not fit the schema),
    *   HOWDAH_TIMEOUT, HOWDAH_BUFFER_FULL; the reason of the signal
    */
-  result(options?: ResultOptions): Promise<Result> {
-    const results = new Results(this.#watcher);
-    return results.result(this.id, options, this.#queue) as Promise<Result>;
+  async result(options: ResultOptions = {}): Promise<Result> {
+    const given = givenOptions('options', options, { timeout: true, signal: true });
+    return new Results(this.#watcher).result(this.id, given, this.#queue) as Promise<Result>;
   }
 
   /** How it stands now, each change of its progress, and last of all how it ended. */
   watch(options: { readonly signal?: AbortSignal } = {}): AsyncIterableIterator<JobReport> {
-    return watchJob(this.#watcher, this.id, options.signal);
+    return watchJob(
+      this.#watcher,
+      this.id,
+      givenOptions('options', options, { signal: true }).signal,
+    );
   }
 
   /**

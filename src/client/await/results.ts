@@ -2,7 +2,6 @@ import { HowdahError, type HowdahErrorCode } from '../../core/errors.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import { readResult } from '../../core/job/typed-result.js';
 import type { Json } from '../../core/json.js';
-import { givenOptions } from '../../core/option.js';
 import type { AnyQueue } from '../../core/queue/queue.js';
 import { problemOfResult } from '../../core/result.js';
 import { whenAborted } from '../../core/time/abort.js';
@@ -30,9 +29,8 @@ export class Results {
   }
 
   /** @param definition the queue of the job, where its result is to be checked */
-  async result(id: string, options: ResultOptions = {}, definition?: AnyQueue): Promise<unknown> {
-    const given = givenOptions('options', options, { timeout: true, signal: true });
-    const result = await this.#stored(id, given);
+  async result(id: string, options: ResultOptions, definition?: AnyQueue): Promise<unknown> {
+    const result = await this.#stored(id, options);
     return definition ? readResult(definition, id, result) : result;
   }
 

@@ -5,7 +5,7 @@ import type { EventHub } from '../../core/events.js';
 import type { JobError } from '../../core/job/job.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import type { Json } from '../../core/json.js';
-import { countOption, givenObject, givenOptions, type KnownKeys } from '../../core/option.js';
+import { countOption, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import {
   type DeadLetterGroup,
@@ -169,7 +169,7 @@ export class DeadLetters {
     const { preview = false, to, rate = null } = givenOptions('options', options, REDRIVE);
     const limit = countOption('limit', options.limit, 1000, LIMIT_MAX);
     const target = to === undefined ? null : nameOf(to);
-    const encoded = encodeFilter(givenObject('filter', filter), KEYS);
+    const encoded = encodeFilter(filter, KEYS);
     const calls = this.#calls;
     const rows = await calls.redrive(this.#database, encoded, limit, preview, target, rateOf(rate));
     if (!preview && this.#hub.hears('job.redriven')) {
@@ -198,7 +198,7 @@ export class DeadLetters {
   ): Promise<readonly DiscardedRow[]> {
     const { preview: isPreview = false } = givenOptions('options', options, DISCARD);
     const limit = countOption('limit', options.limit, 1000, LIMIT_MAX);
-    const encoded = encodeFilter(givenObject('filter', filter), KEYS);
+    const encoded = encodeFilter(filter, KEYS);
     const rows = await this.#calls.discard(this.#database, encoded, limit, isPreview);
     if (!isPreview && this.#hub.hears('job.discarded')) {
       for (const { id, queue } of rows) this.#hub.emit('job.discarded', { job: { id, queue } });

@@ -2,6 +2,7 @@ import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import { encodeJson } from '../../core/json.js';
+import { givenObject } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 
 /** How one key of a filter is called in SQL, and how its value is checked and written. */
@@ -15,14 +16,14 @@ export type FilterKeys<Filter> = { readonly [Key in keyof Filter]-?: FilterKey }
 
 /**
  * A filter as the SQL functions take it. Keys without a value are left out.
- * @throws HowdahError HOWDAH_FILTER_INVALID (a key, a value), what is wrong with a queue or an id
+ * @throws HowdahError HOWDAH_OPTION_INVALID (no object), HOWDAH_FILTER_INVALID (a key, a value), what is wrong with a queue or an id
  */
 export function encodeFilter<Filter extends object>(
   filter: Filter,
   keys: FilterKeys<Filter>,
 ): string {
   const encoded: Record<string, unknown> = {};
-  for (const [key, value] of Object.entries(filter)) {
+  for (const [key, value] of Object.entries(givenObject('filter', filter))) {
     if (value === undefined) continue;
     if (!Object.hasOwn(keys, key)) {
       throw invalid(key, 'does not exist', `Known are ${Object.keys(keys).join(', ')}.`);

@@ -10,7 +10,7 @@ import { encodeJobEdit, type JobEdit } from '../../core/job/job-edit.js';
 import { assertJobIds } from '../../core/job/job-id.js';
 import { codecOf } from '../../core/job/job-text.js';
 import type { Json } from '../../core/json.js';
-import { countOption, givenObject, givenOptions, type KnownKeys } from '../../core/option.js';
+import { countOption, givenOptions, type KnownKeys } from '../../core/option.js';
 import { type AnyQueue, nameOf } from '../../core/queue/queue.js';
 import type {
   CancelCounts,
@@ -188,7 +188,7 @@ export class Jobs {
   async cancelWhere(filter: CancelFilter, options: CancelOptions = {}): Promise<CancelCounts> {
     const { reason = null, preview = false } = givenOptions('options', options, CANCEL);
     const limit = countOption('limit', options.limit, 10_000, 100_000);
-    const encoded = encodeCancelFilter(givenObject('filter', filter));
+    const encoded = encodeCancelFilter(filter);
     const counts = await this.#control.cancelJobs(this.#database, encoded, reason, limit, preview);
     const { cancelled, requested } = counts;
     if (!preview && cancelled + requested > 0) {

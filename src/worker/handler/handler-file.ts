@@ -3,7 +3,7 @@ import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { describeValue } from '../../core/describe-value.js';
 import { HowdahError } from '../../core/errors.js';
-import { exclusiveOptions, unknownOption, wholeNumber } from '../../core/option.js';
+import { exclusiveOptions, givenOptions, type KnownKeys, wholeNumber } from '../../core/option.js';
 
 /**
  * A handler that lives in a module of its own, for work that keeps a processor busy or may take its
@@ -39,7 +39,12 @@ export interface HandlerFile {
   readonly memoryMb: number | undefined;
 }
 
-const OPTIONS = ['file', 'threads', 'processes', 'memoryMb'];
+const OPTIONS: KnownKeys<HandlerFileOptions> = {
+  file: true,
+  threads: true,
+  processes: true,
+  memoryMb: true,
+};
 const SIZE_MAX = 256;
 
 /**
@@ -47,10 +52,7 @@ const SIZE_MAX = 256;
  * @throws HowdahError HOWDAH_OPTION_INVALID, HOWDAH_HANDLER_INVALID
  */
 export function resolveHandlerFile(queue: string, options: HandlerFileOptions): HandlerFile {
-  for (const key of Object.keys(options)) {
-    if (!OPTIONS.includes(key)) throw unknownOption(key, OPTIONS);
-  }
-  const { file, threads, processes, memoryMb } = options;
+  const { file, threads, processes, memoryMb } = givenOptions('options', options, OPTIONS);
   if (threads !== undefined && processes !== undefined) {
     throw exclusiveOptions('processes', 'threads');
   }
